@@ -1,0 +1,205 @@
+"""A bundle: the folder a worker serves from. The ONNX graph, its vocabulary, and a manifest.
+
+A worker refuses what is damaged, incomplete, or made for other code, with a sentence. Nothing in
+a bundle is executed: JSON and ONNX only, and every file's SHA-256 stands in the manifest.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from model.blend import BlendWeights
+from model.features import FEATURE_VERSION, Vocabulary
+
+FORMAT = 1
+MODEL_FILE = "model.onnx"
+ITEMS_FILE = "items.json"
+MANIFEST_FILE = "manifest.json"
+FILES = (MODEL_FILE, ITEMS_FILE)
+
+
+class BundleError(RuntimeError):
+    """A bundle that must not be served; the message says what to do."""
+
+
+class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How far ONNX Runtime and torch agreed when the bundle was made."""
+
+    max_difference: float
+    identical_top_20: float
+    users: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle is and where it comes from."""
+
+    format: int = FORMAT
+    version: str = ""
+    """Date and digest of the contents; filled in by ``write_bundle``."""
+    created: str = ""
+    files: dict[str, str] = {}
+    """SHA-256 of every file beside the manifest; filled in by ``write_bundle``."""
+    feature_version: int = FEATURE_VERSION
+    history_length: int
+    top_k: int
+    training_range: tuple[str, str]
+    """Times of the first and the last event learned from, RFC 3339."""
+    seed: int
+    command: str
+    metrics: dict[str, dict[str, float]] = {}
+    """Of each contender on each window: ``{"test/blend": {"ndcg@10": ..., ...}, ...}``."""
+    parity: ParityReport
+    repeats_allowed: bool = True
+    """Whether an item may come back to someone who has bought it."""
+    blend: BlendWeights
+    network: dict[str, int | float]
+    popularity_half_life_days: float = 14.0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and found whole."""
+
+    path: Path
+    manifest: Manifest
+    vocabulary: Vocabulary
+
+    @property
+    def model_path(self) -> Path:
+        """Where ONNX Runtime finds the graph."""
+        return self.path / MODEL_FILE
+
+
+class _Version(msgspec.Struct):
+    """Read before the rest, so that a newer manifest is called newer and not broken."""
+
+    format: int
+    feature_version: int
+
+
+def write_bundle(out: Path, model: Path, item_ids: Sequence[str], manifest: Manifest) -> Manifest:
+    """Write a bundle folder in one step: a reader sees the whole of it or nothing.
+
+    Args:
+        out: the folder to make; an older bundle there is replaced.
+        model: the exported graph, copied in.
+        item_ids: the vocabulary, in row order.
+        manifest: everything but ``version``, ``created`` and ``files``.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        BundleError: when ``out`` exists and is not a bundle.
+    """
+    if out.exists() and not (out / MANIFEST_FILE).is_file():
+        raise BundleError(f"{out} exists and is not a bundle; name another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        staging.chmod(0o755)
+        shutil.copyfile(model, staging / MODEL_FILE)
+        (staging / ITEMS_FILE).write_bytes(msgspec.json.encode(list(item_ids)))
+        now = datetime.now(UTC)
+        complete = msgspec.structs.replace(
+            manifest,
+            created=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            files={name: _digest(staging / name) for name in FILES},
+        )
+        complete = msgspec.structs.replace(complete, version=_version(complete, now))
+        encoded = msgspec.json.format(msgspec.json.encode(complete), indent=2)
+        (staging / MANIFEST_FILE).write_bytes(encoded + b"\n")
+        _swap(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return complete
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and check a bundle. Never imports torch.
+
+    Raises:
+        BundleError: when it is missing, damaged, incomplete, or made for other code.
+    """
+    manifest = read_manifest(path)
+    found = {entry.name for entry in path.iterdir()} - {MANIFEST_FILE}
+    if missing := sorted(set(manifest.files) - found) or sorted(set(FILES) - set(manifest.files)):
+        raise BundleError(f"{path} lacks {', '.join(missing)}; copy the whole folder again")
+    if extra := sorted(found - set(manifest.files)):
+        raise BundleError(
+            f"{path} holds {', '.join(extra)}, which its manifest does not name; "
+            "remove it or copy the whole folder again"
+        )
+    for name, digest in manifest.files.items():
+        if _digest(path / name) != digest:
+            raise BundleError(
+                f"{path / name} is damaged (its SHA-256 is not the manifest's); "
+                "copy the whole folder again or run `nextclick train`"
+            )
+    try:
+        ids = msgspec.json.decode((path / ITEMS_FILE).read_bytes(), type=list[str])
+        vocabulary = Vocabulary(ids)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise BundleError(f"{path / ITEMS_FILE}: {error}; run `nextclick train` again") from None
+    return Bundle(path, manifest, vocabulary)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a bundle, checked for format and feature version only.
+
+    Raises:
+        BundleError: when there is none, it cannot be read, or it is made for other code.
+    """
+    file = path / MANIFEST_FILE
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"no bundle at {path} ({MANIFEST_FILE} is not there); "
+            "make one with `nextclick train`, or name another with NEXTCLICK_BUNDLE"
+        ) from None
+    try:
+        version = msgspec.json.decode(data, type=_Version)
+        if version.format > FORMAT:
+            raise BundleError(
+                f"{path} has bundle format {version.format}, this nextclick reads up to {FORMAT}; "
+                "install the nextclick that made it"
+            )
+        if version.feature_version != FEATURE_VERSION:
+            raise BundleError(
+                f"{path} was trained with feature version {version.feature_version}, this "
+                f"nextclick computes {FEATURE_VERSION}; run `nextclick train` again"
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{file} is damaged ({error}); copy the whole folder again") from None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _version(manifest: Manifest, now: datetime) -> str:
+    """Date and 12 hexadecimal digits of what decides the lists: files, weights, settings."""
+    decisive = (manifest.files, manifest.blend, manifest.popularity_half_life_days,
+                manifest.repeats_allowed, manifest.feature_version)  # fmt: skip
+    digest = hashlib.sha256(msgspec.json.encode(decisive, order="sorted")).hexdigest()
+    return f"{now:%Y%m%d}-{digest[:12]}"
+
+
+def _swap(staging: Path, out: Path) -> None:
+    """Move ``staging`` to ``out``; the older bundle leaves only once the new one is complete."""
+    if not out.exists():
+        staging.rename(out)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    out.rename(retired / "old")
+    staging.rename(out)
+    shutil.rmtree(retired)

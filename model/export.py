@@ -1,0 +1,148 @@
+"""torch to ONNX, written only when ONNX Runtime gives what torch gives on real users.
+
+The graph, with a dynamic number of users B and of candidates C:
+
+===================  ================  ==========================================================
+input                                  meaning
+===================  ================  ==========================================================
+``items``            int64 [B, L]      rows of the vocabulary, newest last, 0 = padding
+``kinds``            int64 [B, L]      kinds of interaction
+``gaps``             int64 [B, L]      buckets of the pause before each interaction
+``item_bias``        float32 [V]       added to every score before the top K are taken
+``candidates``       int64 [B, C]      rows to be scored, 0 = padding
+===================  ================  ==========================================================
+
+Outputs: ``top_items`` int64 [B, K] and ``top_scores`` float32 [B, K], the best of the whole
+vocabulary with ``item_bias`` (never padding or unknown); ``candidate_scores`` float32 [B, C],
+the same scores without the bias, in the order of ``candidates``.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.features import FIRST_ITEM, Features
+from model.network import NEVER, Network
+
+OPSET = 17
+INPUTS = ("items", "kinds", "gaps", "item_bias", "candidates")
+OUTPUTS = ("top_items", "top_scores", "candidate_scores")
+MAX_DIFFERENCE = 1e-3
+"""Scores differ by 1e-5 between two correct float32 runtimes; a wrong graph is off by far more."""
+PARITY_TOP = 20
+
+
+class ExportError(RuntimeError):
+    """The exported graph does not do what the torch network does; nothing is written."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far ONNX Runtime (CPU) and torch agreed on the users that were compared."""
+
+    max_difference: float
+    identical_top_20: float
+    """Share of users whose twenty best items come in the same order in both."""
+    users: int
+
+
+class RankingGraph(nn.Module):
+    """What is exported: encode, score the whole vocabulary, keep the top K, score candidates."""
+
+    def __init__(self, network: Network, top_k: int) -> None:
+        super().__init__()
+        self.network = network
+        self.top_k = min(top_k, network.config.vocabulary_size - FIRST_ITEM)
+        never = torch.zeros(network.config.vocabulary_size)
+        never[:FIRST_ITEM] = NEVER
+        self.register_buffer("never", never)
+        self.never: Tensor
+
+    def forward(
+        self, items: Tensor, kinds: Tensor, gaps: Tensor, item_bias: Tensor, candidates: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See the module's table for shapes."""
+        user = self.network.encode(items, kinds, gaps, newest_only=True)[:, 0]
+        scores = user @ self.network.item_table.weight.T + self.network.item_bias
+        best = torch.topk(scores + (item_bias + self.never), self.top_k, dim=1)
+        return best.indices, best.values, torch.gather(scores, 1, candidates)
+
+
+def export_network(network: Network, path: Path, users: Features, top_k: int = 100) -> Parity:
+    """Write ``network`` to ``path`` as ONNX, after comparing both on ``users``.
+
+    Raises:
+        ExportError: when scores differ by more than ``MAX_DIFFERENCE``; ``path`` is removed.
+    """
+    graph = RankingGraph(network.eval(), top_k).eval()
+    arguments = _graph_inputs(users, network.config.vocabulary_size, slice(0, 2))
+    with warnings.catch_warnings():
+        # The legacy exporter is the one that was measured to agree; its notice is no news.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            tuple(torch.from_numpy(value) for value in arguments.values()),
+            str(path),
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_axes={
+                **{name: {0: "B"} for name in ("items", "kinds", "gaps", *OUTPUTS)},
+                "candidates": {0: "B", 1: "C"},
+                "candidate_scores": {0: "B", 1: "C"},
+            },
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    parity = check_parity(graph, path, users)
+    if parity.max_difference > MAX_DIFFERENCE:
+        path.unlink()
+        raise ExportError(
+            f"ONNX Runtime and torch differ by {parity.max_difference:.2g} (at most "
+            f"{MAX_DIFFERENCE:g}); the bundle was not written: check the versions of torch "
+            "and onnxruntime against constraints.txt"
+        )
+    return parity
+
+
+def check_parity(graph: RankingGraph, path: Path, users: Features) -> Parity:
+    """Run ``users`` through torch and through ONNX Runtime on the CPU and compare."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    size = len(users.items)
+    difference, same = 0.0, 0
+    for start in range(0, size, 64):
+        arguments = _graph_inputs(
+            users, graph.network.config.vocabulary_size, slice(start, min(start + 64, size))
+        )
+        ours = session.run(list(OUTPUTS), arguments)
+        with torch.inference_mode():
+            theirs = [
+                value.numpy()
+                for value in graph(*(torch.from_numpy(value) for value in arguments.values()))
+            ]
+        difference = max(
+            difference,
+            float(np.abs(ours[1] - theirs[1]).max()),
+            float(np.abs(ours[2] - theirs[2]).max()),
+        )
+        same += int((ours[0][:, :PARITY_TOP] == theirs[0][:, :PARITY_TOP]).all(axis=1).sum())
+    return Parity(difference, same / max(size, 1), size)
+
+
+def _graph_inputs(
+    users: Features, vocabulary_size: int, part: slice
+) -> dict[str, NDArray[np.generic]]:
+    """Inputs of the graph for some of the users, each scored on its own newest items."""
+    items = users.items[part]
+    return {
+        "items": items,
+        "kinds": users.kinds[part],
+        "gaps": users.gaps[part],
+        "item_bias": np.zeros(vocabulary_size, np.float32),
+        "candidates": items[:, -10:],
+    }

@@ -1,0 +1,179 @@
+"""History to arrays: the only implementation, shared by training, evaluation and serving.
+
+A change in what these functions return for the same history must raise ``FEATURE_VERSION``:
+a bundle trained with another version is refused, because its network would read other inputs
+than the ones it has learned from.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.ids import item_hashes
+
+FEATURE_VERSION = 1
+
+PADDING = 0
+UNKNOWN = 1
+FIRST_ITEM = 2
+"""Rows of the vocabulary: 0 pads short histories, 1 stands for every item it does not hold."""
+
+KIND_COUNT = 6
+"""Padding and the five kinds of ``model.events.INTERACTION_KINDS``."""
+
+MAX_GAP_OCTAVE = 25
+"""2**25 seconds are 388 days: longer pauses than a year all mean "back after a long time"."""
+FIRST_GAP = 1
+GAP_COUNT = 3 + MAX_GAP_OCTAVE
+"""Padding, "nothing before", then one bucket per doubling of the pause from 0 seconds on."""
+
+DAY_MS = 86_400_000
+
+
+class Interactions(NamedTuple):
+    """The interactions of one user, oldest first; three arrays of one length."""
+
+    items: NDArray[np.uint64]
+    """Item hashes."""
+    kinds: NDArray[np.uint8]
+    """Numbers of ``model.events.INTERACTION_KINDS``."""
+    times: NDArray[np.int64]
+    """Epoch milliseconds."""
+
+
+class Purchases(NamedTuple):
+    """The distinct (day, item) purchases of one user, newest first; two arrays of one length."""
+
+    items: NDArray[np.uint64]
+    """Item hashes."""
+    days: NDArray[np.uint16]
+    """Days since 1970-01-01."""
+
+
+class Features(NamedTuple):
+    """What the network reads: int64 [B, L] each, newest last, padded with 0 on the left."""
+
+    items: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    gaps: NDArray[np.int64]
+
+
+class Vocabulary:
+    """The items a network knows, as rows of its embedding table.
+
+    Args:
+        ids: distinct item ids; ``ids[i]`` gets row ``FIRST_ITEM + i``.
+
+    Raises:
+        ValueError: when two ids are equal or share a hash.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = list(ids)
+        self.hashes: NDArray[np.uint64] = item_hashes(self.ids)
+        """uint64 [len(ids)], in the order of ``ids``."""
+        order = np.argsort(self.hashes, kind="stable")
+        self._sorted = self.hashes[order]
+        self._rows = (order + FIRST_ITEM).astype(np.int64)
+        # Hashes are uniform: their leading bits say where to look, a tenth of a binary search's
+        # cost. Eight buckets an item keep the longest bucket at two or three items.
+        bits = max(len(self.ids) * 8, 2).bit_length()
+        self._shift = np.uint64(64 - bits)
+        buckets = (self._sorted >> self._shift).astype(np.int64)
+        sizes = np.bincount(buckets, minlength=1 << bits)
+        self._first = np.cumsum(sizes) - sizes
+        self._longest = int(sizes.max())
+        if len(self.ids) > 1 and (self._sorted[1:] == self._sorted[:-1]).any():
+            clash = int(np.flatnonzero(self._sorted[1:] == self._sorted[:-1])[0])
+            first, second = (self.ids[order[clash + offset]] for offset in (0, 1))
+            raise ValueError(f"items {first!r} and {second!r} share a hash; drop one of them")
+
+    def __len__(self) -> int:
+        """Rows of the embedding table, padding and unknown included."""
+        return FIRST_ITEM + len(self.ids)
+
+    def index_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The row of each hash, of the same shape; ``UNKNOWN`` where it is not held."""
+        rows = np.full(hashes.shape, UNKNOWN, np.int64)
+        if not self.ids:
+            return rows
+        first = self._first[hashes >> self._shift]
+        for step in range(self._longest):
+            slots = np.minimum(first + step, len(self._sorted) - 1)
+            np.copyto(rows, self._rows[slots], where=self._sorted[slots] == hashes)
+        return rows
+
+
+def featurize(histories: Sequence[Interactions], vocabulary: Vocabulary, length: int) -> Features:
+    """The newest ``length`` interactions of each user, as the network reads them.
+
+    Args:
+        histories: one per user (B); may be empty ones.
+        vocabulary: turns item hashes into rows.
+        length: L, the positions the network has.
+
+    Returns:
+        Three int64 arrays [B, L]. A gap is the bucket of the pause before an interaction; it
+        counts the interaction just older than the window, where the history still has it.
+    """
+    size = len(histories)
+    counts = np.fromiter((len(history.items) for history in histories), np.int64, size)
+    shape = (size, length)
+    if not counts.sum():
+        empty = np.zeros(shape, np.int64)
+        return Features(empty, empty.copy(), empty.copy())
+    items = np.concatenate([history.items for history in histories])
+    kinds = np.concatenate([history.kinds for history in histories])
+    times = np.concatenate([history.times for history in histories])
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    gaps = _gap_buckets(times, starts[counts > 0])
+    # Cell (b, l) of a right-aligned window holds the event `length - l` before the user's end.
+    source = ends[:, None] + np.arange(-length, 0)
+    held = source >= starts[:, None]
+    kept = source[held]
+
+    def window(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        cells = np.zeros(shape, np.int64)
+        cells[held] = values
+        return cells
+
+    return Features(
+        window(vocabulary.index_of(items[kept])),
+        window(kinds[kept].astype(np.int64)),
+        window(gaps[kept]),
+    )
+
+
+def _gap_buckets(times: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The bucket of the pause before each event; ``starts`` are the users' first events."""
+    pause = np.zeros(len(times))
+    np.subtract(times[1:], times[:-1], out=pause[1:], casting="unsafe")
+    # frexp(1 + s) has exponent 1 + floor(log2(1 + s)): exact, and cheaper than a logarithm.
+    octaves = np.frexp(1.0 + np.maximum(pause, 0.0) // 1000.0)[1].astype(np.int64) - 1
+    gaps = np.minimum(octaves, MAX_GAP_OCTAVE) + FIRST_GAP + 1
+    gaps[starts] = FIRST_GAP
+    return gaps
+
+
+def repeat_strength(
+    purchases: Purchases, today: int, half_life_days: float = 60.0
+) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """How strongly a user keeps buying each item: purchases counted with decaying weight.
+
+    Args:
+        purchases: distinct (day, item), any order.
+        today: days since 1970-01-01; a purchase on a later day counts as one of today.
+        half_life_days: after which a purchase counts half.
+
+    Returns:
+        Distinct item hashes uint64 [N] and their strengths float32 [N], both in hash order.
+    """
+    if not len(purchases.items):
+        return np.empty(0, np.uint64), np.empty(0, np.float32)
+    age = np.maximum(today - purchases.days.astype(np.int64), 0)
+    items, slot = np.unique(purchases.items, return_inverse=True)
+    strength = np.bincount(slot, weights=np.exp2(-age / half_life_days))
+    return items, strength.astype(np.float32)

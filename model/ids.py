@@ -1,0 +1,17 @@
+"""Stable 8-byte names of items: what a profile keeps instead of an item id of up to 256 bytes."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def item_hash(item_id: str) -> int:
+    """The unsigned 64-bit hash of an item id, the same in every process and version."""
+    return int.from_bytes(blake2b(item_id.encode(), digest_size=8).digest(), "big")
+
+
+def item_hashes(item_ids: Sequence[str]) -> NDArray[np.uint64]:
+    """``item_hash`` of each id, as uint64 [len(item_ids)]."""
+    return np.fromiter(map(item_hash, item_ids), dtype=np.uint64, count=len(item_ids))

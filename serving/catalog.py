@@ -1,0 +1,104 @@
+"""The items a worker knows, and which of them may be recommended now.
+
+An item is a row. Rows are only ever added: an item whose text changed gets a new one, so that
+the search index need not take anything back; availability and price change in place.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.features import FIRST_ITEM, UNKNOWN, Vocabulary
+from model.ids import item_hash
+from model.items import Item
+from serving.search import SearchIndex
+
+NEVER = np.float32(-1e9)
+"""Bias of what must not be recommended: finite, so that no score becomes NaN."""
+
+
+class Catalog:
+    """Items by row, with the vocabulary row and availability of each as arrays."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.items: list[Item] = []
+        self.search_index = SearchIndex()
+        self._row_of_id: dict[str, int] = {}
+        self._row_of_hash: dict[int, int] = {}
+        self._allowed = np.zeros(1024, dtype=np.bool_)
+        self._model_rows = np.full(1024, UNKNOWN, dtype=np.int64)
+        self.item_bias = np.full(len(vocabulary), NEVER, dtype=np.float32)
+        """float32 [V] for the network: 0 where the item may be recommended, else ``NEVER``."""
+        self._row_of_model = np.full(len(vocabulary), -1, dtype=np.int64)
+
+    def __len__(self) -> int:
+        """Items that may be recommended now."""
+        return int(self.allowed.sum())
+
+    @property
+    def allowed(self) -> NDArray[np.bool_]:
+        """bool [rows]: which rows are current and available."""
+        return self._allowed[: len(self.items)]
+
+    @property
+    def model_rows(self) -> NDArray[np.int64]:
+        """int64 [rows]: the vocabulary row of each."""
+        return self._model_rows[: len(self.items)]
+
+    def get(self, item_id: str) -> Item | None:
+        """The current item of that id."""
+        row = self._row_of_id.get(item_id)
+        return None if row is None else self.items[row]
+
+    def put(self, item: Item) -> None:
+        """Add an item, or replace what is known of it."""
+        row = self._row_of_id.get(item.item_id)
+        if row is not None and _text(self.items[row]) == _text(item):
+            self.items[row] = item
+        else:
+            if row is not None:
+                self._allow(row, False)
+            row = self._append(item)
+        self._allow(row, item.available)
+
+    def remove(self, item_id: str) -> None:
+        """Forget an item; one that is not known is no error."""
+        row = self._row_of_id.pop(item_id, None)
+        if row is not None:
+            self._allow(row, False)
+            self._row_of_hash.pop(item_hash(item_id), None)
+
+    def rows_of_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The current row of each item hash, -1 where there is none."""
+        get = self._row_of_hash.get
+        return np.fromiter((get(each, -1) for each in hashes.tolist()), np.int64, len(hashes))
+
+    def rows_of_model(self, model_rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The current row of each vocabulary row, -1 where there is none; any shape."""
+        return self._row_of_model[model_rows]
+
+    def _append(self, item: Item) -> int:
+        row = len(self.items)
+        if row == len(self._allowed):
+            self._allowed = np.concatenate([self._allowed, np.zeros(row, dtype=np.bool_)])
+            self._model_rows = np.concatenate([self._model_rows, np.full(row, UNKNOWN)])
+        hashed = item_hash(item.item_id)
+        model_row = int(self._vocabulary.index_of(np.array([hashed], dtype=np.uint64))[0])
+        self.items.append(item)
+        self._row_of_id[item.item_id] = row
+        self._row_of_hash[hashed] = row
+        self._model_rows[row] = model_row
+        if model_row >= FIRST_ITEM:
+            self._row_of_model[model_row] = row
+        self.search_index.add(row, _text(item))
+        return row
+
+    def _allow(self, row: int, allowed: bool) -> None:
+        self._allowed[row] = allowed
+        model_row = self._model_rows[row]
+        if model_row >= FIRST_ITEM and self._row_of_model[model_row] == row:
+            self.item_bias[model_row] = 0 if allowed else NEVER
+
+
+def _text(item: Item) -> str:
+    return " ".join((item.title, *item.category, item.brand or ""))

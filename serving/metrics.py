@@ -1,0 +1,32 @@
+"""Every counter of a worker, declared once (Prometheus)."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS = Counter("nextclick_events", "Events decoded.", ["kind"])
+DEAD_LETTERS = Counter(
+    "nextclick_dead_letters", "Records sent to the dead-letter topic.", ["reason"]
+)
+LISTS = Counter("nextclick_lists", "Lists published.", ["cause"])
+EMPTY_LISTS = Counter("nextclick_empty_lists", "Lists without an item: the catalogue is empty.")
+KNOWN_INTERACTIONS = Counter(
+    "nextclick_known_interactions", "Interactions the profile already had, or was too full for."
+)
+UNKNOWN_ITEMS = Counter("nextclick_unknown_items", "Events of items that are not in the catalogue.")
+NEW_USERS = Counter("nextclick_new_users", "Users seen without any profile before.")
+KEY_MISMATCHES = Counter(
+    "nextclick_key_mismatches", "Records whose key is not their user_id; order is not kept there."
+)
+WITHOUT_LIST = Counter("nextclick_events_without_list", "Events that publish no list.", ["why"])
+RETRIES = Counter("nextclick_retries", "Micro-batches tried again.", ["part"])
+BATCH_EVENTS = Histogram(
+    "nextclick_batch_events", "Events in a micro-batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+STEP_SECONDS = Histogram(
+    "nextclick_step_seconds",
+    "Time a micro-batch spends in a step.",
+    ["step"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+)
+CATALOG_ITEMS = Gauge("nextclick_catalog_items", "Items that may be recommended now.")
+BAD_ITEMS = Counter("nextclick_bad_items", "Catalogue records that break the contract.")
+PROVIDER = Gauge("nextclick_provider", "1 for the execution provider really in use.", ["provider"])

@@ -1,0 +1,212 @@
+"""What a profile is: three bounded sets of events in one packed value. Pure, no I/O.
+
+A section is a run of fixed-width records, newest first, without duplicates. Records are
+big-endian with the time in front, so byte order is time order, and merging two sections is
+"unite, sort, keep the first N": commutative, associative and idempotent. Everything else about
+a user is derived from these bytes when they are read.
+
+    value        version u8 | interactions u8 | queries u8 | purchases u16 | the three sections
+    interaction  time u48 ms | event id hash u48 | item hash u64 | kind u8 | value u8 | price u8
+    query        time u48 ms | event id hash u48 | text, 50 bytes of UTF-8, zero-padded
+    purchase     day u16 since 1970 | item hash u64
+"""
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from math import log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.events import (
+    INTERACTION_KINDS,
+    Cart,
+    Click,
+    Favorite,
+    Interaction,
+    Purchase,
+    Rating,
+    Search,
+)
+from model.features import Interactions, Purchases
+from model.ids import item_hash
+
+VERSION = 1
+DAY_MS = 86_400_000
+QUERY_BYTES = 50
+PURCHASE_KIND = INTERACTION_KINDS[Purchase]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A bounded set of fixed-width records."""
+
+    width: int
+    bound: int
+
+
+INTERACTIONS = Section(width=23, bound=100)
+QUERIES = Section(width=12 + QUERY_BYTES, bound=10)
+# A grocery household has hundreds of purchase lines; a window of 100 costs it a sixth of NDCG@10.
+PURCHASES = Section(width=10, bound=300)
+SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
+
+_HEADER = struct.Struct(">BBBH")
+_INTERACTION = np.dtype(
+    [("time", "V6"), ("event", "V6"), ("item", ">u8"), ("kind", "u1"), ("value", "u1"),
+     ("price", "u1")]
+)  # fmt: skip
+_PURCHASE = np.dtype([("day", ">u2"), ("item", ">u8")])
+
+_hash_of_item = lru_cache(maxsize=1 << 17)(item_hash)
+
+
+class ProfileError(ValueError):
+    """A stored profile that this version cannot read."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile as read: newest first in the packed sections, oldest first in the arrays."""
+
+    interactions: bytes = b""
+    queries: bytes = b""
+    purchases: bytes = b""
+
+    def history(self) -> Interactions:
+        """Items, kinds and times of the interactions, oldest first."""
+        records = np.frombuffer(self.interactions, dtype=_INTERACTION)[::-1]
+        return Interactions(
+            items=records["item"].astype(np.uint64),
+            kinds=np.ascontiguousarray(records["kind"]),
+            times=_times(records["time"]),
+        )
+
+    def bought(self) -> Purchases:
+        """Items and days of the purchases, newest first."""
+        records = np.frombuffer(self.purchases, dtype=_PURCHASE)
+        return Purchases(
+            items=records["item"].astype(np.uint64), days=records["day"].astype(np.uint16)
+        )
+
+    def searches(self) -> list[tuple[int, str]]:
+        """(time ms, text cut to 50 bytes) of the searches, newest first."""
+        records = _split(self.queries, QUERIES.width)
+        return [
+            (int.from_bytes(record[:6], "big"), record[12:].rstrip(b"\0").decode(errors="ignore"))
+            for record in records
+        ]
+
+    def pack(self) -> bytes:
+        """The bytes that are stored."""
+        counts = (
+            len(section) // kind.width
+            for section, kind in zip(self.sections, SECTIONS, strict=True)
+        )
+        return _HEADER.pack(VERSION, *counts) + b"".join(self.sections)
+
+    @property
+    def sections(self) -> tuple[bytes, bytes, bytes]:
+        """The packed sections in the order of ``SECTIONS``."""
+        return self.interactions, self.queries, self.purchases
+
+    def merge(self, other: "Profile") -> "Profile":
+        """The union of two profiles, each section cut to its newest records."""
+        return Profile(
+            *(
+                b"".join(
+                    sorted({*_split(a, kind.width), *_split(b, kind.width)}, reverse=True)[
+                        : kind.bound
+                    ]
+                )
+                for a, b, kind in zip(self.sections, other.sections, SECTIONS, strict=True)
+            )
+        )
+
+
+def unpack(data: bytes | None) -> Profile:
+    """The profile in a stored value; an empty one where nothing is stored.
+
+    Raises:
+        ProfileError: the value is of a newer format, or damaged.
+    """
+    if not data:
+        return Profile()
+    if data[0] != VERSION:
+        raise ProfileError(
+            f"a profile of format {data[0]} where this worker reads {VERSION}; "
+            "upgrade every worker before the first one writes the newer format"
+        )
+    sizes = [
+        count * kind.width
+        for count, kind in zip(_HEADER.unpack_from(data)[1:], SECTIONS, strict=True)
+    ]
+    if len(data) != _HEADER.size + sum(sizes):
+        raise ProfileError(f"a profile of {len(data)} bytes does not match its own header")
+    ends = np.cumsum([_HEADER.size, *sizes]).tolist()
+    return Profile(data[ends[0] : ends[1]], data[ends[1] : ends[2]], data[ends[2] : ends[3]])
+
+
+def pack_interaction(event: Interaction) -> bytes:
+    """The record of one interaction: the same bytes for the same event, always."""
+    value, price = _quantised(event)
+    return b"".join(
+        (
+            event.time.to_bytes(6, "big"),
+            _event_hash(event.event_id),
+            _hash_of_item(event.item_id).to_bytes(8, "big"),
+            bytes((INTERACTION_KINDS[type(event)], value, price)),
+        )
+    )
+
+
+def pack_query(event: Search) -> bytes:
+    """The record of one search; a cut inside a character drops that character."""
+    text = event.query.encode()[:QUERY_BYTES].decode(errors="ignore").encode()
+    return (
+        event.time.to_bytes(6, "big") + _event_hash(event.event_id) + text.ljust(QUERY_BYTES, b"\0")
+    )
+
+
+def pack_purchase(interaction: bytes) -> bytes:
+    """The short form of a purchase's interaction record."""
+    day = min(int.from_bytes(interaction[:6], "big") // DAY_MS, 0xFFFF)
+    return day.to_bytes(2, "big") + interaction[12:20]
+
+
+def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
+    """The profile that holds just these records, in any order, duplicates allowed."""
+    bought = [pack_purchase(record) for record in interactions if record[20] == PURCHASE_KIND]
+    unsorted = Profile(b"".join(interactions), b"".join(queries), b"".join(bought))
+    return unsorted.merge(Profile())
+
+
+def _event_hash(event_id: str) -> bytes:
+    return blake2b(event_id.encode(), digest_size=6).digest()
+
+
+def _quantised(event: Interaction) -> tuple[int, int]:
+    match event:
+        case Click(dwell_ms=dwell):
+            return _log_byte(dwell), 0
+        case Rating(value=value):
+            return max(0, min(255, round(value * 10))), 0
+        case Cart() | Purchase() | Favorite():
+            return max(1, min(255, round(event.quantity))), _log_byte(event.price)
+
+
+def _log_byte(value: float | None) -> int:
+    """0 for unknown, else eight steps to each doubling of 1 + value."""
+    return 0 if value is None else 1 + min(254, round(8 * log2(1 + value)))
+
+
+def _times(column: NDArray[np.void]) -> NDArray[np.int64]:
+    wide = np.zeros((len(column), 8), dtype=np.uint8)
+    wide[:, 2:] = np.frombuffer(column.tobytes(), dtype=np.uint8).reshape(-1, 6)
+    return wide.view(">i8").ravel().astype(np.int64)
+
+
+def _split(section: bytes, width: int) -> list[bytes]:
+    return [section[at : at + width] for at in range(0, len(section), width)]

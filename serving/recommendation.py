@@ -1,0 +1,70 @@
+"""The wire contract of the ``recommendations`` topic: one JSON object per list, keyed by user."""
+
+from hashlib import blake2b
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Source: TypeAlias = Literal["search", "repeat", "together", "nearest", "popular"]
+"""Where a candidate came from, the most telling first: an item proposed by several keeps all."""
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """The newest input record a list has seen. A higher offset makes a newer list."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Recommended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One item of a list."""
+
+    item_id: str
+    rank: Annotated[int, Meta(ge=1)]
+    score: float
+    sources: tuple[Source, ...]
+    reason: Annotated[str, Meta(description="A sentence for a person, in English.")]
+    because: (
+        Annotated[
+            str, Meta(description="What the reason points at: an item id, a category or a query.")
+        ]
+        | None
+    ) = None
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A personal list. Consumers drop copies by ``rec_id`` and keep the highest ``as_of``."""
+
+    rec_id: str
+    user_id: str
+    event_id: Annotated[str, Meta(description="The event that caused the list.")]
+    ts: Annotated[int, Meta(description="Event time of that event, epoch milliseconds.")]
+    as_of: AsOf
+    bundle: Annotated[str, Meta(description="Version of the model bundle that ranked it.")]
+    query: str | None = None
+    items: tuple[Recommended, ...]
+    step_ms: Annotated[
+        dict[str, float], Meta(description="Milliseconds the micro-batch spent in each step.")
+    ]
+
+
+def recommendation_id(user_id: str, as_of: AsOf, bundle: str) -> str:
+    """The same for every copy of a list, whoever computes it again (32 hex characters)."""
+    name = f"{user_id}\0{as_of.topic}\0{as_of.partition}\0{as_of.offset}\0{bundle}"
+    return blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Recommendation)
+
+
+def encode_recommendation(recommendation: Recommendation) -> bytes:
+    """The JSON bytes of a list."""
+    return _encoder.encode(recommendation)
+
+
+def decode_recommendation(data: bytes) -> Recommendation:
+    """A list from its JSON bytes. Raises msgspec.ValidationError where it is none."""
+    return _decoder.decode(data)

@@ -1,0 +1,58 @@
+"""Which events get a list: each search its own, a user's other events of a batch one together."""
+
+from collections.abc import Sequence
+
+from model.events import Cart, Click, Favorite, Purchase, Rating, Search
+from serving import metrics
+from serving.candidates import ListRequest
+from serving.intake import Decoded, ProfileChange
+from serving.parts import Parts
+from serving.recommendation import AsOf
+
+REPLAY_HEADER = "nextclick-replay"
+"""Set on records that a replay wrote: they update profiles and publish no list by default."""
+
+
+def list_requests(
+    parts: Parts, decoded: Sequence[Decoded], changes: dict[str, ProfileChange]
+) -> list[ListRequest]:
+    """The lists that a micro-batch asks for, in the order of their causes."""
+    now = parts.now_ms()
+    causes = [each for each in decoded if _wants_list(parts, each, now)]
+    # The newest one of each user, searches aside, stands for the others.
+    newest = {each.event.user_id: each for each in causes if not isinstance(each.event, Search)}
+    return [
+        _request(each, changes[each.event.user_id])
+        for each in causes
+        if isinstance(each.event, Search) or newest[each.event.user_id] is each
+    ]
+
+
+def _wants_list(parts: Parts, each: Decoded, now: int) -> bool:
+    if not isinstance(each.event, Click | Cart | Favorite | Rating | Purchase | Search):
+        return False
+    if parts.publish_replayed:
+        return True
+    if any(name == REPLAY_HEADER for name, _ in each.record.headers):
+        metrics.WITHOUT_LIST.labels("replayed").inc()
+        return False
+    if now - each.event.time > parts.max_event_age_ms:
+        metrics.WITHOUT_LIST.labels("old").inc()
+        return False
+    return True
+
+
+def _request(each: Decoded, change: ProfileChange) -> ListRequest:
+    assert change.merged is not None
+    event, profile = each.event, change.merged.profile
+    looking_at = event.item_id if isinstance(event, Click | Cart) else None
+    return ListRequest(
+        user_id=event.user_id,
+        event_id=event.event_id,
+        time=event.time,
+        as_of=AsOf(each.record.topic, each.record.partition, each.record.offset),
+        history=profile.history(),
+        purchases=profile.bought(),
+        query=event.query if isinstance(event, Search) else None,
+        current_item=looking_at,
+    )

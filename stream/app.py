@@ -1,0 +1,75 @@
+"""The Faust app: ``faust -A stream.app worker``, or ``nextclick worker``."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import faust
+from mode import ServiceT
+
+from serving.recommend import recommend_user
+from serving.recommendation import Recommendation
+from stream.agents import run_agent
+from stream.batches import RecordBatch, batch_topic, faust_settings
+from stream.catalog_feed import CatalogFeed
+from stream.kafka import faust_credentials
+from stream.settings import Settings
+from stream.worker import Worker, build_parts
+
+
+class App(faust.App):
+    """A Faust app that opens its worker's parts before it joins the consumer group."""
+
+    def __init__(self, settings: Settings, worker: Worker) -> None:
+        self._nextclick_worker = worker
+        super().__init__(
+            settings.group,
+            broker=";".join(f"batch://{broker}" for broker in settings.broker_list),
+            broker_credentials=faust_credentials(settings),
+            **faust_settings(),
+        )
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """What starts with the app, in this order."""
+        return [self._nextclick_worker, *super().on_init_dependencies()]
+
+
+def build_app(settings: Settings) -> faust.App:
+    """The app of one worker process; nothing is opened before it starts."""
+    worker = Worker(settings)
+    app = App(settings, worker)
+
+    @app.agent(batch_topic(app, settings.events_topic), name="events")
+    async def events(stream: faust.StreamT[RecordBatch]) -> None:
+        await run_agent(stream, worker)
+
+    return app
+
+
+@cache
+def _app_of_the_environment() -> faust.App:
+    return build_app(Settings())
+
+
+def __getattr__(name: str) -> Any:
+    # Faust asks this module for `app`; a mere import reads no environment.
+    if name == "app":
+        return _app_of_the_environment()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+async def recommend_now(settings: Settings, user_id: str) -> Recommendation:
+    """The list of one user at this moment, from the live profile; nothing is published.
+
+    Raises what ``build_parts`` raises, RedisError, KafkaError and TopicError.
+    """
+    parts = build_parts(settings)
+    feed = CatalogFeed(settings, parts.catalog)
+    try:
+        await parts.store.open()
+        await feed.read_whole()
+        await parts.candidates.refresh_popular()
+        return await recommend_user(parts, user_id)
+    finally:
+        await feed.stop()
+        await parts.store.redis.aclose()

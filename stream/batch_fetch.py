@@ -1,0 +1,131 @@
+"""Fetching for batches: the thread that owns the aiokafka consumer and its positions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.subscription_state import Assignment
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+from faust.exceptions import ImproperlyConfigured
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+# How long the broker may hold a fetch that finds nothing. A partition that was moved is fetched
+# only when the fetch under way has returned, so this bounds the way back after a nack; Faust's
+# 1,500 is too long for that. Ten fetches a second are what an idle worker then costs.
+FETCH_WAIT_MS = 100
+
+
+class OffsetOutOfRange(RuntimeError):
+    """The log no longer, or not yet, holds the offset where this group has to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Records of one partition as they left aiokafka, with what is needed to see them overtaken."""
+
+    records: list[ConsumerRecord]
+    assignment: Assignment
+    moves: int
+    highwater: int | None
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns the aiokafka consumer: fetches, and moves positions."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._moves: defaultdict[TP, int] = defaultdict(int)
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        if self.app.conf.consumer_auto_offset_reset != "none":
+            raise ImproperlyConfigured(
+                "consumer_auto_offset_reset must be 'none': anything else skips lost records in"
+                " silence. Create the app with faust.App(..., **faust_settings())."
+            )
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Tell the committed offsets, and leave the positions alone.
+
+        Faust calls this after each rebalance, where aiokafka starts at the committed offsets by
+        itself; a seek here could rewind a partition behind our back.
+        """
+        return cast(Mapping[TP, int], await self.call_thread(self._committed))
+
+    async def _committed(self) -> Mapping[TP, int | None]:
+        consumer = self._ensure_consumer()
+        partitions = list(consumer.assignment())
+        offsets = await asyncio.gather(*(consumer.committed(tp) for tp in partitions))
+        return {TP(tp.topic, tp.partition): at for tp, at in zip(partitions, offsets, strict=True)}
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
+        max_records: int | None = None,
+    ) -> Mapping[TP, list[Any]]:
+        try:
+            fetched = await super()._fetch_records(
+                consumer, active_partitions, timeout=timeout, max_records=max_records
+            )
+        except NoOffsetForPartitionError as error:
+            await consumer.seek_to_beginning(*error.args)  # a partition new to this group
+            return {}
+        except OffsetOutOfRangeError as error:
+            [(tp, offset)] = error.args[0].items()
+            raise await self._out_of_range(consumer, tp, offset) from error
+        # No await since the records left aiokafka's buffer, so assignment and moves are theirs.
+        assignment = self.current_assignment()
+        return {
+            (known := TP(tp.topic, tp.partition)): [
+                Fetch(records, assignment, self._moves[known], consumer.highwater(tp))
+            ]
+            for tp, records in fetched.items()
+        }
+
+    async def _out_of_range(self, consumer: AIOKafkaConsumer, tp: TP, at: int) -> OffsetOutOfRange:
+        first = (await consumer.beginning_offsets([tp]))[tp]
+        end = (await consumer.end_offsets([tp]))[tp]
+        lost = (
+            f"{first - at} records were deleted before this group had read them"
+            if at < first
+            else "the topic was recreated or lost its end"
+        )
+        message = (
+            f"{tp.topic}[{tp.partition}]: this group has to go on at offset {at}, but the broker"
+            f" holds [{first}, {end}): {lost}. Stop all workers, choose where to go on"
+            f" (kafka-consumer-groups.sh --group {self.app.conf.id} --topic"
+            f" {tp.topic}:{tp.partition} --reset-offsets --to-earliest --execute), and start them."
+        )
+        self.log.error(message)
+        return OffsetOutOfRange(message)
+
+    def holds(self, assignment: Assignment | None) -> bool:
+        """True while `assignment` is the current one; readable from any thread."""
+        current = self.current_assignment()
+        return current is assignment and current is not None and bool(current.active)
+
+    def current_assignment(self) -> Assignment | None:
+        """What the group gave us last, active or not; readable from any thread."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        return None if subscription is None else subscription.assignment
+
+    def move(self, tp: TP, offset: int, moves: int, assignment: Assignment | None) -> None:
+        """Have the thread go on at `offset` if `assignment` still stands; from any thread."""
+        if not self.thread_loop.is_closed():
+            self.thread_loop.call_soon_threadsafe(self._move, tp, offset, moves, assignment)
+
+    def _move(self, tp: TP, offset: int, moves: int, assignment: Assignment | None) -> None:
+        self._moves[tp] = moves
+        if self.holds(assignment):
+            self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)

@@ -1,0 +1,116 @@
+"""What `nextclick check` looks at: Kafka, its topics, Redis, the bundle, the execution provider."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from redis.asyncio import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
+
+from stream.redis_client import redis_client
+from stream.settings import Settings
+
+MIN_REDIS_MAJOR = 7
+"""Redis functions, which merge profiles on the server, came with version 7."""
+
+
+class Finding(NamedTuple):
+    """One thing looked at; ``text`` says what is there, or what is wrong and how to mend it."""
+
+    name: str
+    state: Literal["ok", "warning", "wrong"]
+    text: str
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Look at all that a worker needs; changes nothing, and what is wrong is no exception."""
+    return [
+        *_check_kafka(settings),
+        *await _check_redis(settings),
+        *_check_model(settings),
+    ]
+
+
+def _check_kafka(settings: Settings) -> Iterator[Finding]:
+    from stream.kafka import BrokerError, TopicError
+    from stream.topics import check_topics
+
+    try:
+        topics = check_topics(settings)
+    except (BrokerError, TopicError, ValueError) as error:
+        yield Finding("kafka", "wrong", str(error))
+        return
+    yield Finding("kafka", "ok", f"{settings.brokers} answers ({settings.kafka_security})")
+    for topic in topics:
+        if topic.state == "missing":
+            yield Finding(
+                f"topic {topic.name}", "wrong", "does not exist; create it with `nextclick topics`"
+            )
+        elif topic.state == "differs":
+            yield Finding(
+                f"topic {topic.name}",
+                "warning",
+                f"{'; '.join(topic.differences)}: alter the topic or the settings",
+            )
+        else:
+            yield Finding(f"topic {topic.name}", "ok", "as in the settings")
+
+
+async def _check_redis(settings: Settings) -> list[Finding]:
+    client = redis_client(settings)
+    try:
+        await client.initialize()
+        # On a cluster every primary must do.
+        targets: list[tuple[str, dict[str, Any]]] = [(settings.redis_address, {})]
+        if isinstance(client, RedisCluster):
+            targets = [(node.name, {"target_nodes": node}) for node in client.get_primaries()]
+        findings = []
+        for name, target in targets:
+            findings.append(_check_server(name, await client.execute_command("INFO", **target)))
+            await client.execute_command("FUNCTION STATS", **target)
+        return [*findings, Finding("redis functions", "ok", "can be called")]
+    except (RedisError, RedisClusterException, OSError) as error:
+        return [
+            Finding(
+                "redis",
+                "wrong",
+                f"{settings.redis_address}: {error}; start it, or correct `redis_url`, the "
+                "password and the rights of its user",
+            )
+        ]
+    finally:
+        await client.aclose()
+
+
+def _check_server(node: str, info: dict[str, Any]) -> Finding:
+    version, policy = str(info["redis_version"]), str(info.get("maxmemory_policy", "noeviction"))
+    server = f"{info.get('server_name', 'redis')} {info.get('valkey_version', version)} at {node}"
+    if int(version.split(".")[0]) < MIN_REDIS_MAJOR:
+        return Finding(
+            "redis", "wrong", f"{server} is too old; run version {MIN_REDIS_MAJOR} or later"
+        )
+    if info.get("maxmemory") and policy != "noeviction":
+        return Finding(
+            "redis",
+            "warning",
+            f"{server} may evict profiles (maxmemory-policy {policy}); set it to noeviction",
+        )
+    return Finding("redis", "ok", server)
+
+
+def _check_model(settings: Settings) -> Iterator[Finding]:
+    from model.bundle import BundleError, load_bundle
+    from serving.ranker import ProviderError, Ranker
+
+    try:
+        bundle = load_bundle(settings.bundle)
+    except BundleError as error:
+        yield Finding("bundle", "wrong", str(error))
+        return
+    manifest = bundle.manifest
+    yield Finding("bundle", "ok", f"{manifest.version} in {settings.bundle}")
+    try:
+        ranker = Ranker(bundle, provider=settings.provider, threads=settings.threads)
+    except ProviderError as error:
+        yield Finding("provider", "wrong", str(error))
+        return
+    yield Finding("provider", "ok", f"{ranker.provider} in use")

@@ -1,0 +1,264 @@
+"""``nextclick``: one verb a job. Each verb imports what it needs when it is called."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from stream.complaint import complaint
+from stream.settings import Settings, override_environment
+
+if TYPE_CHECKING:
+    from stream.rows import BadRow
+
+MENDABLE = 2
+"""Exit status of a run that could not do its work: the person has to mend something."""
+INCOMPLETE = 1
+"""Exit status of a run that did its work, and left out or found what is wrong."""
+
+app = typer.Typer(
+    name="nextclick",
+    help="A stream of clicks and searches in, a stream of personal recommendations out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Folder of the model bundle.", show_default=False)
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option("--provider", help="Execution provider: `cuda` or `cpu`.", show_default=False),
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False),
+]
+
+
+@app.command(epilog="Example: `nextclick up --provider cpu --catalog items.parquet`")
+def up(
+    catalog: Annotated[
+        list[Path] | None,
+        typer.Option(help="Catalogue file to load first; may be given again.", show_default=False),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    bundle: BundleOption = None,
+    provider: ProviderOption = None,
+) -> None:
+    """Run broker, Redis and workers on this machine, without installing any, until Ctrl-C."""
+    from stream.up import run_up
+
+    override_environment({"bundle": bundle, "provider": provider})
+    run_up(Settings(), workers=workers, catalog=catalog or [], console=out)
+
+
+@app.command(epilog="Example: `nextclick worker --provider cpu`")
+def worker(
+    bundle: BundleOption = None,
+    provider: ProviderOption = None,
+    follow_owner: Annotated[
+        bool, typer.Option("--follow-owner", hidden=True, help="Stop when standard input ends.")
+    ] = False,
+) -> None:
+    """Serve events until a signal ends it; the same as `faust -A stream.app worker`."""
+    from stream.worker_process import run_worker
+
+    override_environment({"bundle": bundle, "provider": provider})
+    run_worker(Settings(), follow_owner=follow_owner)
+
+
+@app.command(epilog="Example: `nextclick ingest items.parquet`")
+def ingest(files: Files, as_json: Json = False) -> None:
+    """Write a catalogue to the `catalog` topic and read it back.
+
+    Rows that break the contract are reported with file and line and left out; the exit status is
+    then 1. Status 2: the items are not in the topic.
+    """
+    from stream.ingest import ingest as run
+    from stream.ingest import read_items
+
+    bad = BadRows()
+    with err.status("writing the catalogue") as status:
+        report = asyncio.run(
+            run(
+                Settings(),
+                read_items(files, bad.report),
+                progress=lambda rows: status.update(f"{rows:,} items written"),
+            )
+        )
+    if report.dropped:
+        err.print(
+            f"warning: the broker dropped {report.dropped:,} older records of the catalogue; the "
+            "embedded broker keeps about 5 MB of a partition"
+        )
+    say(
+        as_json,
+        report._asdict() | {"bad": bad.count},
+        f"{report.items:,} items in {report.seconds:.1f} s, {bad.count:,} rows left out",
+    )
+    bad.exit()
+
+
+@app.command(epilog="Example: `nextclick replay events-2026-01.jsonl.zst --rate 2000`")
+def replay(
+    files: Files,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="At most so many events a second.")
+    ] = None,
+    max_lag: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Wait while the workers are so many events behind (5000); 0: never wait."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send old events to the `events` topic, in event-time order and marked as a replay.
+
+    Up to two million events are sorted where they are out of order; larger files must be in
+    order. Rows that break the contract are reported with file and line and left out; the exit
+    status is then 1.
+    """
+    from stream.replay_progress import replay_files
+
+    bad = BadRows()
+    report = replay_files(
+        Settings(), files, rate=rate, max_lag=max_lag, report=bad.report, console=err
+    )
+    say(
+        as_json,
+        report._asdict() | {"bad": bad.count},
+        f"{report.sent:,} events in {report.seconds:.1f} s, highest lag {report.highest_lag:,}, "
+        f"{bad.count:,} rows left out",
+    )
+    bad.exit()
+
+
+@app.command(epilog="Example: `nextclick recommend household-17`")
+def recommend(
+    user: Annotated[str, typer.Argument(help="User id.", show_default=False)],
+    bundle: BundleOption = None,
+    provider: ProviderOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show the list that a user would get now, from the live profile; nothing is published."""
+    from rich.table import Table
+
+    from serving.recommendation import encode_recommendation
+    from stream.app import recommend_now
+
+    override_environment({"bundle": bundle, "provider": provider})
+    found = asyncio.run(recommend_now(Settings(), user))
+    if as_json:
+        sys.stdout.write(encode_recommendation(found).decode() + "\n")
+        return
+    table = Table("rank", "item", "score", "source", "reason", title=f"for {user}")
+    for item in found.items:
+        sources = ", ".join(item.sources)
+        table.add_row(str(item.rank), item.item_id, f"{item.score:.3f}", sources, item.reason)
+    out.print(table)
+
+
+@app.command(epilog="Example: `nextclick check --provider cpu`")
+def check(
+    bundle: BundleOption = None, provider: ProviderOption = None, as_json: Json = False
+) -> None:
+    """Reach Kafka, Redis, bundle and provider; say what is wrong and how to mend it.
+
+    The exit status is 1 where something is wrong.
+    """
+    from stream.check import check as run
+
+    override_environment({"bundle": bundle, "provider": provider})
+    findings = asyncio.run(run(Settings()))
+    lines = "\n".join(f"{each.state:8}{each.name}: {each.text}" for each in findings)
+    say(as_json, {"findings": [each._asdict() for each in findings]}, lines)
+    if any(each.state == "wrong" for each in findings):
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command(epilog="Example: `NEXTCLICK_REPLICATION_FACTOR=3 nextclick topics`")
+def topics(
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Compare only; make nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Create the topics that are missing and compare the others with the settings.
+
+    The exit status is 1 where a topic is missing or differs; none that exists is ever changed.
+    """
+    from stream.topics import check_topics, create_topics
+
+    states = check_topics(Settings()) if only_check else create_topics(Settings())
+    lines = "\n".join(
+        f"{each.state:8}{each.name}" + "".join(f"\n        {text}" for text in each.differences)
+        for each in states
+    )
+    say(as_json, {"topics": [each._asdict() for each in states]}, lines)
+    if any(each.state in ("missing", "differs") for each in states):
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command(epilog="Example: `nextclick demo`")
+def demo() -> None:
+    """Show the whole job on a real shop log: train, serve, replay, and measure what came out."""
+    from stream.demo import run_demo
+
+    run_demo(Console())
+
+
+class BadRows:
+    """Counts the rows that were left out and shows the first of them on standard error."""
+
+    SHOWN = 100
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def report(self, row: "BadRow") -> None:
+        """Take one row that was left out."""
+        self.count += 1
+        if self.count <= self.SHOWN:
+            err.print(str(row), markup=False, highlight=False)
+        elif self.count == self.SHOWN + 1:
+            err.print("more rows were left out; they are counted and not shown")
+
+    def exit(self) -> None:
+        """End with status 1 where rows were left out."""
+        if self.count:
+            raise typer.Exit(INCOMPLETE)
+
+
+def say(as_json: bool, machine: dict[str, Any], person: str) -> None:
+    """One JSON object for machines, or a sentence for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(machine, ensure_ascii=False) + "\n")
+    else:
+        out.print(person, markup=False, highlight=False)
+
+
+def main() -> None:
+    """Entry point: what a person can mend ends in one sentence and exit status 2."""
+    try:
+        app()
+    except Exception as error:
+        sentence = complaint(error)
+        if sentence is None:
+            raise
+        err.print(f"nextclick: {sentence}", markup=False, highlight=False)
+        sys.exit(MENDABLE)
+
+
+if __name__ == "__main__":
+    main()

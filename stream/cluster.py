@@ -1,0 +1,138 @@
+"""Everything on this machine: an embedded broker and Redis and some workers, gone at the end."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from stream.embedded_broker import EmbeddedBroker
+from stream.embedded_redis import EmbeddedRedis
+from stream.settings import Settings
+from stream.topics import plan_topics
+from stream.worker_process import WorkerProcess
+
+LOGS = Path(".nextclick/logs")
+
+
+class LocalCluster:
+    """Use it as a context manager: the block begins with broker and Redis, workers come on call.
+
+    Args:
+        settings: of the workers; where Kafka and Redis are to be found is replaced.
+        logs: folder of the workers' output.
+
+    Raises:
+        EmbeddedError: a server does not start, or its package is not installed.
+    """
+
+    def __init__(self, settings: Settings, *, logs: Path = LOGS) -> None:
+        self._asked = settings
+        self._logs = logs
+        self._stack = ExitStack()
+        self._settings: Settings | None = None
+        self.workers: list[WorkerProcess] = []
+
+    @property
+    def settings(self) -> Settings:
+        """How to reach this cluster; only inside of the block."""
+        if self._settings is None:
+            raise RuntimeError("a LocalCluster has no addresses outside of its `with` block")
+        return self._settings
+
+    def __enter__(self) -> Self:
+        topics = {plan.name: plan.partitions for plan in plan_topics(self._asked)}
+        with ExitStack() as stack:
+            broker = stack.enter_context(EmbeddedBroker(topics))
+            redis = stack.enter_context(EmbeddedRedis())
+            self._settings = local_settings(self._asked, broker.bootstrap, redis.url)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with uninterrupted():
+            try:
+                self.stop_workers()
+            finally:
+                self._stack.close()
+                self._settings = None
+
+    def start_workers(self, count: int) -> None:
+        """Start so many more workers and return once each has its partitions.
+
+        Raises:
+            WorkerError: one has died or is not ready in time.
+        """
+        first = len(self.workers) + 1
+        for number in range(first, first + count):
+            settings = self.settings
+            if settings.metrics_port:
+                # One port each: the second would not start.
+                port = settings.metrics_port + number - 1
+                settings = settings.model_copy(update={"metrics_port": port})
+            log = self._logs / f"worker-{number}.log"
+            worker = WorkerProcess(settings, f"worker {number}", log)
+            self.workers.append(worker)
+            worker.start()
+        for worker in self.workers:
+            worker.wait_ready()
+
+    def stop_workers(self) -> list[int | None]:
+        """Have all workers finish; returns their exit statuses."""
+        workers, self.workers = self.workers, []
+        for worker in workers:
+            worker.request_stop()
+        return [worker.stop() for worker in workers]
+
+    def refuse_death(self) -> None:
+        """Raise WorkerError where a worker is not running any more."""
+        for worker in self.workers:
+            worker.refuse_death()
+
+
+def local_settings(settings: Settings, brokers: str, redis_url: str) -> Settings:
+    """``settings`` pointed at embedded servers, which know no login, no TLS and no replicas."""
+    local = {
+        name: field.default
+        for name, field in Settings.model_fields.items()
+        if name.startswith(("kafka_", "redis_")) and name not in {"redis_prefix", "redis_timeout_s"}
+    }
+    local |= {"replication_factor": 1, "min_insync_replicas": 1}
+    local |= {"brokers": brokers, "redis_url": redis_url, "embedded": True}
+    return Settings(**{**settings.model_dump(), **local})
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM: a second one must not leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread only
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Inside of the block SIGTERM ends things the way Ctrl-C does, by KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

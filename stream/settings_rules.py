@@ -1,0 +1,104 @@
+"""Which settings are possible beside one another: each rule raises ValueError with a sentence."""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from stream.settings import Settings
+
+REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+_BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):([0-9]{1,5})$")
+
+
+def check_brokers(settings: "Settings") -> None:
+    """Each broker is host:port."""
+    for broker in settings.broker_list:
+        match = _BROKER.match(broker)
+        if match is None or not 0 < int(match[2]) < 65_536:
+            raise ValueError(
+                f"`brokers` holds {broker!r}; write host:port, several with commas between"
+            )
+
+
+def check_kafka_security(settings: "Settings") -> None:
+    """Login and TLS files fit the security protocol."""
+    security = settings.kafka_security
+    login = settings.kafka_username is not None, settings.kafka_password is not None
+    if security.startswith("SASL") and not all(login):
+        raise ValueError(
+            f"`kafka_security` {security} needs `kafka_username` and `kafka_password`; set both"
+        )
+    if not security.startswith("SASL") and any(login):
+        raise ValueError(
+            f"`kafka_username` or `kafka_password` is set, but `kafka_security` {security} does "
+            "not log in; set it to SASL_SSL"
+        )
+    files = ("kafka_ca_file", "kafka_cert_file", "kafka_key_file")
+    for name in files:
+        path = getattr(settings, name)
+        if path is not None and not security.endswith("SSL"):
+            raise ValueError(
+                f"`{name}` is set, but `kafka_security` {security} has no TLS; set it to SSL or "
+                "SASL_SSL"
+            )
+        if path is not None and not path.is_file():
+            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
+    if (settings.kafka_cert_file is None) != (settings.kafka_key_file is None):
+        raise ValueError("`kafka_cert_file` and `kafka_key_file` go together; set both or neither")
+
+
+def check_topics(settings: "Settings") -> None:
+    """Topics are distinct and can be written; profiles outlive the events."""
+    names = [
+        settings.events_topic, settings.dlq_topic,
+        settings.recommendations_topic, settings.catalog_topic,
+    ]  # fmt: skip
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"two of the topics have one name ({', '.join(names)}); give each its own name"
+        )
+    if settings.min_insync_replicas > settings.replication_factor:
+        raise ValueError(
+            f"`min_insync_replicas` {settings.min_insync_replicas} is more than "
+            f"`replication_factor` {settings.replication_factor}, so no write would succeed; "
+            "lower the one or raise the other"
+        )
+    if settings.embedded and (
+        settings.replication_factor > 1 or settings.kafka_security != "PLAINTEXT"
+    ):
+        raise ValueError(
+            "the embedded broker keeps one copy and speaks PLAINTEXT; unset `embedded`, or "
+            "`replication_factor` and `kafka_security`"
+        )
+    if settings.profile_ttl_days * 24 < settings.events_retention_hours:
+        raise ValueError(
+            f"`profile_ttl_days` {settings.profile_ttl_days} is shorter than "
+            f"`events_retention_hours` {settings.events_retention_hours}, so a replay would bring "
+            "back what has expired; raise the one or lower the other"
+        )
+
+
+def check_redis(settings: "Settings") -> None:
+    """The URL is one of Redis, and password and TLS file go with it."""
+    try:
+        url = urlsplit(settings.redis_url)
+        valid = url.scheme in REDIS_SCHEMES and bool(url.hostname) and url.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"`redis_url` is not a Redis URL; write one of "
+            f"{', '.join(scheme + '://' for scheme in REDIS_SCHEMES)} with host and port"
+        )
+    if "cluster" in url.scheme and url.path not in ("", "/", "/0"):
+        raise ValueError(f"Redis Cluster has only database 0; remove {url.path} from `redis_url`")
+    if settings.redis_password is not None and url.password:
+        raise ValueError(
+            "the Redis password stands in `redis_url` and in `redis_password`; keep one of them"
+        )
+    path = settings.redis_ca_file
+    if path is not None and not url.scheme.startswith("rediss"):
+        raise ValueError("`redis_ca_file` is set, but `redis_url` has no TLS; write rediss://")
+    if path is not None and not path.is_file():
+        raise ValueError(f"`redis_ca_file` names {path}, which is not a file; correct the path")

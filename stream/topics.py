@@ -1,0 +1,173 @@
+"""The four topics: how each is to be, how it is, and making those that are missing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from stream.kafka import HEADROOM_BYTES, TopicError, kafka_python_arguments, require_broker
+from stream.settings import Settings
+
+HOUR_MS = 3_600_000
+CATALOG_MESSAGE_BYTES = 1_048_588
+"""Kafka's default, many times an item: the limit holds for a producer's whole batch."""
+
+
+class TopicPlan(NamedTuple):
+    """How a topic is to be."""
+
+    name: str
+    partitions: int
+    replication: int
+    config: dict[str, str]
+
+
+class TopicState(NamedTuple):
+    """How a topic is; ``differences`` has a sentence for each thing that is not to plan."""
+
+    name: str
+    state: Literal["created", "exists", "differs", "missing"]
+    differences: tuple[str, ...] = ()
+
+
+def plan_topics(settings: Settings) -> list[TopicPlan]:
+    """The topics of these settings: events, dead letters, lists, catalogue."""
+    durable = {"min.insync.replicas": str(settings.min_insync_replicas)}
+    events_hours, lists_hours = settings.events_retention_hours, settings.list_ttl_hours
+    configs = {
+        settings.events_topic: {
+            "cleanup.policy": "delete",
+            "retention.ms": str(events_hours * HOUR_MS),
+            "max.message.bytes": str(settings.events_max_message_bytes),
+        },
+        # Dead letters carry what users did: they live no longer than the events themselves.
+        settings.dlq_topic: {
+            "cleanup.policy": "delete",
+            "retention.ms": str(events_hours * HOUR_MS),
+            "max.message.bytes": str(settings.events_max_message_bytes + HEADROOM_BYTES),
+        },
+        settings.recommendations_topic: {
+            "cleanup.policy": "delete",
+            "retention.ms": str(lists_hours * HOUR_MS),
+        },
+        settings.catalog_topic: {
+            "cleanup.policy": "compact",
+            "max.message.bytes": str(CATALOG_MESSAGE_BYTES),
+        },
+    }
+    return [
+        TopicPlan(name, settings.partitions, settings.replication_factor, config | durable)
+        for name, config in configs.items()
+    ]
+
+
+def create_topics(settings: Settings) -> list[TopicState]:
+    """Make the topics that are missing and compare the others; changes none that exists.
+
+    Raises:
+        BrokerError: no broker answers.
+        TopicError: Kafka refuses, or topics are missing at the embedded broker, which makes them
+            only at its own start.
+    """
+    with _admin(settings) as admin:
+        states = _compare(admin, settings)
+        missing = [
+            plan
+            for plan, state in zip(plan_topics(settings), states, strict=True)
+            if state.state == "missing"
+        ]
+        if missing and settings.embedded:
+            names = ", ".join(plan.name for plan in missing)
+            raise TopicError(
+                f"the embedded broker at {settings.brokers} has no {names} and makes topics only "
+                "at its start; start it with `nextclick up` under the same settings"
+            )
+        created = {plan.name for plan in missing if _create(admin, plan)}
+        return [
+            TopicState(state.name, "created") if state.name in created else state
+            for state in states
+        ]
+
+
+def check_topics(settings: Settings) -> list[TopicState]:
+    """Compare the topics with the plan; makes and changes nothing.
+
+    Raises:
+        BrokerError: no broker answers.
+        TopicError: Kafka refuses.
+    """
+    with _admin(settings) as admin:
+        return _compare(admin, settings)
+
+
+@contextmanager
+def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    require_broker(settings)
+    admin = None
+    try:
+        admin = KafkaAdminClient(**kafka_python_arguments(settings))
+        yield admin
+    except KafkaError as error:
+        raise TopicError(
+            f"Kafka at {settings.brokers} cannot be asked about topics ({error}); check "
+            "`brokers`, the security settings and the rights of this user"
+        ) from None
+    finally:
+        if admin is not None:
+            admin.close()
+
+
+def _create(admin: KafkaAdminClient, plan: TopicPlan) -> bool:
+    """Whether the topic is new; another may have made it a moment ago."""
+    options = {
+        "num_partitions": plan.partitions,
+        "replication_factor": plan.replication,
+        "configs": plan.config,
+    }
+    try:
+        admin.create_topics({plan.name: options}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:
+        return False
+    return True
+
+
+def _compare(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
+    # All topics: asked for one by name, some brokers would make it.
+    found = {topic["name"]: topic["partitions"] for topic in admin.describe_topics()}
+    states = []
+    for plan in plan_topics(settings):
+        partitions = found.get(plan.name)
+        if not partitions:
+            states.append(TopicState(plan.name, "missing"))
+            continue
+        differences = _layout_differences(plan, partitions)
+        if not settings.embedded:  # which has no configuration to compare
+            differences += _config_differences(admin, plan)
+        state: Literal["differs", "exists"] = "differs" if differences else "exists"
+        states.append(TopicState(plan.name, state, tuple(differences)))
+    return states
+
+
+def _layout_differences(plan: TopicPlan, partitions: list[dict[str, object]]) -> list[str]:
+    differences = []
+    if len(partitions) != plan.partitions:
+        differences.append(f"{len(partitions)} partitions, {plan.partitions} in the settings")
+    replicas = partitions[0]["replica_nodes"]
+    assert isinstance(replicas, list)
+    if len(replicas) != plan.replication:
+        differences.append(f"replication {len(replicas)}, {plan.replication} in the settings")
+    return differences
+
+
+def _config_differences(admin: KafkaAdminClient, plan: TopicPlan) -> list[str]:
+    resource = ConfigResource("TOPIC", plan.name, list(plan.config))
+    answer = admin.describe_configs([resource], config_filter="all")
+    actual = answer["topic"][plan.name]
+    return [
+        f"{key} is {actual[key]['value']}, {value} in the settings"
+        for key, value in plan.config.items()
+        if actual[key]["value"] != value
+    ]

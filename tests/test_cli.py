@@ -1,0 +1,223 @@
+"""The command line: help, exit statuses, and sentences instead of tracebacks."""
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import typer
+from aiokafka.errors import KafkaConnectionError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from stream import cli
+from stream.complaint import OURS, THEIRS, complaint
+from stream.settings import Settings
+from tests.tiny import tiny_bundle
+
+GROUP: Any = typer.main.get_command(cli.app)
+VERBS = {
+    "up", "worker", "ingest", "replay", "train", "export", "evaluate", "recommend", "check",
+    "topics", "demo",
+}  # fmt: skip
+PATIENCE_S = 120
+
+
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine; what a verb sets is taken back."""
+    for name in Settings.model_fields:
+        variable = f"NEXTCLICK_{name.upper()}"
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("NEXTCLICK_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of ``nextclick ARGUMENTS``."""
+    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    captured = capsys.readouterr()
+    status = caught.value.code
+    return status if isinstance(status, int) else 0, captured.out, captured.err
+
+
+def test_the_verbs() -> None:
+    assert set(GROUP.commands) == VERBS
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_help_and_an_example(verb: str) -> None:
+    command = GROUP.commands[verb]
+    assert len(command.help) > 30
+    assert f"nextclick {verb}" in command.epilog
+    for parameter in command.params:
+        assert parameter.help, f"{verb} {parameter.name}"
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_the_options_of_an_example_exist(verb: str) -> None:
+    command = GROUP.commands[verb]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", command.epilog)) <= known
+
+
+def test_a_wrong_setting_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_PROVIDER", "tpu")
+    status, out, err = run(monkeypatch, capsys, "topics")
+    assert (status, out) == (2, "")
+    assert err.startswith("nextclick: `provider` is 'tpu'")
+    assert err.count("\n") == 1
+
+
+def test_a_wrong_file_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(monkeypatch, capsys, "replay", "events.txt")
+    assert status == 2
+    assert err.startswith("nextclick: events.txt is of no known format; name it .jsonl")
+
+
+@pytest.mark.parametrize("verb", ["topics", "ingest", "replay"])
+def test_an_unreachable_broker_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_BROKERS", "127.0.0.1:1")
+    monkeypatch.setenv("NEXTCLICK_KAFKA_TIMEOUT_S", "1")
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    arguments = [] if verb == "topics" else [tmp_path / "a.jsonl"]
+    status, out, err = run(monkeypatch, capsys, verb, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("nextclick: no Kafka broker answers (127.0.0.1:1: Connection refused)")
+    assert err.count("\n") == 1
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(settings: Settings) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("stream.topics.create_topics", broken)
+    monkeypatch.setattr(sys, "argv", ["nextclick", "topics"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+@pytest.mark.parametrize("name", sorted(OURS | THEIRS.keys()))
+def test_every_error_with_a_sentence_exists(name: str) -> None:
+    module, _, kind = name.rpartition(".")
+    found = getattr(importlib.import_module(module), kind)
+    assert issubclass(found, Exception)
+    assert f"{found.__module__}.{found.__qualname__}" == name
+
+
+def test_errors_of_the_clients_are_told_with_a_way_on() -> None:
+    assert complaint(KafkaConnectionError("no broker")) == (
+        "Kafka does not answer as it should (KafkaConnectionError: no broker); "
+        "run `nextclick check`"
+    )
+    assert "Redis does not answer" in str(complaint(RedisConnectionError("refused")))
+    assert complaint(ModuleNotFoundError(name="torch")) == (
+        "the package torch is not installed; run: pip install 'nextclick[train]'"
+    )
+    assert complaint(ModuleNotFoundError(name="stream.nothing")) is None
+    assert complaint(ValueError("anything")) is None
+
+
+def test_check_says_what_is_wrong_and_how_to_mend_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEXTCLICK_BROKERS", "127.0.0.1:1")
+    monkeypatch.setenv("NEXTCLICK_KAFKA_TIMEOUT_S", "1")
+    monkeypatch.setenv("NEXTCLICK_REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+    status, out, _ = run(monkeypatch, capsys, "check", "--json")
+    findings = {each["name"]: each for each in json.loads(out)["findings"]}
+    assert status == 1
+    assert set(findings) == {"kafka", "redis", "bundle"}
+    assert {each["state"] for each in findings.values()} == {"wrong"}
+    assert "hunter2" not in out
+    assert "make one with `nextclick train`" in findings["bundle"]["text"]
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    heavy = "torch", "onnxruntime", "faust", "kafka", "aiokafka", "redis", "pyarrow", "numpy"
+    program = f"import sys, stream.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_up_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "bundle", [f"i{number}" for number in range(30)])
+    (tmp_path / "items.jsonl").write_text('{"item_id": "i1"}\n{"item_id": "i2"}\n{"item_id": 3}\n')
+    arguments = "up", "--workers", "2", "--provider", "cpu", "--bundle", "bundle"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stream.cli", *arguments, "--catalog", "items.jsonl"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        said = _read_until(process, "ready; Ctrl-C stops everything")
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 4, "a broker, a Redis and two workers"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
+        process.wait()
+    assert "left out  items.jsonl:3: invalid" in said
+    assert "catalogue 2 items, 1 rows left out" in said
+    assert "KAFKA=127.0.0.1:" in said
+    assert [child for child in children if child.is_running()] == []
+
+
+def test_up_stops_its_workers_when_it_is_killed(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "bundle", [f"i{number}" for number in range(30)])
+    arguments = "up", "--workers", "1", "--provider", "cpu", "--bundle", "bundle"
+    with subprocess.Popen(
+        [sys.executable, "-m", "stream.cli", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        _read_until(process, "ready; Ctrl-C stops everything")
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 3
+        process.kill()
+    gone, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
+    assert alive == []
+    assert len(gone) == len(children)
+
+
+def _read_until(process: subprocess.Popen[str], line: str) -> str:
+    """What it says up to and with the line; its end before that is a failure."""
+    said = ""
+    deadline = time.monotonic() + PATIENCE_S
+    assert process.stdout is not None
+    while line not in said:
+        text = process.stdout.readline()
+        assert text, f"it ended early and said: {said}"
+        assert time.monotonic() < deadline
+        said += text
+    return said

@@ -1,0 +1,207 @@
+"""Replay: in order, marked, and never further ahead of the workers than it may be."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+
+from model.events import Click, Event, decode_event, encode_event
+from stream import cli
+from stream import replay as replay_room
+from stream.embedded_broker import EmbeddedBroker
+from stream.kafka import TopicError, aiokafka_arguments, producer_arguments
+from stream.offsets import OffsetReader
+from stream.replay import REPLAY_HEADER, LagGate, ReplayError, ReplayProgress, replay
+from stream.settings import Settings, settings_environment
+
+PARTITIONS = 4
+START = 1_700_000_000_000
+pytestmark = pytest.mark.either_backend
+
+
+@pytest.fixture
+def settings(broker: Any, request: pytest.FixtureRequest) -> Settings:
+    """A topic and a group of the test's own."""
+    name = request.node.originalname
+    broker.create_topics({f"events-{name}": PARTITIONS})
+    return Settings(brokers=broker.bootstrap, events_topic=f"events-{name}", group=name)
+
+
+def clicks(count: int) -> list[Event]:
+    """Clicks of seven users, a second apart."""
+    return [
+        Click(event_id=f"e{n}", user_id=f"用户{n % 7}", ts=START + 1_000 * n, item_id="i")
+        for n in range(count)
+    ]
+
+
+class Joins(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Counts how often a group was rebalanced."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Not of interest."""
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Another round."""
+        self.count += 1
+
+
+@asynccontextmanager
+async def member(settings: Settings, joins: Joins) -> AsyncIterator[AIOKafkaConsumer]:
+    """A worker's consumer that commits when it is told to."""
+    consumer = AIOKafkaConsumer(
+        **aiokafka_arguments(settings),
+        group_id=settings.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    consumer.subscribe([settings.events_topic], listener=joins)
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def read(consumer: AIOKafkaConsumer, count: int) -> list[ConsumerRecord]:
+    """So many records."""
+    found: list[ConsumerRecord] = []
+    while len(found) < count:
+        for batch in (await consumer.getmany(timeout_ms=200)).values():
+            found += batch
+    return found
+
+
+async def test_events_arrive_in_order_keyed_and_marked(settings: Settings) -> None:
+    events, steps = clicks(2_000), list[ReplayProgress]()
+    report = await replay(settings, events, max_lag=0, progress=steps.append)
+    assert (report.sent, report.first, report.last) == (2_000, events[0].ts, events[-1].ts)
+    assert steps[-1] == ReplayProgress(2_000, events[-1].time, -1)
+    async with member(settings, Joins()) as consumer:
+        found = await read(consumer, 2_000)
+    assert len(found) == 2_000
+    decoded = [decode_event(record.value, START * 2) for record in found]
+    assert sorted(decoded, key=lambda event: event.time) == events
+    last: dict[str, int] = {}
+    for record, event in zip(found, decoded, strict=True):
+        assert record.key.decode() == event.user_id
+        assert tuple(record.headers) == (REPLAY_HEADER,)
+        assert last.get(event.user_id, 0) < event.time
+        last[event.user_id] = event.time
+
+
+async def test_the_group_is_never_left_further_behind_than_asked(settings: Settings) -> None:
+    limit, total, joins = 50, 300, Joins()
+    async with member(settings, joins) as consumer:
+        running = asyncio.create_task(replay(settings, clicks(total), max_lag=limit))
+        read_so_far = 0
+        while read_so_far < total:
+            uncommitted = 0
+            # Read until nothing more comes: a replay that did not wait would send on.
+            while batches := await consumer.getmany(timeout_ms=150):
+                uncommitted += sum(map(len, batches.values()))
+            assert uncommitted <= limit
+            read_so_far += uncommitted
+            await consumer.commit()
+        report = await running
+    assert report.sent == total
+    assert 0 < report.highest_lag <= limit
+    assert joins.count == 1, "the replay has joined the group"
+
+
+async def test_a_group_that_reads_nothing_ends_the_replay(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_room, "STALL_S", 0.5)
+    with pytest.raises(ReplayError, match=r"has read nothing .* and is 30 events behind; start"):
+        await replay(settings, clicks(100), max_lag=30)
+    async with OffsetReader(settings) as offsets:
+        places = await offsets.partitions(settings.events_topic)
+        assert (await offsets.lag(settings.group, places)).records == 30
+
+
+async def test_lag_counts_from_the_commits_of_the_group(settings: Settings) -> None:
+    await replay(settings, clicks(70), max_lag=0)
+    async with OffsetReader(settings) as offsets, member(settings, Joins()) as consumer:
+        places = await offsets.partitions(settings.events_topic)
+        assert (await offsets.lag(settings.group, places)).records == 70
+        assert await offsets.committed(settings.group, places) == {}
+        await read(consumer, 70)
+        await consumer.commit()
+        await replay(settings, clicks(5), max_lag=0)
+        assert (await offsets.lag(settings.group, places)).records == 5
+        assert (await offsets.lag("another-group", places)).records == 75
+
+
+async def test_a_missing_topic_is_told_and_not_made(broker: Any) -> None:
+    settings = Settings(brokers=broker.bootstrap, events_topic="events-of-nobody")
+    for _ in range(2):
+        with pytest.raises(TopicError, match="there is no topic `events-of-nobody`"):
+            await replay(settings, clicks(1), max_lag=0)
+
+
+async def test_events_that_the_broker_drops_unread_end_the_replay() -> None:
+    """The embedded broker keeps 5 MB of a partition and acknowledges the rest all the same."""
+    with EmbeddedBroker({"events": 1}) as broker:
+        settings = Settings(brokers=broker.bootstrap, embedded=True)
+        async with OffsetReader(settings) as offsets:
+            gate = LagGate(settings, offsets, max_lag=1_000_000)
+            await gate.open()
+            await gate.wait(1)
+            async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
+                for _ in range(12):
+                    await producer.send_and_wait(settings.events_topic, b"x" * 500_000)
+            with pytest.raises(TopicError, match=r"`events` partition 0 dropped \d+ events"):
+                await gate.wait(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "max_lag", "size"),
+    [(None, 5_000, 500), (None, 0, 500), (None, 30, 30), (1_000.0, 5_000, 50), (0.5, 0, 1)],
+)
+def test_events_leave_in_small_portions(rate: float | None, max_lag: int, size: int) -> None:
+    assert replay_room.chunk_size(rate, max_lag) == size
+
+
+@pytest.mark.parametrize(("bad_rows", "status"), [(0, 0), (2, 1)])
+def test_the_verb_sorts_sends_and_counts(
+    broker: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bad_rows: int,
+    status: int,
+) -> None:
+    topic = f"events-verb-{bad_rows}"
+    broker.create_topics({topic: PARTITIONS})
+    for name, value in settings_environment(
+        Settings(brokers=broker.bootstrap, events_topic=topic)
+    ).items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "events.jsonl"
+    lines = [encode_event(event) for event in reversed(clicks(9))]
+    path.write_bytes(b"\n".join([*lines, *[b"{"] * bad_rows]))
+    monkeypatch.setattr(sys, "argv", ["nextclick", "replay", str(path), "--json"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    captured = capsys.readouterr()
+    told = json.loads(captured.out)
+    assert (told["sent"], told["bad"], caught.value.code) == (9, bad_rows, status)
+    assert (told["first"], told["last"]) == (START, START + 8_000)
+    assert captured.err.count(f"{path}:") == bad_rows
+    assert "the events have been sorted" in captured.err
