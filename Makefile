@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-kafka kafka lint docs clean
+.PHONY: help demo test test-kafka lint docs clean
 
 PYTHON ?=
 ARGS ?=
@@ -30,9 +30,10 @@ test: lint
 	$(BIN)/python -m stream.documents --check
 	$(PYTEST) $(ARGS)
 
-# The tests marked kafka, and those that tell a broker from another by nothing but its address.
-test-kafka: kafka
-	NEXTCLICK_TEST_BACKEND=kafka $(PYTEST) -m "kafka" $(ARGS)
+# The tests that need Apache Kafka, and those that know a broker by nothing but its address.
+test-kafka: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.maven .nextclick/kafka
+	NEXTCLICK_TEST_BACKEND=kafka $(PYTEST) -m "kafka or either_backend" $(ARGS)
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.events import INTERACTION_KINDS, Purchase
-from model.features import DAY_MS, Interactions, Purchases
-from model.ids import item_hashes
+from model.features import DAY_MS, FIRST_ITEM, Interactions, Purchases, Vocabulary
 
 PROFILE_INTERACTIONS = 100
 PROFILE_PURCHASES = 300
@@ -64,23 +63,33 @@ class EventLog:
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
         """uint64 [len(item_ids)]: the hash of each item."""
-        return item_hashes(self.item_ids)
+        return self._vocabulary.hashes
 
     @cached_property
     def first_rows(self) -> NDArray[np.int64]:
         """int64 [len(user_ids) + 1]: where each user's rows begin; the last one is the end."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1)).astype(np.int64)
 
+    @cached_property
+    def moments(self) -> NDArray[np.int64]:
+        """int64 [M]: the first row of each moment, that is, of one user at one time."""
+        begins = np.ones(len(self), bool)
+        begins[1:] = (self.users[1:] != self.users[:-1]) | (self.times[1:] != self.times[:-1])
+        return np.flatnonzero(begins)
+
     def before(self, time: int) -> "EventLog":
         """The rows earlier than ``time`` (epoch ms), with the same codes."""
         kept = self.times < time
-        return replace(
+        earlier = replace(
             self,
             users=self.users[kept],
             items=self.items[kept],
             kinds=self.kinds[kept],
             times=self.times[kept],
         )
+        # Same codes, same hashes: keeping them saves hashing every id again.
+        earlier.__dict__["_vocabulary"] = self._vocabulary
+        return earlier
 
     def interactions(self, start: int, end: int) -> Interactions:
         """What a profile keeps of rows ``start`` to ``end`` (of one user), oldest first."""
@@ -89,16 +98,28 @@ class EventLog:
             self.hashes[self.items[start:end]], self.kinds[start:end], self.times[start:end]
         )
 
-    def purchases(
-        self, start: int, end: int, limit: int | None = PROFILE_PURCHASES
-    ) -> Purchases:
-        """The newest ``limit`` distinct (day, item) purchases of rows of one user."""
+    def purchases(self, start: int, end: int) -> Purchases:
+        """What a profile keeps of the purchases in rows ``start`` to ``end`` (of one user)."""
+        days, items = self.purchase_days(start, end, PROFILE_PURCHASES)
+        return Purchases(self.hashes[items], days.astype(np.uint16))
+
+    def purchase_days(
+        self, start: int, end: int, limit: int | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The newest ``limit`` distinct (day, item) purchases, newest first; None for all."""
         bought = np.flatnonzero(self.kinds[start:end] == PURCHASE) + start
         days = self.times[bought] // DAY_MS
-        keys = days * len(self.item_ids) + self.items[bought]
-        newest = np.unique(keys)[::-1][:limit]
+        newest = np.unique(days * len(self.item_ids) + self.items[bought])[::-1][:limit]
         days, items = np.divmod(newest, len(self.item_ids))
-        return Purchases(self.hashes[items], days.astype(np.uint16))
+        return days, items
+
+    def positions_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Positions in ``item_ids`` of hashes of this log's items."""
+        return self._vocabulary.index_of(hashes) - FIRST_ITEM
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.item_ids)
 
 
 @dataclass(frozen=True)
@@ -126,10 +147,37 @@ class Baskets:
         """What counts as the thing to predict: a purchase, or a click where none is sold."""
         return target_kind(self.log)
 
+    def target_sets(self) -> list[set[int]]:
+        """The items of every basket."""
+        return [set(self.targets(number).tolist()) for number in range(len(self))]
+
+    def time(self, number: int) -> int:
+        """When a basket was bought, epoch milliseconds."""
+        return int(self.log.times[self.history_ends[number]])
+
     def as_of(self, number: int) -> int:
-        """The moment a live list for this basket was made: the newest event of its history."""
+        """When a live list for this basket was made: at the newest event of its history."""
         end = int(self.history_ends[number])
         return int(self.log.times[max(end - 1, int(self.history_starts[number]))])
+
+    def interactions(self, number: int) -> Interactions:
+        """What a profile holds just before a basket."""
+        return self.log.interactions(
+            int(self.history_starts[number]), int(self.history_ends[number])
+        )
+
+    def purchases(self, number: int) -> Purchases:
+        """What a profile holds just before a basket."""
+        return self.log.purchases(int(self.history_starts[number]), int(self.history_ends[number]))
+
+    def take(self, numbers: NDArray[np.int64]) -> "Baskets":
+        """Some of the baskets."""
+        return Baskets(
+            self.log,
+            self.history_starts[numbers],
+            self.history_ends[numbers],
+            self.ends[numbers],
+        )
 
 
 def target_kind(log: EventLog) -> int:
@@ -140,12 +188,49 @@ def target_kind(log: EventLog) -> int:
 
 def next_baskets(log: EventLog, start: int, end: int) -> Baskets:
     """The baskets from ``start`` to before ``end`` (epoch ms), with the history before each."""
-    moments = np.ones(len(log), bool)
-    moments[1:] = (log.users[1:] != log.users[:-1]) | (log.times[1:] != log.times[:-1])
-    firsts = np.flatnonzero(moments)
+    firsts = log.moments
     ends = np.append(firsts[1:], len(log))
     sold = np.add.reduceat((log.kinds == target_kind(log)).astype(np.int64), firsts) > 0
     times = log.times[firsts]
     chosen = sold & (times >= start) & (times < end)
     firsts, ends = firsts[chosen], ends[chosen]
     return Baskets(log, log.first_rows[log.users[firsts]], firsts, ends)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A log cut in time: learn, then choose, then judge once."""
+
+    train: EventLog
+    validation: Baskets
+    test: Baskets
+
+
+def split_by_time(log: EventLog, *, validation_days: int, test_days: int) -> Split:
+    """The last ``test_days`` are for the test, the ``validation_days`` before them for choices.
+
+    Both begin at a midnight (UTC); the test ends with the log.
+
+    Raises:
+        ValueError: when a part would be empty.
+    """
+    last_day = int(log.times.max(initial=0)) // DAY_MS
+    test_from = (last_day - test_days) * DAY_MS
+    validation_from = test_from - validation_days * DAY_MS
+    split = Split(
+        log.before(validation_from),
+        next_baskets(log, validation_from, test_from),
+        next_baskets(log, test_from, (last_day + 1) * DAY_MS),
+    )
+    for name, part in (
+        ("train", split.train),
+        ("validate", split.validation),
+        ("test", split.test),
+    ):
+        if not len(part):
+            raise ValueError(
+                f"nothing to {name} on: the log has no such events when its last {test_days} days "
+                f"are for the test and {validation_days} before them for validation; give a longer "
+                "log or fewer days"
+            )
+    return split

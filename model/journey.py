@@ -44,7 +44,9 @@ def load_purchases() -> EventLog:
 
 
 def _item(row: dict[str, str | int | None]) -> Item:
-    names = [str(row[key]) for key in ("department", "product_category", "product_type") if row[key]]
+    names = [
+        str(row[key]) for key in ("department", "product_category", "product_type") if row[key]
+    ]
     title = names[-1] if names else f"product {row['product_id']}"
     if row["package_size"]:
         title = f"{title}, {row['package_size']}"

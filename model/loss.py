@@ -25,26 +25,25 @@ class Sample(NamedTuple):
 
 
 class NegativeSampler:
-    """Draws samples of the vocabulary.
+    """Draws samples of the vocabulary with torch's own random state.
 
     Args:
-        counts: float [V], how often each row is a target; rows of count 0 are never drawn.
+        counts: [V], how often each row is a target; rows of count 0 are never drawn.
         head: how many of the most frequent rows are always drawn.
         tail: how many of the others are drawn on average, in proportion to sqrt(count).
     """
 
-    def __init__(self, counts: Tensor, head: int, tail: int, generator: torch.Generator) -> None:
+    def __init__(self, counts: Tensor, head: int, tail: int) -> None:
+        frequent = counts.argsort(descending=True)[:head]
         share = counts.float().sqrt()
-        share[counts.argsort(descending=True)[:head]] = 0
+        share[frequent] = 0
         probability = share * (tail / share.sum().clamp(min=1e-9))
-        probability[counts.argsort(descending=True)[:head]] = 1
+        probability[frequent] = 1
         self.probability = probability.clamp(max=1) * (counts > 0)
-        self._generator = generator
 
     def draw(self) -> Sample:
         """An independent draw of every row."""
-        chance = torch.rand(len(self.probability), generator=self._generator)
-        drawn = chance < self.probability
+        drawn = torch.rand(len(self.probability)) < self.probability
         rows = drawn.nonzero()[:, 0]
         return Sample(rows, self.probability[rows].log(), drawn)
 

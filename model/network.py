@@ -78,11 +78,13 @@ class Block(nn.Module):
         mixed = mixed.transpose(1, 2).flatten(2)
         hidden = hidden + self.dropout(self.merge(mixed))
         inner = functional.gelu(self.widen(self.norm_feed(hidden)), approximate="tanh")
-        return hidden + self.dropout(self.narrow(inner))
+        fed: Tensor = self.dropout(self.narrow(inner))
+        return hidden + fed
 
     def _split(self, states: Tensor) -> Tensor:
         """[B, L, D] to [B, heads, L, D / heads]."""
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        users, length, dim = states.shape
+        return states.reshape(users, length, self.heads, dim // self.heads).transpose(1, 2)
 
 
 class Network(nn.Module):

@@ -24,12 +24,12 @@ class State(Enum):
 class Token:
     """One delivery: the records from offset `start` up to, not including, offset `end`."""
 
-    __slots__ = ("end", "records", "start", "state", "taken")
+    __slots__ = ("end", "size", "start", "state", "taken")
 
-    def __init__(self, start: int, end: int, records: int) -> None:
+    def __init__(self, start: int, end: int, size: int) -> None:
         self.start = start
         self.end = end
-        self.records = records  # fewer than end - start where the topic is compacted
+        self.size = size  # in the unit of the caller, who limits what waits
         self.state = State.OPEN
         self.taken = False  # True once a handler has it; until then it waits in a buffer
 
@@ -58,20 +58,23 @@ class AckQueue:
 
     @property
     def waiting(self) -> int:
-        """Number of records delivered and neither done nor rewound."""
+        """Size of what is delivered and neither done nor rewound."""
         return self._waiting
 
-    def deliver(self, start: int, end: int, records: int) -> Token:
-        """Append the delivery of offsets [start, end); raises ValueError where it breaks order."""
+    def deliver(self, start: int, end: int, size: int = 1) -> Token:
+        """Append the delivery of offsets [start, end); raises ValueError where it breaks order.
+
+        Offsets may be left out between two deliveries: compaction and transactions do that.
+        """
         if not self._next <= start < end:
             raise ValueError(
                 f"Offsets [{start}, {end}) were delivered where {self._next} or later is due: a"
                 " fetch that a rewind had overtaken got through. This is a bug: please report it."
             )
-        token = Token(start, end, records)
+        token = Token(start, end, size)
         self._tokens.append(token)
         self._next = end
-        self._waiting += records
+        self._waiting += size
         return token
 
     def done(self, token: Token) -> bool:
@@ -79,7 +82,7 @@ class AckQueue:
         if not token.open:
             return False
         token.state = State.DONE
-        self._waiting -= token.records
+        self._waiting -= token.size
         while self._tokens and self._tokens[0].state is State.DONE:
             self._done_to = self._tokens.popleft().end
         return True
@@ -108,5 +111,5 @@ class AckQueue:
 
     def _void(self, token: Token) -> None:
         if token.open:
-            self._waiting -= token.records
+            self._waiting -= token.size
         token.state = State.VOID

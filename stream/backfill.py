@@ -9,7 +9,7 @@ from serving.intake import Decoded, learn, profile_changes
 from serving.parts import Parts
 
 BATCH = 5_000
-"""Events merged in one trip: some 200 per user of a small shop cost one function call."""
+"""Events merged in one trip. Events of one user that stand together cost one function call."""
 SOURCE = "backfill"
 
 
@@ -29,16 +29,16 @@ async def backfill(
     parts: Parts,
     events: Iterable[Event],
     *,
-    count_from_ms: int = 0,
+    count: bool,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Merge events into the profiles they belong to. May be repeated: the same bytes come out.
 
     Args:
         parts: where profiles and counts live.
-        events: in event-time order.
-        count_from_ms: earlier events enter profiles but no shared counts; after a few half lives
-            they would weigh nothing and cost the most.
+        events: in event-time order of each user; sorted by user is the fastest.
+        count: add what is new to the shared counts too. After a few half lives an event weighs
+            nothing there, and its pairs cost the most.
         progress: called with the number of events merged so far.
 
     Returns:
@@ -48,8 +48,7 @@ async def backfill(
     arriving = iter(events)
     while batch := list(islice(arriving, BATCH)):
         decoded = [Decoded(_PastRecord(merged + at), event) for at, event in enumerate(batch)]
-        counted = batch[-1].time >= count_from_ms
-        await learn(parts, profile_changes(decoded), count=counted)
+        await learn(parts, profile_changes(decoded), count=count)
         merged += len(batch)
         progress(merged)
     return merged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from faust.types import TP
 # How long the broker may hold a fetch that finds nothing. A partition that was moved is fetched
 # only when the fetch under way has returned, so this bounds the way back after a nack; Faust's
 # 1,500 is too long for that. Ten fetches a second are what an idle worker then costs.
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = "100"
 
 
 class OffsetOutOfRange(RuntimeError):
@@ -50,7 +51,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 " silence. Create the app with faust.App(..., **faust_settings())."
             )
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_wait_ms = _fetch_wait_ms(transport)
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -79,11 +80,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer, active_partitions, timeout=timeout, max_records=max_records
             )
         except NoOffsetForPartitionError as error:
-            await consumer.seek_to_beginning(*error.args)  # a partition new to this group
+            [tp] = error.args
+            if tp in consumer.assignment():
+                await consumer.seek_to_beginning(tp)  # a partition new to this group
             return {}
         except OffsetOutOfRangeError as error:
             [(tp, offset)] = error.args[0].items()
-            raise await self._out_of_range(consumer, tp, offset) from error
+            if tp in consumer.assignment():
+                raise await self._out_of_range(consumer, tp, offset) from error
+            return {}
         # No await since the records left aiokafka's buffer, so assignment and moves are theirs.
         assignment = self.current_assignment()
         return {
@@ -122,10 +127,19 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def move(self, tp: TP, offset: int, moves: int, assignment: Assignment | None) -> None:
         """Have the thread go on at `offset` if `assignment` still stands; from any thread."""
-        if not self.thread_loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: we are stopping
             self.thread_loop.call_soon_threadsafe(self._move, tp, offset, moves, assignment)
 
     def _move(self, tp: TP, offset: int, moves: int, assignment: Assignment | None) -> None:
         self._moves[tp] = moves
         if self.holds(assignment):
             self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
+
+
+def _fetch_wait_ms(transport: driver.Transport) -> int:
+    wait = transport.url[0].query.get("fetch_wait_ms", FETCH_WAIT_MS)
+    if not wait.isdecimal() or int(wait) < 1:
+        raise ImproperlyConfigured(
+            f"fetch_wait_ms in the broker URL must be a number of milliseconds, not {wait!r}."
+        )
+    return int(wait)

@@ -53,7 +53,13 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import EventT, Message, StreamT
 from mode.utils.queues import ThrowableQueue
 
-from stream.batch_consumer import MAX_POLL_RECORDS, MAX_WAITING, SCHEME, BatchConsumer
+from stream.batch_consumer import (
+    MAX_POLL_RECORDS,
+    MAX_WAITING,
+    RECORD_BYTES,
+    SCHEME,
+    BatchConsumer,
+)
 from stream.batch_topic import BatchMessage, BatchTopic, RecordBatch, batch_topic
 
 __all__ = [
@@ -191,8 +197,8 @@ def faust_settings() -> dict[str, Any]:
         # What a killed worker did since its last commit is done twice.
         "broker_commit_interval": 1.0,
         "broker_max_poll_records": MAX_POLL_RECORDS,
-        # Counts batches. MAX_WAITING stops the fetching long before; this never should.
-        "stream_buffer_maxsize": MAX_WAITING,
+        # Batches; more than can wait at once (MAX_WAITING), so that this never blocks.
+        "stream_buffer_maxsize": MAX_WAITING // RECORD_BYTES,
         # Topics are made by an administrator with the right partitions, not by a worker's guess;
         # the leader topic would be one more, and it is no batch topic.
         "topic_allow_declare": False,
@@ -203,6 +209,7 @@ def faust_settings() -> dict[str, Any]:
         "store": "memory://",
         "datadir": Path(tempfile.gettempdir()) / f"nextclick-faust-{os.getuid()}",
         # Two workers of a host would fight for the port; it would listen on 0.0.0.0 by default.
+        # `faust worker` sets this to True again: --without-web, or a BootStrategy of one's own.
         "web_enabled": False,
         "web_bind": "127.0.0.1",
         "autodiscover": False,

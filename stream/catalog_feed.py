@@ -28,6 +28,7 @@ class CatalogFeed:
         self._catalog = catalog
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
+        self._stopped = False
 
     async def read_whole(self) -> None:
         """Read from the beginning to the ends as they are now.
@@ -54,20 +55,26 @@ class CatalogFeed:
             )
 
     async def follow(self) -> None:
-        """Apply changes as they come, for ever; a lost broker is waited for."""
-        while True:
+        """Apply changes as they come, until ``stop``; a lost broker is waited for."""
+        while not self._stopped:
             try:
                 if self._consumer is None:
                     await self._connect()
                 if await self._take():
                     metrics.CATALOG_ITEMS.set(len(self._catalog))
             except (KafkaError, OSError) as error:
+                if self._stopped:
+                    return
                 logger.warning("the catalogue cannot be followed (%s); trying again", error)
-                await self.stop()
+                await self._disconnect()
                 await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:
-        """Close the consumer."""
+        """Close the consumer for good."""
+        self._stopped = True
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
@@ -79,6 +86,8 @@ class CatalogFeed:
             consumer.assign(list(self._next))
             for place, offset in self._next.items():
                 consumer.seek(place, offset)
+            # aiokafka's stop() raises CancelledError where nothing was awaited since assign().
+            await asyncio.sleep(0)
         except BaseException:
             await consumer.stop()
             raise

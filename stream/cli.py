@@ -1,24 +1,28 @@
 """``nextclick``: one verb a job. Each verb imports what it needs when it is called."""
 
 import asyncio
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from stream import cli_model
+from stream.cli_output import (
+    INCOMPLETE,
+    MENDABLE,
+    BadRows,
+    BundleOption,
+    Files,
+    Json,
+    ProviderOption,
+    err,
+    out,
+    say,
+)
 from stream.complaint import complaint
 from stream.settings import Settings, override_environment
-
-if TYPE_CHECKING:
-    from stream.rows import BadRow
-
-MENDABLE = 2
-"""Exit status of a run that could not do its work: the person has to mend something."""
-INCOMPLETE = 1
-"""Exit status of a run that did its work, and left out or found what is wrong."""
 
 app = typer.Typer(
     name="nextclick",
@@ -28,21 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", help="Folder of the model bundle.", show_default=False)
-]
-ProviderOption = Annotated[
-    str | None,
-    typer.Option("--provider", help="Execution provider: `cuda` or `cpu`.", show_default=False),
-]
-Files = Annotated[
-    list[Path],
-    typer.Argument(help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False),
-]
 
 
 @app.command(epilog="Example: `nextclick up --provider cpu --catalog items.parquet`")
@@ -166,7 +155,7 @@ def recommend(
     for item in found.items:
         sources = ", ".join(item.sources)
         table.add_row(str(item.rank), item.item_id, f"{item.score:.3f}", sources, item.reason)
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 @app.command(epilog="Example: `nextclick check --provider cpu`")
@@ -218,34 +207,13 @@ def demo() -> None:
     run_demo(Console())
 
 
-class BadRows:
-    """Counts the rows that were left out and shows the first of them on standard error."""
-
-    SHOWN = 100
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def report(self, row: "BadRow") -> None:
-        """Take one row that was left out."""
-        self.count += 1
-        if self.count <= self.SHOWN:
-            err.print(str(row), markup=False, highlight=False)
-        elif self.count == self.SHOWN + 1:
-            err.print("more rows were left out; they are counted and not shown")
-
-    def exit(self) -> None:
-        """End with status 1 where rows were left out."""
-        if self.count:
-            raise typer.Exit(INCOMPLETE)
-
-
-def say(as_json: bool, machine: dict[str, Any], person: str) -> None:
-    """One JSON object for machines, or a sentence for a person."""
-    if as_json:
-        sys.stdout.write(json.dumps(machine, ensure_ascii=False) + "\n")
-    else:
-        out.print(person, markup=False, highlight=False)
+app.command(epilog="Example: `nextclick train events.parquet --out bundle`")(cli_model.train)
+app.command(epilog="Example: `nextclick export events.parquet --checkpoint run.pt`")(
+    cli_model.export
+)
+app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-19`")(
+    cli_model.evaluate
+)
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from stream.topics import plan_topics
 from stream.worker_process import WorkerProcess
 
 LOGS = Path(".nextclick/logs")
+FIRST_JOIN_MS = 3_000
+"""Workers that start together meet in the group's first join; a later one costs a session."""
 
 
 class LocalCluster:
@@ -45,7 +47,7 @@ class LocalCluster:
     def __enter__(self) -> Self:
         topics = {plan.name: plan.partitions for plan in plan_topics(self._asked)}
         with ExitStack() as stack:
-            broker = stack.enter_context(EmbeddedBroker(topics))
+            broker = stack.enter_context(EmbeddedBroker(topics, first_join_ms=FIRST_JOIN_MS))
             redis = stack.enter_context(EmbeddedRedis())
             self._settings = local_settings(self._asked, broker.bootstrap, redis.url)
             self._stack = stack.pop_all()

@@ -2,8 +2,10 @@
 
 OURS = {
     "model.bundle.BundleError",
+    "model.checkpoint.CheckpointError",
     "model.events.ContractError",
     "model.export.ExportError",
+    "model.train.TrainError",
     "serving.ranker.ProviderError",
     "serving.store.StoreError",
     "stream.embedded.EmbeddedError",
@@ -12,6 +14,7 @@ OURS = {
     "stream.replay.ReplayError",
     "stream.rows.RowsError",
     "stream.settings.SettingsError",
+    "stream.training.EvaluationError",
     "stream.worker_process.WorkerError",
 }
 """By name: looking at an error must not import torch or Kafka."""

@@ -15,7 +15,13 @@ from model.items import Item, encode_item
 from stream.backfill import backfill
 from stream.cluster import LocalCluster, terminable
 from stream.demo_lists import ListWatch
-from stream.demo_log import REPLAY_FROM, DemoEvents, demo_events, past_purchases
+from stream.demo_log import (
+    REPLAY_FROM,
+    DemoEvents,
+    demo_events,
+    newest_purchases,
+    purchases_by_time,
+)
 from stream.demo_report import DemoFigures, print_report
 from stream.ingest import ingest
 from stream.replay import MAX_LAG, replay
@@ -26,8 +32,8 @@ from stream.worker import build_parts
 FOLDER = Path(".nextclick/demo")
 WORKERS = 2
 DAY_MS = 86_400_000
-PROFILES_FROM = REPLAY_FROM - 240 * DAY_MS
-"""Eight months: more than 300 purchases of all but the rarest shoppers."""
+PROFILE_LINES = 400
+"""Newest purchases of a household: a profile keeps 300 distinct ones, and few are doubled."""
 COUNTS_FROM = REPLAY_FROM - 28 * DAY_MS
 """Two half lives of the shared counts; what is older weighs less than a quarter."""
 PACED_SHARE = 0.3
@@ -63,6 +69,7 @@ def run_demo(console: Console) -> None:
     manifest = _bundle(log, console)
     shop = demo_events(log, items, seed=SEED)
     shop.write(FOLDER / "events.jsonl")
+    (FOLDER / "catalog.jsonl").write_bytes(b"".join(encode_item(item) + b"\n" for item in items))
     settings = Settings(
         bundle=FOLDER / "bundle",
         provider=provider,
@@ -87,56 +94,53 @@ def _bundle(log: EventLog, console: Console) -> Manifest:
         manifest = load_bundle(path).manifest
         console.print(f"bundle {manifest.version} from an earlier run ({path})")
     except BundleError:
-        from model.train import TrainConfig, train_bundle
+        from model.trainer import TrainConfig
+        from stream.training import train_to
 
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
-        ) as bar:
-            task = bar.add_task("training", total=1.0)
-            manifest = train_bundle(
-                log,
-                path,
-                TrainConfig(),
-                seed=SEED,
-                progress=lambda text, share: bar.update(task, description=text, completed=share),
-            )
+        manifest = train_to(
+            log, path, TrainConfig(), seed=SEED, checkpoint=FOLDER / "training", console=console
+        )
         console.print(f"bundle {manifest.version} trained and exported")
     return manifest
 
 
-async def _fill(
-    settings: Settings, log: EventLog, items: Sequence[Item], console: Console
-) -> None:
+async def _fill(settings: Settings, log: EventLog, items: Sequence[Item], console: Console) -> None:
     """Publish the catalogue; bring profiles and counts to where the replay begins."""
     report = await ingest(settings, items)
     console.print(f"catalogue: {report.items:,} items in {report.seconds:.1f} s")
     parts = build_parts(settings)
     try:
         await parts.store.open()
-        total = int(((log.times >= PROFILES_FROM) & (log.times < REPLAY_FROM)).sum())
+        total, newest = newest_purchases(log, COUNTS_FROM, PROFILE_LINES)
         with Progress(
-            TextColumn("profiles as of 19 December"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeElapsedColumn(), console=console,
         ) as bar:  # fmt: skip
-            task = bar.add_task("", total=total)
+            task = bar.add_task("profiles of 2,469 households", total=total)
             await backfill(
                 parts,
-                past_purchases(log, PROFILES_FROM, REPLAY_FROM),
-                count_from_ms=COUNTS_FROM,
+                newest,
+                count=False,
+                progress=lambda merged: bar.update(task, completed=merged),
+            )
+            recent = list(purchases_by_time(log, COUNTS_FROM, REPLAY_FROM))
+            task = bar.add_task("and the last 28 days, with counts", total=len(recent))
+            await backfill(
+                parts,
+                recent,
+                count=True,
                 progress=lambda merged: bar.update(task, completed=merged),
             )
     finally:
         await parts.store.redis.aclose()
 
 
-async def _replay_and_watch(
-    settings: Settings, shop: DemoEvents, console: Console
-) -> DemoFigures:
+async def _replay_and_watch(settings: Settings, shop: DemoEvents, console: Console) -> DemoFigures:
     """Replay flat out, then at half that speed, while the lists are watched."""
     flat_out = int(len(shop.events) * (1 - PACED_SHARE))
     async with ListWatch(settings) as watch:
         with replay_bar(console) as bar:
-            first = shop.events[: flat_out]
+            first = shop.events[:flat_out]
             seconds = await _replay_part(settings, watch, first, "flat out", None, bar)
             rate = len(first) / seconds
             rest = shop.events[flat_out:]

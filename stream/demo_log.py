@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.dataset import EventLog
 from model.events import Click, Event, Purchase, Search, encode_event
@@ -41,10 +42,27 @@ class DemoEvents:
                 file.write(encode_event(event) + b"\n")
 
 
-def past_purchases(log: EventLog, start_ms: int, end_ms: int) -> Iterator[Purchase]:
+def purchases_by_time(log: EventLog, start_ms: int, end_ms: int) -> Iterator[Purchase]:
     """The purchases from ``start_ms`` to before ``end_ms``, in event-time order."""
     rows = np.flatnonzero((log.times >= start_ms) & (log.times < end_ms))
-    rows = rows[np.argsort(log.times[rows], kind="stable")]
+    return _purchases(log, rows[np.argsort(log.times[rows], kind="stable")])
+
+
+def newest_purchases(log: EventLog, end_ms: int, each: int) -> tuple[int, Iterator[Purchase]]:
+    """The newest ``each`` purchases of every household before ``end_ms``, one after the other.
+
+    Returns:
+        How many they are, and the purchases.
+    """
+    first, last = log.first_rows[:-1], log.first_rows[1:]
+    ends = first + np.add.reduceat(np.append(log.times < end_ms, False), first)
+    ends = np.where(last > first, ends, first)
+    starts = np.maximum(first, ends - each)
+    rows = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
+    return len(rows), _purchases(log, rows)
+
+
+def _purchases(log: EventLog, rows: NDArray[np.int64]) -> Iterator[Purchase]:
     for row, user, item, time in zip(
         rows.tolist(),
         log.users[rows].tolist(),
@@ -63,7 +81,7 @@ def past_purchases(log: EventLog, start_ms: int, end_ms: int) -> Iterator[Purcha
 def demo_events(log: EventLog, items: Sequence[Item], *, seed: int = SEED) -> DemoEvents:
     """The purchases of the last days, with clicks and searches made from what was bought next."""
     chance = random.Random(seed)
-    bought: list[Event] = list(past_purchases(log, REPLAY_FROM, 2**62))
+    bought: list[Event] = list(purchases_by_time(log, REPLAY_FROM, 2**62))
     previous = _previous_times(bought)
     # A household's first basket has no earlier moment in the replay to be clicked at.
     possible = [at for at, earlier in enumerate(previous) if earlier is not None]

@@ -147,6 +147,9 @@ def _verb_page(name: str, command: Any) -> str:
     for each in shown:
         label = each.name.upper() if each in arguments else ", ".join(each.opts)
         default = "" if each.default in (None, False) or each.required else f"`{each.default}`"
+        if getattr(each, "secondary_opts", None):
+            label = f"{each.opts[0]} / {each.secondary_opts[0]}"
+            default = f"`{(each.opts if each.default else each.secondary_opts)[0]}`"
         lines.append(f"| `{label}` | {default} | {each.help} |")
     return "\n".join([*lines, "", command.epilog, ""])
 

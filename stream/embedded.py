@@ -149,6 +149,20 @@ class EmbeddedServer:
         return f"{self._module} ended with status {code} and wrote: {last_words}"
 
 
+class KeptServer(EmbeddedServer):
+    """A foreign program with a keeper of ours between it and the owner (see `keep`)."""
+
+    @property
+    def server_pid(self) -> int:
+        """Id of the program's own process; `pid` is its keeper's."""
+        return int(self._command("pid"))
+
+    def kill(self) -> None:
+        """SIGKILL the program, as a crash would: what it had not yet written is lost."""
+        os.kill(self.server_pid, signal.SIGKILL)
+        self.stop()
+
+
 def outlive_nobody() -> None:
     """In the child: ignore Ctrl-C and leave when the owner dies.
 

@@ -5,8 +5,6 @@ watch a pipe itself, its keeper does and takes it along (see `stream.embedded`).
 """
 
 import argparse
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +17,7 @@ from typing import Self
 from stream.embedded import (
     START_SECONDS,
     EmbeddedError,
-    EmbeddedServer,
+    KeptServer,
     die_with_parent,
     keep,
     outlive_nobody,
@@ -29,7 +27,7 @@ from stream.embedded import (
 PORT_ATTEMPTS = 5  # another process may take a free port between our look and the server's bind
 
 
-class EmbeddedRedis(EmbeddedServer):
+class EmbeddedRedis(KeptServer):
     """A Valkey server on a TCP port of 127.0.0.1, with all commands and functions of Redis.
 
     Args:
@@ -69,22 +67,12 @@ class EmbeddedRedis(EmbeddedServer):
         """``redis://127.0.0.1:port/0``."""
         return f"redis://{self.address}/0"
 
-    @property
-    def server_pid(self) -> int:
-        """Id of the server's own process (`pid` is its keeper's)."""
-        return int(self._command("pid"))
-
     def start(self) -> Self:
         """Start the server, on its former port if it had one; raises `EmbeddedError`."""
         self._arguments = [*self._fixed_arguments, f"--port={self._port}"]
         super().start()
         self._port = int(self.address.rpartition(":")[2])
         return self
-
-    def kill(self) -> None:
-        """SIGKILL the server, as a crash would: what it had not yet written is lost."""
-        os.kill(self.server_pid, signal.SIGKILL)
-        self.stop()
 
 
 def server_binary() -> Path:

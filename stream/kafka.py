@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 CLIENT_ID = "nextclick"
 HEADROOM_BYTES = 64 * 1024
 """What a dead letter takes more than the record it carries: headers with reason and position."""
-EMBEDDED_API = (2, 3)
-"""The embedded broker's answer to kafka-python's version probe lacks what the client looks for."""
 
 
 class BrokerError(RuntimeError):
@@ -117,8 +115,6 @@ def kafka_python_arguments(settings: Settings) -> dict[str, Any]:
         "bootstrap_timeout_ms": timeout_ms,
         **_security(settings),
     }
-    if settings.embedded:
-        arguments["api_version"] = EMBEDDED_API
     return arguments
 
 

@@ -58,7 +58,6 @@ class Shop:
         arguments = kafka_python_arguments(settings)
         self._producer = KafkaProducer(
             **arguments,
-            enable_idempotence=not settings.embedded,
             max_request_size=4_000_000,
         )
         self._consumers = {

@@ -24,12 +24,11 @@ def test_nothing_is_committable_before_the_first_is_done() -> None:
 def test_the_done_prefix_ends_at_the_first_gap() -> None:
     queue = AckQueue()
     first, second, third = deliver(queue, 10, 5, 20)
-    assert queue.done(third)
-    assert queue.committable is None
-    queue.done(first)
-    assert (queue.committable, queue.waiting) == (10, 5)
-    queue.done(second)
-    assert (queue.committable, queue.waiting) == (35, 0)
+    ends = []
+    for token in (third, first, second):
+        assert queue.done(token)
+        ends.append(queue.committable)
+    assert ends == [None, 10, 35]
 
 
 def test_done_counts_once() -> None:
@@ -40,10 +39,11 @@ def test_done_counts_once() -> None:
     assert queue.waiting == 0
 
 
-def test_waiting_counts_records_and_not_offsets() -> None:
+def test_waiting_counts_size_and_not_offsets() -> None:
     queue = AckQueue()
-    queue.deliver(0, 1000, 3)  # a compacted topic: 3 of 1,000 records are left
-    assert queue.waiting == 3
+    queue.deliver(0, 1000, size=3)
+    queue.deliver(2000, 2001, size=50)
+    assert queue.waiting == 53
 
 
 def test_a_rewind_voids_what_came_after_it_done_or_not() -> None:

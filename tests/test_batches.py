@@ -5,7 +5,8 @@ import importlib.metadata
 import inspect
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,38 +31,32 @@ from stream.batches import (
     micro_batches,
     nack,
 )
-from stream.embedded_broker import EmbeddedBroker
+from tests.backends import Broker
 from tests.kafka_log import committed, write
 
 Events = list[EventT[RecordBatch]]
 Handler = Callable[[Events], Awaitable[None]]
-GUARD = 8.0  # seconds until a test that hangs is called hung; no test waits this long to pass
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker({}) as broker:
-        yield broker
+GUARD = 60.0  # seconds until a test that hangs is called hung; no test waits this long to pass
 
 
 @pytest.fixture
-def topic(broker: EmbeddedBroker, request: pytest.FixtureRequest) -> str:
+def topic(broker: Broker, request: pytest.FixtureRequest) -> str:
     """A topic of the test's own, with three partitions; its group has the same name."""
     name = str(request.node.name)[:200]
-    broker.create_topic(name, 3)
+    broker.create_topics({name: 3})
     return name
 
 
 def make_app(bootstrap: str, group: str, **changes: Any) -> faust.App:
-    # The mock broker makes a group that had members wait for about a session time-out.
-    short = {"broker_session_timeout": 3.0, "broker_heartbeat_interval": 1.0}
+    # The shortest session that Kafka allows; the embedded broker makes a second member wait for it.
+    short = {"broker_session_timeout": 6.0, "broker_heartbeat_interval": 1.0}
     settings = {**faust_settings(), **short, **changes}
     return faust.App(group, broker=f"batch://{bootstrap}", **settings)
 
 
 @asynccontextmanager
 async def working(
-    broker: EmbeddedBroker,
+    broker: Broker,
     topic: str,
     handle: Handler,
     *,
@@ -118,7 +113,7 @@ def values(count: int) -> list[bytes]:
     return [b"%d" % number for number in range(count)]
 
 
-async def test_records_arrive_as_raw_bytes(broker: EmbeddedBroker, topic: str) -> None:
+async def test_records_arrive_as_raw_bytes(broker: Broker, topic: str) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
     await producer.start()
     sent = {"partition": 1, "timestamp_ms": 1_700_000_000_123, "headers": [("h", b"\xff")]}
@@ -142,7 +137,7 @@ async def test_records_arrive_as_raw_bytes(broker: EmbeddedBroker, topic: str) -
     assert [(r.key, r.value, r.offset) for r in others] == [(b"", None, 1), (None, b"", 2)]
 
 
-async def test_order_holds_and_all_is_committed(broker: EmbeddedBroker, topic: str) -> None:
+async def test_order_holds_and_all_is_committed(broker: Broker, topic: str) -> None:
     await write(broker.bootstrap, topic, {0: values(300), 1: values(200), 2: values(1)})
     log = Log()
     sizes: list[int] = []
@@ -163,7 +158,7 @@ async def test_order_holds_and_all_is_committed(broker: EmbeddedBroker, topic: s
     assert await committed(broker.bootstrap, topic, topic) == {0: 300, 1: 200, 2: 1}
 
 
-async def test_a_lone_record_does_not_wait_for_more(broker: EmbeddedBroker, topic: str) -> None:
+async def test_a_lone_record_does_not_wait_for_more(broker: Broker, topic: str) -> None:
     log = Log()
 
     async def handle(events: Events) -> None:
@@ -177,34 +172,32 @@ async def test_a_lone_record_does_not_wait_for_more(broker: EmbeddedBroker, topi
             await until(lambda count=count: len(log.offsets[2]) == count)  # type: ignore[misc]
 
 
-async def test_nack_brings_back_that_partition_only(broker: EmbeddedBroker, topic: str) -> None:
-    await write(broker.bootstrap, topic, {0: values(100), 1: values(100), 2: values(100)})
+async def test_nack_brings_back_that_partition_only(broker: Broker, topic: str) -> None:
+    await write(broker.bootstrap, topic, dict.fromkeys(range(3), values(600)))
     handled = Log()
     refused: list[int] = []
+    to_refuse = {20, 30, 70, 250, 590}
 
     async def handle(events: Events) -> None:
+        await asyncio.sleep(0.001)  # time for fetches that the next nack overtakes
         for event in events:
             start = first_offset(event)
-            if (
-                batch_of(event).partition == 0
-                and start in {20, 30, 70}
-                and refused.count(start) < 2
-            ):
+            if batch_of(event).partition == 0 and start in to_refuse and refused.count(start) < 2:
                 if nack(event):  # False where an earlier batch of this list was given back
                     refused.append(start)
                 assert not nack(event)
             elif ack(event):
                 handled.add(event)
 
-    async with working(broker, topic, handle):
-        await until(lambda: handled.holds({0: 100, 1: 100, 2: 100}))
-    assert refused == [20, 20, 30, 30, 70, 70]
+    async with working(broker, topic, handle, broker_max_poll_records=20):
+        await until(lambda: handled.holds(dict.fromkeys(range(3), 600)))
+    assert refused == [20, 20, 30, 30, 70, 70, 250, 250, 590, 590]
     # What follows a refused batch in its micro-batch is acknowledged too late to count.
-    assert handled.offsets == {0: list(range(100)), 1: list(range(100)), 2: list(range(100))}
-    assert await committed(broker.bootstrap, topic, topic) == {0: 100, 1: 100, 2: 100}
+    assert handled.offsets == {partition: list(range(600)) for partition in range(3)}
+    assert await committed(broker.bootstrap, topic, topic) == dict.fromkeys(range(3), 600)
 
 
-async def test_nothing_is_committed_past_a_gap(broker: EmbeddedBroker, topic: str) -> None:
+async def test_nothing_is_committed_past_a_gap(broker: Broker, topic: str) -> None:
     await write(broker.bootstrap, topic, {0: values(30)})
     waiting: Events = []
 
@@ -225,9 +218,7 @@ async def test_nothing_is_committed_past_a_gap(broker: EmbeddedBroker, topic: st
         assert await committed(broker.bootstrap, topic, topic) == {0: 30, 1: 0, 2: 0}
 
 
-async def test_a_handler_that_raises_acknowledges_nothing(
-    broker: EmbeddedBroker, topic: str
-) -> None:
+async def test_a_handler_that_raises_acknowledges_nothing(broker: Broker, topic: str) -> None:
     await write(broker.bootstrap, topic, {0: values(95), 1: values(100)})
     handled, raised = Log(), False
     committed_then: list[dict[int, int]] = []
@@ -252,7 +243,7 @@ async def test_a_handler_that_raises_acknowledges_nothing(
 
 
 async def test_a_batch_that_had_left_the_queue_survives_a_raising_handler(
-    broker: EmbeddedBroker, topic: str
+    broker: Broker, topic: str
 ) -> None:
     """The failing micro-batch ends a partition; what no longer fitted it begins another one."""
     await write(broker.bootstrap, topic, {0: values(63), 1: values(63), 2: values(63)})
@@ -275,7 +266,7 @@ async def test_a_batch_that_had_left_the_queue_survives_a_raising_handler(
 
 
 async def test_a_cancelled_batch_is_delivered_to_the_next_worker(
-    broker: EmbeddedBroker, topic: str
+    broker: Broker, topic: str
 ) -> None:
     await write(broker.bootstrap, topic, {0: values(50)})
     seen, done = Log(), Log()
@@ -303,7 +294,7 @@ async def test_a_cancelled_batch_is_delivered_to_the_next_worker(
     assert done.offsets[0] == list(range(20, 50))
 
 
-async def test_a_wait_that_is_cancelled_loses_nothing(broker: EmbeddedBroker, topic: str) -> None:
+async def test_a_wait_that_is_cancelled_loses_nothing(broker: Broker, topic: str) -> None:
     app, log = make_app(broker.bootstrap, topic), Log()
     cancelled: list[asyncio.Future[Events]] = []
 
@@ -335,9 +326,9 @@ async def test_a_wait_that_is_cancelled_loses_nothing(broker: EmbeddedBroker, to
 
 
 async def test_fetching_stops_while_the_handler_is_behind(
-    broker: EmbeddedBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.batch_consumer.MAX_WAITING", 40)
+    monkeypatch.setattr("stream.batch_consumer.MAX_WAITING", 40_000)
     await write(broker.bootstrap, topic, {0: values(400), 1: values(400)})
     log = Log()
     waiting: list[int] = []
@@ -354,7 +345,8 @@ async def test_fetching_stops_while_the_handler_is_behind(
     async with working(broker, topic, handle, most=10, broker_max_poll_records=20):
         await until(lambda: log.holds({0: 400, 1: 400}))
     assert log.offsets == {0: list(range(400)), 1: list(range(400)), 2: []}
-    assert 40 <= max(waiting) < 40 + 20  # one fetch may begin just below the limit
+    # Some 40 records of 1,000 bytes; one fetch of 20 may begin just below the limit.
+    assert 40_000 <= max(waiting) < 60_200
 
 
 @asynccontextmanager
@@ -368,9 +360,9 @@ async def idle(app: faust.App) -> AsyncIterator[BatchConsumer]:
         consumer._thread.thread_loop.close()
 
 
-def create_client(consumer: BatchConsumer) -> None:
+def create_client(consumer: BatchConsumer) -> Any:
     assert isinstance(consumer.transport, BatchTransport)
-    consumer._thread._create_worker_consumer(consumer.transport)
+    return consumer._thread._create_worker_consumer(consumer.transport)
 
 
 async def test_the_scheme_takes_several_brokers() -> None:
@@ -380,24 +372,38 @@ async def test_the_scheme_takes_several_brokers() -> None:
     assert addresses == ["one:9092", "two:9093", "three:9092"]
 
 
+class Client:
+    """Takes the place of an aiokafka consumer and keeps what it was created with."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+
+
 async def test_credentials_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-
-    class Client:
-        def __init__(self, **arguments: Any) -> None:
-            given.update(arguments)
-
     monkeypatch.setattr("aiokafka.AIOKafkaConsumer", Client)
     credentials = faust.SASLCredentials(
         username="u", password="p", ssl_context=ssl.create_default_context()
     )
     app = make_app("127.0.0.1:1", "group", broker_credentials=credentials)
     async with idle(app) as consumer:
-        create_client(consumer)
+        given = create_client(consumer).given
     assert (given["sasl_plain_username"], given["sasl_plain_password"]) == ("u", "p")
     assert given["security_protocol"] == "SASL_SSL"
     assert given["ssl_context"] is credentials.ssl_context
     assert given["auto_offset_reset"] == "none"
+
+
+async def test_the_broker_url_sets_the_fetch_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiokafka.AIOKafkaConsumer", Client)
+    async with idle(make_app("one:1?fetch_wait_ms=7;two:2", "group")) as consumer:
+        client = create_client(consumer)
+    assert client.given["bootstrap_servers"] == ["one:1", "two:2"]
+    assert client._fetch_max_wait_ms == 7
+    async with idle(make_app("one:1", "group")) as consumer:
+        assert create_client(consumer)._fetch_max_wait_ms == 100
+    async with idle(make_app("one:1?fetch_wait_ms=soon", "group")) as consumer:
+        with pytest.raises(ImproperlyConfigured, match="milliseconds, not 'soon'"):
+            create_client(consumer)
 
 
 async def test_a_silent_offset_reset_is_refused() -> None:
@@ -462,6 +468,8 @@ def test_a_clone_keeps_the_batch_size() -> None:
 def test_the_pinned_versions_are_the_installed_ones(package: str) -> None:
     """Before a pin moves: read the new source of every touch point, then run these tests."""
     assert importlib.metadata.version(package) == PINNED[package]
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    assert f"{package}=={PINNED[package]}" in project["project"]["dependencies"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("stream", "serving", "model")
 TRAINING = {"torch", "onnx"}
 """What only the training rooms load."""
-TRAINING_ROOMS = {"network", "loss", "train", "export"}
+TRAINING_ROOMS = {"network", "loss", "train", "trainer", "checkpoint", "export"}
 
 WORKER = "stream.app", "stream.worker", "stream.worker_process", "stream.cli"
 """What a worker process imports; its command line brings the other rooms in, verb by verb."""

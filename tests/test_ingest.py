@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -17,13 +16,14 @@ from stream.kafka import TopicError, consumer_arguments
 from stream.offsets import OffsetReader
 from stream.rows import BadRow
 from stream.settings import Settings, settings_environment
+from tests.backends import Broker
 
 PARTITIONS = 4
 pytestmark = pytest.mark.either_backend
 
 
 @pytest.fixture
-def settings(broker: Any, request: pytest.FixtureRequest) -> Settings:
+def settings(broker: Broker, request: pytest.FixtureRequest) -> Settings:
     """A catalogue topic of the test's own."""
     topic = f"catalog-{request.node.originalname}"
     broker.create_topics({topic: PARTITIONS})
@@ -88,7 +88,7 @@ async def test_no_items_at_all(settings: Settings) -> None:
     assert await records(settings) == []
 
 
-async def test_a_missing_topic_is_told_and_not_made(broker: Any) -> None:
+async def test_a_missing_topic_is_told_and_not_made(broker: Broker) -> None:
     settings = Settings(brokers=broker.bootstrap, catalog_topic="catalog-of-nobody")
     for _ in range(2):
         with pytest.raises(TopicError, match=r"no topic `catalog-of-nobody` .*`nextclick topics`"):
@@ -120,7 +120,7 @@ def test_items_of_files_and_the_rows_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("bad_rows", "status"), [(0, 0), (2, 1)])
 def test_the_verb_counts_what_it_leaves_out(
-    broker: Any,
+    broker: Broker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

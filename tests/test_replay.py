@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import (
@@ -25,6 +24,7 @@ from stream.kafka import TopicError, aiokafka_arguments, producer_arguments
 from stream.offsets import OffsetReader
 from stream.replay import REPLAY_HEADER, LagGate, ReplayError, ReplayProgress, replay
 from stream.settings import Settings, settings_environment
+from tests.backends import Broker
 
 PARTITIONS = 4
 START = 1_700_000_000_000
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.either_backend
 
 
 @pytest.fixture
-def settings(broker: Any, request: pytest.FixtureRequest) -> Settings:
+def settings(broker: Broker, request: pytest.FixtureRequest) -> Settings:
     """A topic and a group of the test's own."""
     name = request.node.originalname
     broker.create_topics({f"events-{name}": PARTITIONS})
@@ -148,7 +148,7 @@ async def test_lag_counts_from_the_commits_of_the_group(settings: Settings) -> N
         assert (await offsets.lag("another-group", places)).records == 75
 
 
-async def test_a_missing_topic_is_told_and_not_made(broker: Any) -> None:
+async def test_a_missing_topic_is_told_and_not_made(broker: Broker) -> None:
     settings = Settings(brokers=broker.bootstrap, events_topic="events-of-nobody")
     for _ in range(2):
         with pytest.raises(TopicError, match="there is no topic `events-of-nobody`"):
@@ -180,7 +180,7 @@ def test_events_leave_in_small_portions(rate: float | None, max_lag: int, size: 
 
 @pytest.mark.parametrize(("bad_rows", "status"), [(0, 0), (2, 1)])
 def test_the_verb_sorts_sends_and_counts(
-    broker: Any,
+    broker: Broker,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

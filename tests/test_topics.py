@@ -10,6 +10,7 @@ from stream.embedded_broker import EmbeddedBroker
 from stream.kafka import BrokerError, TopicError, kafka_python_arguments
 from stream.settings import Settings
 from stream.topics import TopicState, check_topics, create_topics, plan_topics
+from tests.backends import Broker
 
 NAMES = ["events", "events.dlq", "recommendations", "catalog"]
 
@@ -70,7 +71,7 @@ def kafka_settings(bootstrap: str, **values: Any) -> Settings:
 
 
 @pytest.mark.kafka
-def test_missing_topics_are_made_as_planned(broker: Any) -> None:
+def test_missing_topics_are_made_as_planned(broker: Broker) -> None:
     settings = kafka_settings(broker.bootstrap, events_retention_hours=5)
     assert {state.state for state in check_topics(settings)} == {"missing"}
     assert {state.state for state in create_topics(settings)} == {"created"}

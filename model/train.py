@@ -1,0 +1,232 @@
+"""Training: learn on the past, choose on validation baskets, judge once on the test window.
+
+``train`` gives a network; ``train_bundle`` is the whole job, down to a bundle on disk.
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from model.baselines import FrequentThenPopular, MostPopular
+from model.blend import BlendWeights, fit_blend
+from model.bundle import Manifest, ParityReport, write_bundle
+from model.checkpoint import Checkpoint
+from model.dataset import Baskets, EventLog, Split, split_by_time
+from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
+from model.export import export_network
+from model.features import Features, Vocabulary, featurize
+from model.network import Network
+from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
+
+__all__ = ["Progress", "TrainConfig", "TrainError", "TrainedNetwork", "train", "train_bundle"]
+
+PARITY_USERS = 500
+
+
+class TrainError(RuntimeError):
+    """A log that cannot be trained on; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """The network of the epoch that did best on validation."""
+
+    network: Network
+    vocabulary: Vocabulary
+    validation_ndcg: float
+    """Of the network alone, on a sample of the validation baskets."""
+    epoch: int
+
+
+def train(
+    split: Split,
+    config: TrainConfig,
+    progress: Progress,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> TrainedNetwork:
+    """Train a network on ``split.train``, choosing the epoch by ``split.validation``.
+
+    Args:
+        split: see ``model.dataset.split_by_time``.
+        config: all choices.
+        progress: called after every step.
+        seed: the same seed, log and number of threads give the same network.
+        checkpoint: written after each epoch and removed at the end; where it is there already,
+            training goes on from it.
+
+    Raises:
+        TrainError: no item of the log occurs often enough, or the checkpoint is of another run.
+    """
+    vocabulary = frequent_items(split.train, config.min_count)
+    trainer = Trainer(split, vocabulary, config, seed)
+    saved = Checkpoint(checkpoint, trainer.fingerprint) if checkpoint else None
+    best_ndcg, best_epoch = -1.0, 0
+    best = trainer.network.state_dict()
+    first_epoch = 0
+    if saved and (state := saved.load()):
+        trainer.restore(state)
+        first_epoch, best_ndcg, best_epoch = state["epoch"], state["best_ndcg"], state["best_epoch"]
+        best = state["best"]
+    for epoch in range(first_epoch, config.epochs):
+        trainer.run_epoch(epoch, progress)
+        ndcg = trainer.validation_ndcg()
+        if ndcg > best_ndcg:
+            best_ndcg, best_epoch = ndcg, epoch + 1
+            best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+        if saved:
+            saved.save(
+                {
+                    **trainer.state(), "epoch": epoch + 1, "best": best,
+                    "best_ndcg": best_ndcg, "best_epoch": best_epoch,
+                }
+            )  # fmt: skip
+    if saved:
+        saved.remove()
+    trainer.network.load_state_dict(best)
+    return TrainedNetwork(trainer.network.eval(), vocabulary, best_ndcg, best_epoch)
+
+
+def train_bundle(
+    log: EventLog,
+    out: Path,
+    config: TrainConfig,
+    *,
+    seed: int,
+    progress: Progress,
+    checkpoint: Path | None = None,
+) -> Manifest:
+    """Train, export, fit the blend on validation, judge on the test window, write the bundle.
+
+    Args:
+        log: everything; its last days are split off for validation and test.
+        out: the bundle's folder.
+        config: all choices.
+        seed: of the training.
+        progress: called often.
+        checkpoint: see ``train``.
+
+    Returns:
+        The manifest; ``metrics`` holds every contender on both windows.
+
+    Raises:
+        TrainError: the log is too short or too thin.
+        model.export.ExportError: the exported graph is not the network.
+    """
+    try:
+        split = split_by_time(
+            log, validation_days=config.validation_days, test_days=config.test_days
+        )
+    except ValueError as error:
+        raise TrainError(str(error)) from None
+    trained = train(split, config, progress, seed=seed, checkpoint=checkpoint)
+    with TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        progress("exporting", TRAINING_SHARE)
+        users = _users(split.validation, trained.vocabulary, config.length)
+        parity = export_network(trained.network, model, users, config.top_k)
+        judge = Judge(
+            model,
+            trained.vocabulary,
+            log,
+            length=config.length,
+            popularity_half_life_days=config.popularity_half_life_days,
+            repeat_half_life_days=config.repeat_half_life_days,
+            repeats_allowed=config.repeats_allowed,
+        )
+        progress("choosing the blend on validation baskets", TRAINING_SHARE + 0.05)
+        validation = judge.candidates(split.validation)
+        weights = _fit(validation, config)
+        metrics = _judged("validation", split.validation, validation, weights)
+        progress("judging on the test window", TRAINING_SHARE + 0.15)
+        metrics |= _judged("test", split.test, judge.candidates(split.test), weights)
+        manifest = Manifest(
+            history_length=config.length,
+            top_k=min(config.top_k, len(trained.vocabulary.ids)),
+            training_range=_range(split.train),
+            seed=seed,
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            metrics={name: values.named() for name, values in metrics.items()},
+            parity=ParityReport(
+                max_difference=parity.max_difference,
+                identical_top_20=parity.identical_top_20,
+                users=parity.users,
+            ),
+            repeats_allowed=config.repeats_allowed,
+            blend=weights,
+            network=_numbers(trained.network, config),
+            popularity_half_life_days=config.popularity_half_life_days,
+        )
+        written = write_bundle(out, model, trained.vocabulary.ids, manifest)
+    progress(f"bundle {written.version} written", 1.0)
+    return written
+
+
+def frequent_items(log: EventLog, min_count: int) -> Vocabulary:
+    """The items that occur at least ``min_count`` times, most frequent first.
+
+    Raises:
+        TrainError: there is none.
+    """
+    counts = np.bincount(log.items, minlength=len(log.item_ids))
+    order = np.argsort(-counts, kind="stable")
+    ids = [log.item_ids[item] for item in order[counts[order] >= min_count]]
+    if not ids:
+        raise TrainError(
+            f"no item occurs {min_count} times; give a longer log or lower the minimum"
+        )
+    return Vocabulary(ids)
+
+
+def _users(baskets: Baskets, vocabulary: Vocabulary, length: int) -> Features:
+    """What the network reads of some real users, for the comparison of ONNX with torch."""
+    numbers = np.linspace(0, len(baskets) - 1, min(len(baskets), PARITY_USERS)).astype(np.int64)
+    return featurize([baskets.interactions(int(n)) for n in numbers], vocabulary, length)
+
+
+def _fit(validation: CandidateTable, config: TrainConfig) -> BlendWeights:
+    return fit_blend(
+        validation.signals,
+        validation.basket,
+        validation.bought,
+        lambda weights: validation.metrics(weights).ndcg,
+        config.repeat_half_life_days,
+    )
+
+
+def _judged(
+    window: str, baskets: Baskets, table: CandidateTable, weights: BlendWeights
+) -> dict[str, TopMetrics]:
+    """Every contender on one window."""
+    targets = baskets.target_sets()
+    lists = {
+        "popular": MostPopular(baskets.log).rank(baskets),
+        "frequent, full history": FrequentThenPopular(baskets.log, None).rank(baskets),
+        "frequent, profile history": FrequentThenPopular(baskets.log).rank(baskets),
+        "network": table.nearest,
+        "blend": table.lists(weights),
+    }
+    return {f"{window}/{name}": rank_metrics(ranked, targets) for name, ranked in lists.items()}
+
+
+def _numbers(network: Network, config: TrainConfig) -> dict[str, int | float]:
+    """The configuration of the network and of its training."""
+    return {
+        name: value
+        for name, value in {**asdict(config), **asdict(network.config)}.items()
+        if not isinstance(value, bool)
+    }
+
+
+def _range(log: EventLog) -> tuple[str, str]:
+    """First and last time of a log, RFC 3339."""
+    first, last = (
+        datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
+        for time in (int(log.times.min()), int(log.times.max()))
+    )
+    return first.replace("+00:00", "Z"), last.replace("+00:00", "Z")

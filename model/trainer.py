@@ -1,0 +1,186 @@
+"""One network in training: the steps of an epoch, and what a checkpoint keeps of them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.dataset import Baskets, Split
+from model.evaluate import rank_metrics
+from model.export import RankingGraph
+from model.features import KIND_COUNT, PADDING, Vocabulary, featurize
+from model.loss import NegativeSampler, next_basket_loss
+from model.network import Network, NetworkConfig
+from model.windows import Batch, TrainingWindows
+
+Progress = Callable[[str, float], None]
+"""Gets a sentence on what is being done and the share of the whole job that is done, 0 to 1."""
+
+SELECTION_BASKETS = 2_000
+"""Enough to tell two epochs apart; more would cost more time than the choice is worth."""
+TRAINING_SHARE = 0.75
+"""Of the job's time; the rest is export, the fit of the blend and the evaluation."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a training run. The defaults are those of the demonstration."""
+
+    length: int = 50
+    """Interactions the network sees."""
+    dim: int = 64
+    blocks: int = 2
+    heads: int = 2
+    dropout: float = 0.1
+    min_count: int = 5
+    """Rarer items are "unknown" to the network; counts still recommend them."""
+    stride: int = 50
+    batch: int = 128
+    epochs: int = 5
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.01
+    kind_noise: float = 0.1
+    """Share of kinds replaced by random ones: a log of purchases alone must not leave the network
+    helpless at the first click."""
+    head: int = 2_000
+    tail: int = 2_000
+    """Rows of the softmax's sample, see ``model.loss``."""
+    validation_days: int = 14
+    test_days: int = 13
+    top_k: int = 100
+    popularity_half_life_days: float = 14.0
+    repeat_half_life_days: float = 60.0
+    repeats_allowed: bool = True
+
+
+class Trainer:
+    """The network, its optimiser and where training stands."""
+
+    def __init__(
+        self, split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int
+    ) -> None:
+        torch.manual_seed(seed)
+        self._config = config
+        self._seed = seed
+        self._step = 0
+        self.network = Network(
+            NetworkConfig(
+                len(vocabulary), config.length, config.dim, config.blocks, config.heads,
+                config.dropout,
+            )
+        )  # fmt: skip
+        self._windows = TrainingWindows(split.train, vocabulary, config.length, config.stride)
+        counts = torch.from_numpy(self._windows.target_counts())
+        self._sampler = NegativeSampler(counts, config.head, config.tail)
+        with torch.no_grad():
+            # Starting at the logarithm of popularity saves an epoch of learning it.
+            self.network.item_bias.copy_(torch.log((counts + 0.1) / (counts + 0.1).sum()))
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.98),
+        )
+        self._steps_per_epoch = len(self._windows.batches(config.batch, _rng(seed, 0)))
+        self._selection = _selection(split.validation)
+        self._selection_features = featurize(
+            [self._selection.interactions(number) for number in range(len(self._selection))],
+            vocabulary,
+            config.length,
+        )
+        self._selection_rows = [
+            set(vocabulary.index_of(split.train.hashes[self._selection.targets(number)]).tolist())
+            for number in range(len(self._selection))
+        ]
+        self.fingerprint = repr((config, seed, len(split.train), len(vocabulary)))
+
+    def run_epoch(self, epoch: int, progress: Progress) -> None:
+        """Learn from every moment once."""
+        total = self._config.epochs * self._steps_per_epoch
+        recent: list[float] = []
+        for pending in self._windows.batches(self._config.batch, _rng(self._seed, epoch)):
+            batch = pending.make()
+            if len(batch.target_row):
+                recent = [*recent[-49:], self._learn(batch, self._step / total)]
+            self._step += 1
+            loss = sum(recent) / max(len(recent), 1)
+            progress(
+                f"training, epoch {epoch + 1} of {self._config.epochs}, loss {loss:.3f}",
+                TRAINING_SHARE * self._step / total,
+            )
+
+    def _learn(self, batch: Batch, share: float) -> float:
+        # Seeded per step, so that a run that was cut off goes on as if it had not been.
+        torch.manual_seed(self._seed * 1_000_003 + self._step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * _one_cycle(share)
+        items, kinds, gaps = (torch.from_numpy(values) for values in batch.features)
+        self.network.train()
+        states = self.network.encode(items, _disturbed(kinds, self._config.kind_noise), gaps)
+        loss = next_basket_loss(
+            states.flatten(0, 1)[torch.from_numpy(batch.positions)],
+            torch.from_numpy(batch.target_state),
+            torch.from_numpy(batch.target_row),
+            torch.from_numpy(batch.weight),
+            self.network.item_table.weight,
+            self.network.item_bias,
+            self._sampler.draw(),
+        )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def validation_ndcg(self) -> float:
+        """NDCG@10 of the network alone, over the whole vocabulary."""
+        graph = RankingGraph(self.network.eval(), 10).eval()
+        bias = torch.zeros(self.network.config.vocabulary_size)
+        lists: list[list[int]] = []
+        with torch.inference_mode():
+            for start in range(0, len(self._selection), 256):
+                part = [torch.from_numpy(each[start : start + 256])
+                        for each in self._selection_features]  # fmt: skip
+                best, _, _ = graph(*part, bias, part[0][:, -1:])
+                lists += best.tolist()
+        return rank_metrics(lists, self._selection_rows).ndcg
+
+    def state(self) -> dict[str, object]:
+        """What a checkpoint keeps."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self._step,
+        }
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Go on from ``state()``."""
+        self.network.load_state_dict(state["network"])  # type: ignore[arg-type]
+        self._optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+        self._step = int(state["step"])  # type: ignore[call-overload]
+
+
+def _one_cycle(share: float) -> float:
+    """Factor of the learning rate: up for a tenth of the steps, then down a cosine to zero."""
+    if share < 0.1:
+        return 0.04 + 0.96 * share / 0.1
+    return 0.5 + 0.5 * math.cos(math.pi * min((share - 0.1) / 0.9, 1.0))
+
+
+def _disturbed(kinds: Tensor, noise: float) -> Tensor:
+    """Some of the kinds replaced by random ones; padding stays."""
+    other = torch.randint(1, KIND_COUNT, kinds.shape)
+    return torch.where((torch.rand(kinds.shape) < noise) & (kinds != PADDING), other, kinds)
+
+
+def _selection(validation: Baskets) -> Baskets:
+    """At most ``SELECTION_BASKETS`` of them, evenly spread."""
+    count = min(len(validation), SELECTION_BASKETS)
+    return validation.take(np.linspace(0, len(validation) - 1, count).astype(np.int64))
+
+
+def _rng(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.default_rng((seed, epoch))

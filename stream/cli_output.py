@@ -1,0 +1,63 @@
+"""What the verbs of the command line share: options, exit statuses, and how they speak."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from stream.rows import BadRow
+
+MENDABLE = 2
+"""Exit status of a run that could not do its work: the person has to mend something."""
+INCOMPLETE = 1
+"""Exit status of a run that did its work, and left out or found what is wrong."""
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", help="Folder of the model bundle.", show_default=False)
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option("--provider", help="Execution provider: `cuda` or `cpu`.", show_default=False),
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False),
+]
+
+
+class BadRows:
+    """Counts the rows that were left out and shows the first of them on standard error."""
+
+    SHOWN = 100
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def report(self, row: "BadRow") -> None:
+        """Take one row that was left out."""
+        self.count += 1
+        if self.count <= self.SHOWN:
+            err.print(str(row), markup=False, highlight=False)
+        elif self.count == self.SHOWN + 1:
+            err.print("more rows were left out; they are counted and not shown")
+
+    def exit(self) -> None:
+        """End with status 1 where rows were left out."""
+        if self.count:
+            raise typer.Exit(INCOMPLETE)
+
+
+def say(as_json: bool, machine: dict[str, Any], person: str) -> None:
+    """One JSON object for machines, or a sentence for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(machine, ensure_ascii=False) + "\n")
+    else:
+        out.print(person, markup=False, highlight=False)

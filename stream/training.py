@@ -1,0 +1,156 @@
+"""What ``nextclick train``, ``export`` and ``evaluate`` do with files: logs in, a bundle judged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model.bundle import Bundle, Manifest
+    from model.dataset import Baskets, EventLog
+    from model.evaluate import TopMetrics
+    from model.trainer import TrainConfig
+
+DAY_MS = 86_400_000
+
+
+class EvaluationError(RuntimeError):
+    """A log that says nothing about a bundle; the message says what to give instead."""
+
+
+@contextmanager
+def training_bar(console: Console) -> "Iterator[Callable[[str, float], None]]":
+    """A progress bar, as the callback that training takes."""
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("reading", total=1.0)
+        yield lambda text, share: bar.update(task, description=text, completed=share)
+
+
+def train_to(
+    log: "EventLog",
+    out: Path,
+    config: "TrainConfig",
+    *,
+    seed: int,
+    checkpoint: Path | None,
+    console: Console,
+) -> "Manifest":
+    """Train and write a bundle; see `model.train.train_bundle` for what is raised."""
+    from model.train import train_bundle
+
+    with training_bar(console) as progress:
+        return train_bundle(log, out, config, seed=seed, progress=progress, checkpoint=checkpoint)
+
+
+def export_to(
+    log: "EventLog",
+    out: Path,
+    config: "TrainConfig",
+    *,
+    seed: int,
+    checkpoint: Path,
+    console: Console,
+) -> "Manifest":
+    """Write a bundle of the best epoch so far; the checkpoint stays as it is.
+
+    Raises:
+        model.checkpoint.CheckpointError: it is missing, damaged, or of another run.
+        model.train.TrainError, model.export.ExportError: see `model.train.train_bundle`.
+    """
+    from model.checkpoint import Checkpoint, CheckpointError
+    from model.dataset import split_by_time
+    from model.train import TrainError, frequent_items, train_bundle
+    from model.trainer import Trainer
+
+    try:
+        split = split_by_time(
+            log, validation_days=config.validation_days, test_days=config.test_days
+        )
+    except ValueError as error:
+        raise TrainError(str(error)) from None
+    vocabulary = frequent_items(split.train, config.min_count)
+    fingerprint = Trainer(split, vocabulary, config, seed).fingerprint
+    state = Checkpoint(checkpoint, fingerprint).load()
+    if state is None:
+        raise CheckpointError(
+            f"there is no checkpoint {checkpoint}; name the one that `nextclick train` was given "
+            "(it is removed when a training ends, which has then written its bundle)"
+        )
+    with TemporaryDirectory() as folder, training_bar(console) as progress:
+        # A copy in which no epoch is left to do: training "goes on" from its end.
+        finished = Path(folder) / "finished"
+        Checkpoint(finished, fingerprint).save({**state, "epoch": config.epochs})
+        return train_bundle(log, out, config, seed=seed, progress=progress, checkpoint=finished)
+
+
+def evaluate_bundle(
+    bundle: "Bundle", log: "EventLog", since: date | None
+) -> "dict[str, TopMetrics]":
+    """Judge a bundle's lists on next baskets, beside the baselines it has to beat.
+
+    Args:
+        bundle: its shipped ONNX graph is judged.
+        log: what to serve from and to predict.
+        since: the first day (UTC) to predict; by default the first one that neither training nor
+            the choice of the blend has seen.
+
+    Raises:
+        EvaluationError: the bundle has learned from those days, or they hold no basket.
+    """
+    from model.baselines import FrequentThenPopular, MostPopular
+    from model.dataset import next_baskets
+    from model.evaluate import Judge, rank_metrics
+
+    start = _first_day(bundle.manifest, since)
+    baskets: Baskets = next_baskets(log, start, int(log.times.max()) + 1)
+    if not len(baskets):
+        raise EvaluationError(
+            f"there is no basket to predict from {_day(start)} on; give a log that goes further, "
+            "or an earlier day with --since"
+        )
+    manifest = bundle.manifest
+    table = Judge(
+        bundle.model_path,
+        bundle.vocabulary,
+        log,
+        length=manifest.history_length,
+        popularity_half_life_days=manifest.popularity_half_life_days,
+        repeat_half_life_days=manifest.blend.repeat_half_life_days,
+        repeats_allowed=manifest.repeats_allowed,
+    ).candidates(baskets)
+    targets = baskets.target_sets()
+    lists = {
+        "popular": MostPopular(log).rank(baskets),
+        "frequent, full history": FrequentThenPopular(log, None).rank(baskets),
+        "frequent, profile history": FrequentThenPopular(log).rank(baskets),
+        "network": table.nearest,
+        "blend (what is served)": table.lists(manifest.blend),
+    }
+    return {name: rank_metrics(ranked, targets) for name, ranked in lists.items()}
+
+
+def _first_day(manifest: "Manifest", since: date | None) -> int:
+    """Epoch milliseconds of the midnight from which on baskets are predicted."""
+    learned = datetime.fromisoformat(manifest.training_range[1])
+    learned_until = (int(learned.timestamp() * 1000) // DAY_MS + 1) * DAY_MS
+    if since is None:
+        return learned_until + int(manifest.network.get("validation_days", 0)) * DAY_MS
+    asked = int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp() * 1000)
+    if asked < learned_until:
+        raise EvaluationError(
+            f"the bundle has learned from events up to {_day(learned_until - 1)}; a later day "
+            "than that must come after --since"
+        )
+    return asked
+
+
+def _day(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,218 @@
+"""One node of Apache Kafka in KRaft mode, for tests: on 127.0.0.1, its data in a folder.
+
+Run as a program, this module is the keeper of Kafka's process (see `stream.embedded.keep`).
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from stream.embedded import (
+    START_SECONDS,
+    EmbeddedError,
+    KeptServer,
+    die_with_parent,
+    keep,
+    outlive_nobody,
+    say,
+)
+from stream.embedded_redis import free_port
+from tests.maven import KafkaMissing, MavenUnreachable, fetch_kafka
+
+__all__ = ["ApacheKafka", "KafkaMissing", "MavenUnreachable", "fetch_kafka"]
+
+JAVA_VERSION = 17  # what Kafka 4 asks of a broker
+JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+CLUSTER_ID = "bmV4dGNsaWNrLXRlc3QtMQ"  # any 16 bytes in base64
+STARTED = "Kafka Server started"
+USER, PASSWORD = "shop", "open-sesame"
+
+PROPERTIES = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "auto.create.topics.enable": "false",
+    # One node keeps one copy.
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # Quick to start: few internal partitions, and no wait for further members of a group.
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+}
+SASL_PROPERTIES = {
+    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+    "plain.sasl.jaas.config": (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        f' user_{USER}="{PASSWORD}";'
+    ),
+    "scram-sha-256.sasl.jaas.config": (
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    ),
+}
+LOGGING = """<Configuration>
+  <Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1}: %m%n"/></Console></Appenders>
+  <Loggers>
+    <Root level="WARN"><AppenderRef ref="out"/></Root>
+    <Logger name="kafka.server" level="INFO"/>
+  </Loggers>
+</Configuration>
+"""
+
+
+class ApacheKafka(KeptServer):
+    """A Kafka broker and controller in one process; also a context manager.
+
+    Args:
+        classpath: the folder that `fetch_kafka` returns.
+        folder: for data, configuration and ``kafka.log``; a second object on the same folder has
+            the first one's data.
+        properties: more of server.properties.
+        listeners: security protocols to listen with, a port each: PLAINTEXT, SSL, SASL_PLAINTEXT,
+            SASL_SSL. SASL knows `USER` and `PASSWORD` by PLAIN and SCRAM-SHA-256; clients trust
+            `ca_file` for TLS. The first one is `bootstrap` and carries the traffic inside.
+
+    Raises:
+        KafkaMissing: Java is missing or too old.
+    """
+
+    def __init__(
+        self,
+        classpath: Path,
+        folder: Path,
+        *,
+        properties: Mapping[str, str] | None = None,
+        listeners: Sequence[str] = ("PLAINTEXT",),
+    ) -> None:
+        self._java = _find_java()
+        self._classpath = f"{classpath}/*"
+        self._folder = folder
+        self._properties = dict(properties or {})
+        self._ports = {protocol: free_port() for protocol in [*listeners, "CONTROLLER"]}
+        super().__init__(__name__, None, self._java, self._classpath, str(folder))
+
+    @property
+    def bootstrap(self) -> str:
+        """``127.0.0.1:port`` of the first listener."""
+        return self.bootstrap_for(next(iter(self._ports)))
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that TLS clients trust, PEM."""
+        return self._folder / "certificate.pem"
+
+    def bootstrap_for(self, protocol: str) -> str:
+        """``127.0.0.1:port`` of the listener with this security protocol."""
+        return f"127.0.0.1:{self._ports[protocol]}"
+
+    def start(self) -> Self:
+        """Start Kafka on its folder, formatted at the first start; raises `EmbeddedError`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "log4j2.xml").write_text(LOGGING)
+        if any(protocol.endswith("SSL") for protocol in self._ports) and not self.ca_file.exists():
+            self._make_certificate()
+        lines = [f"{name}={value}" for name, value in self._all_properties().items()]
+        properties = self._folder / "server.properties"
+        properties.write_text("\n".join(lines) + "\n")
+        if not (self._folder / "data/meta.properties").exists():
+            command = [*_java(self._java, self._classpath, self._folder), "kafka.tools.StorageTool"]
+            command += ["format", "-t", CLUSTER_ID, "-c", str(properties)]
+            command += ["--add-scram", f"SCRAM-SHA-256=[name={USER},password={PASSWORD}]"]
+            _checked(command)
+        return super().start()
+
+    def restart(self) -> None:
+        """Stop and start on the same data and ports."""
+        self.stop()
+        self.start()
+
+    def _all_properties(self) -> dict[str, str]:
+        inside = next(iter(self._ports))
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self._ports.items())
+        protocols = {name: name for name in self._ports} | {"CONTROLLER": "PLAINTEXT"}
+        properties = PROPERTIES | {
+            "log.dirs": str(self._folder / "data"),
+            "listeners": listeners,
+            "advertised.listeners": listeners.rpartition(",CONTROLLER")[0],
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in protocols.items()
+            ),
+            "inter.broker.listener.name": inside,
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._ports['CONTROLLER']}",
+        }
+        for name in self._ports:
+            prefix = f"listener.name.{name.lower()}."
+            if name.startswith("SASL"):
+                properties |= {prefix + key: value for key, value in SASL_PROPERTIES.items()}
+            if name.endswith("SSL"):
+                properties[prefix + "ssl.keystore.location"] = str(self._folder / "keystore.p12")
+                properties[prefix + "ssl.keystore.password"] = PASSWORD
+        return properties | self._properties
+
+    def _make_certificate(self) -> None:
+        keytool = str(Path(self._java).resolve().with_name("keytool"))
+        store = ["-alias", "kafka", "-keystore", str(self._folder / "keystore.p12")]
+        store += ["-storetype", "PKCS12", "-storepass", PASSWORD]
+        identity = ["-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1"]
+        _checked([keytool, "-genkeypair", "-keyalg", "RSA", *identity, "-validity", "7", *store])
+        _checked([keytool, "-exportcert", "-rfc", "-file", str(self.ca_file), *store])
+
+
+def _find_java() -> str:
+    java = shutil.which("java")
+    if java is None:
+        raise KafkaMissing(f"Java {JAVA_VERSION} or later is missing: apt-get install default-jre.")
+    told = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', told)
+    if version is None or int(version[1]) < JAVA_VERSION:
+        raise KafkaMissing(f"Kafka needs Java {JAVA_VERSION} or later; {java} says: {told.strip()}")
+    return java
+
+
+def _java(java: str, classpath: str, folder: Path) -> list[str]:
+    logging = f"-Dlog4j2.configurationFile={folder / 'log4j2.xml'}"
+    return [java, *JVM, logging, "-cp", classpath]
+
+
+def _checked(command: list[str]) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise EmbeddedError(
+            f"{' '.join(command)} failed: {done.stdout[-1000:]}{done.stderr[-1000:]}"
+        )
+
+
+def main() -> None:
+    """Keep Kafka: the arguments are the java program, the class path and the folder."""
+    java, classpath, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    outlive_nobody()
+    log = folder / "kafka.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [*_java(java, classpath, folder), "kafka.Kafka", str(folder / "server.properties")],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,  # safe: the keeper has one thread so far
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while STARTED not in (written := log.read_text(errors="replace")):
+        if server.poll() is not None or time.monotonic() > deadline:
+            server.kill()
+            say("error", f"Kafka did not start: {written[-1500:]}")
+            sys.exit(1)
+        time.sleep(0.05)
+    keep(server, str(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""``train``, ``export`` and ``evaluate`` on a small shop where everybody has a favourite shelf."""
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.bundle import load_bundle
+from model.dataset import split_by_time
+from model.events import Purchase, encode_event
+from model.train import TrainConfig, train
+from stream import cli
+from stream.event_log import read_event_log
+
+DAY_MS = 86_400_000
+START = 1_700_006_400_000  # a midnight
+DAYS, USERS, SHELVES, WIDTH = 40, 24, 4, 8
+OPTIONS = "--epochs", "2", "--min-count", "1", "--validation-days", "5", "--test-days", "5"
+CONFIG = TrainConfig(epochs=2, min_count=1, validation_days=5, test_days=5)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each user buys two or three items of one shelf every other day; one row is broken."""
+    chance = random.Random(5)
+    path = tmp_path_factory.mktemp("log") / "events.jsonl"
+    lines = []
+    for user in range(USERS):
+        shelf = user % SHELVES
+        for day in range(user % 2, DAYS, 2):
+            for item in chance.sample(range(WIDTH), chance.choice((2, 3))):
+                event = Purchase(
+                    event_id=f"{user}-{day}-{item}",
+                    user_id=f"u{user}",
+                    ts=START + day * DAY_MS + user * 60_000,
+                    item_id=f"s{shelf}-{item}",
+                )
+                lines.append(encode_event(event))
+    path.write_bytes(b"\n".join([*lines, b"{"]))
+    return path
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, dict[str, Any], str]:
+    """Exit status, the JSON on standard output, and standard error."""
+    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    captured = capsys.readouterr()
+    status = caught.value.code
+    assert isinstance(status, int)
+    return status, json.loads(captured.out or "{}"), captured.err
+
+
+def test_train_then_evaluate(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "bundle"
+    status, told, errors = run(
+        monkeypatch, capsys, "train", log, "--out", bundle, *OPTIONS, "--json"
+    )
+    assert (status, told["bad"]) == (1, 1)
+    assert f"{log}:" in errors
+    manifest = load_bundle(bundle).manifest
+    assert told["version"] == manifest.version
+    assert manifest.command.startswith("nextclick train ")
+    # A user's shelf holds a fourth of the items: whoever has learned anything finds it.
+    assert told["metrics"]["test/blend"]["hit@10"] > 0.9
+
+    status, judged, _ = run(monkeypatch, capsys, "evaluate", log, "--bundle", bundle, "--json")
+    assert (status, judged["bundle"]) == (1, manifest.version)
+    metrics = judged["metrics"]
+    assert set(metrics) == {
+        "popular", "frequent, full history", "frequent, profile history", "network",
+        "blend (what is served)",
+    }  # fmt: skip
+    assert metrics["blend (what is served)"] == told["metrics"]["test/blend"]
+    assert metrics["popular"]["ndcg@10"] < metrics["blend (what is served)"]["ndcg@10"]
+
+    monkeypatch.setattr(sys, "argv", ["nextclick", "evaluate", str(log), "--bundle", str(bundle)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    table = capsys.readouterr().out
+    assert "next baskets" in table
+    assert f"{metrics['network']['ndcg@10']:.4f}" in table
+
+
+def test_days_that_were_learned_from_are_not_judged(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "bundle"
+    run(monkeypatch, capsys, "train", log, "--out", bundle, *OPTIONS, "--json")
+    arguments = "evaluate", log, "--bundle", bundle, "--since"
+    status, _, errors = run(monkeypatch, capsys, *arguments, "2023-11-20")
+    assert status == 2
+    assert "nextclick: the bundle has learned from events up to 2023-12-" in errors
+    status, _, errors = run(monkeypatch, capsys, *arguments, "2024-06-01")
+    assert status == 2
+    assert "nextclick: there is no basket to predict from 2024-06-01 on" in errors
+
+
+def test_export_of_a_training_that_was_cut_off(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = read_event_log([log], lambda bad: None)
+    split = split_by_time(columns, validation_days=5, test_days=5)
+    checkpoint = tmp_path / "run.pt"
+
+    def cut_off(text: str, share: float) -> None:
+        if "epoch 2" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(split, CONFIG, cut_off, seed=3, checkpoint=checkpoint)
+    saved = checkpoint.read_bytes()
+    arguments = "export", log, "--checkpoint", checkpoint, "--out", tmp_path / "b", *OPTIONS
+    status, told, _ = run(monkeypatch, capsys, *arguments, "--seed", "3", "--json")
+    assert (status, told["bad"]) == (1, 1)
+    assert load_bundle(tmp_path / "b").manifest.version == told["version"]
+    assert checkpoint.read_bytes() == saved
+
+    status, _, errors = run(monkeypatch, capsys, *arguments, "--seed", "4")
+    assert status == 2
+    assert "is of a run with another log, seed or settings" in errors
+
+
+def test_export_without_a_checkpoint(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = "export", log, "--checkpoint", tmp_path / "no.pt", "--out", tmp_path / "b"
+    status, _, errors = run(monkeypatch, capsys, *arguments, *OPTIONS)
+    assert status == 2
+    assert f"nextclick: there is no checkpoint {tmp_path / 'no.pt'}" in errors
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_log_that_is_too_short_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(encode_event(Purchase(event_id="e", user_id="u", ts=START, item_id="i")))
+    status, _, errors = run(monkeypatch, capsys, "train", path, "--out", tmp_path / "b")
+    assert status == 2
+    assert "nextclick: nothing to train on" in errors
