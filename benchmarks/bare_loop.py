@@ -26,4 +26,5 @@ async def run(brokers: str, source: str, target: str, places: list[list[int]]) -
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*sys.argv[1:4], json.loads(sys.argv[4])))  # type: ignore[arg-type]
+    brokers, source, target, places = sys.argv[1:]
+    asyncio.run(run(brokers, source, target, json.loads(places)))

@@ -14,6 +14,7 @@ from model.dataset import PROFILE_INTERACTIONS, PROFILE_PURCHASES, Baskets, Even
 from model.features import DAY_MS
 
 POPULAR_DAYS = 28
+DAYS_CACHED = 64
 TOGETHER_MS = 30 * 60 * 1000
 REMEMBERED_HALF_LIVES = 2
 """A pair older than this weighs less than a quarter and is left out: half the memory and time."""
@@ -32,7 +33,8 @@ class MostPopular:
     def __init__(self, log: EventLog, days: int = POPULAR_DAYS) -> None:
         self._log = log
         self._days = days
-        self._on_day = lru_cache(maxsize=64)(self._counts)
+        self._on_day = lru_cache(maxsize=DAYS_CACHED)(self._counts)
+        self._top_on_day = lru_cache(maxsize=DAYS_CACHED)(self._top)
 
     def counts(self, time: int) -> NDArray[np.float64]:
         """float64 [items]: how often each item occurs in the window that ends before ``time``."""
@@ -40,11 +42,14 @@ class MostPopular:
 
     def top(self, time: int, count: int) -> NDArray[np.int64]:
         """The ``count`` most frequent items as of ``time``, most frequent first."""
-        return _best(self.counts(time), count)
+        return self._top_on_day(time // DAY_MS, count)
 
     def rank(self, baskets: Baskets, count: int = 10) -> list[NDArray[np.int64]]:
         """A list of item positions for each basket, best first."""
         return [self.top(baskets.time(number), count) for number in range(len(baskets))]
+
+    def _top(self, day: int, count: int) -> NDArray[np.int64]:
+        return _best(self._on_day(day), count)
 
     def _counts(self, day: int) -> NDArray[np.float64]:
         times = self._log.times
@@ -73,9 +78,10 @@ class FrequentThenPopular:
     def _rank_one(self, baskets: Baskets, number: int, count: int) -> NDArray[np.int64]:
         history = int(baskets.history_starts[number]), int(baskets.history_ends[number])
         _, bought = self._log.purchase_days(*history, self._kept)
-        items, days = np.unique(bought, return_counts=True)
+        days = np.bincount(bought)
+        items = np.flatnonzero(days)
         popular = self._popular.counts(baskets.time(number))
-        own = items[np.lexsort((-popular[items], -days))][:count].astype(np.int64)
+        own = items[np.lexsort((-popular[items], -days[items]))][:count].astype(np.int64)
         if len(own) == count:
             return own
         others = self._popular.top(baskets.time(number), 2 * count)
@@ -88,7 +94,8 @@ class DecayedPopularity:
     def __init__(self, log: EventLog, half_life_days: float) -> None:
         self._log = log
         self._half_life_ms = half_life_days * DAY_MS
-        self._on_day = lru_cache(maxsize=64)(self._counts)
+        self._on_day = lru_cache(maxsize=DAYS_CACHED)(self._counts)
+        self._top_on_day = lru_cache(maxsize=DAYS_CACHED)(self._top)
 
     def counts(self, time: int) -> NDArray[np.float64]:
         """float64 [items]."""
@@ -96,7 +103,10 @@ class DecayedPopularity:
 
     def top(self, time: int, count: int) -> NDArray[np.int64]:
         """The ``count`` items of the highest counts, highest first."""
-        return _best(self.counts(time), count)
+        return self._top_on_day(time // DAY_MS, count)
+
+    def _top(self, day: int, count: int) -> NDArray[np.int64]:
+        return _best(self._on_day(day), count)
 
     def _counts(self, day: int) -> NDArray[np.float64]:
         earlier = self._log.times < day * DAY_MS
@@ -169,5 +179,9 @@ def _pairs(
 
 def _best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """Positions of the ``count`` greatest positive values, greatest first."""
-    order = np.argsort(-values, kind="stable")[:count]
+    if len(values) > count:
+        chosen = np.sort(np.argpartition(-values, count)[:count])
+    else:
+        chosen = np.arange(len(values))
+    order = chosen[np.argsort(-values[chosen], kind="stable")]
     return order[values[order] > 0].astype(np.int64)

@@ -64,6 +64,8 @@ SCALES = (0.1, 0.2, 0.4, 0.8, 1.6)
 SIGNAL_NAMES = ("network", "repeat", "covisit", "popular", "unknown")
 WITHOUT_NETWORK = ("repeat", "covisit", "popular")
 NEWTON_STEPS = 25
+LOGIT_BASKETS = 1_500
+"""Five weights are known to a few percent from so many baskets; all of them judge the result."""
 RIDGE = 1e-4
 """Keeps the Hessian invertible where a signal is zero everywhere; far below any real weight."""
 
@@ -88,7 +90,16 @@ def fit_blend(
         bought: bool [M].
         quality: judges weights on whole baskets (NDCG@10).
         repeat_half_life_days: kept in the weights.
+
+    Raises:
+        ValueError: nothing that was bought is among the candidates.
     """
+    telling = np.unique(basket[bought])
+    if not len(telling):
+        raise ValueError("nothing that was bought is among the candidates")
+    some = np.isin(basket, telling[:: 1 + len(telling) // LOGIT_BASKETS])
+    part = Signals(**{name: getattr(signals, name)[some] for name in signals.__struct_fields__})
+    basket, bought = basket[some], bought[some]
     fitted: list[BlendWeights] = []
     for names in (SIGNAL_NAMES, WITHOUT_NETWORK):
         for scale in SCALES:
@@ -96,7 +107,7 @@ def fit_blend(
                 network=0.0, repeat=0.0, repeat_scale=scale,
                 repeat_half_life_days=repeat_half_life_days,
             )  # fmt: skip
-            fitted.append(_fit_signals(base, signals, basket, bought, names))
+            fitted.append(_fit_signals(base, part, basket, bought, names))
     return max(fitted, key=quality)
 
 
@@ -128,13 +139,13 @@ def _column(base: BlendWeights, signals: Signals, name: str) -> NDArray[np.float
 def _conditional_logit(
     table: NDArray[np.float64], basket: NDArray[np.int64], bought: NDArray[np.bool_]
 ) -> list[float]:
-    """Newton's method for weights [F] of features [M, F]; the problem is convex."""
-    hits = np.bincount(basket, weights=bought)
-    kept = hits[basket] > 0
-    table, basket, bought = table[kept], basket[kept], bought[kept]
+    """Newton's method for the weights of features [M, F]; the problem is convex.
+
+    Something was bought in every basket.
+    """
     starts = np.flatnonzero(np.diff(basket, prepend=-1))
     sizes = np.diff(starts, append=len(basket))
-    share = bought / hits[basket]
+    share = bought / np.bincount(basket, weights=bought)[basket]
     target = share @ table
     ridge = RIDGE * len(starts)
     weights = np.zeros(table.shape[1])
@@ -150,6 +161,6 @@ def _conditional_logit(
         # A full Newton step can overshoot from afar; no signal moves by more than 2 at once.
         step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         weights += step
-        if np.abs(step).max() < 1e-6:
+        if np.abs(step).max() < 1e-4:
             break
     return [round(float(weight), 6) for weight in weights]

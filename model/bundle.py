@@ -137,6 +137,8 @@ def load_bundle(path: Path) -> Bundle:
             "remove it or copy the whole folder again"
         )
     for name, digest in manifest.files.items():
+        if not (path / name).is_file():
+            raise BundleError(f"{path / name} is no file; copy the whole folder again")
         if _digest(path / name) != digest:
             raise BundleError(
                 f"{path / name} is damaged (its SHA-256 is not the manifest's); "

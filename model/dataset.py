@@ -109,7 +109,8 @@ class EventLog:
         """The newest ``limit`` distinct (day, item) purchases, newest first; None for all."""
         bought = np.flatnonzero(self.kinds[start:end] == PURCHASE) + start
         days = self.times[bought] // DAY_MS
-        newest = np.unique(days * len(self.item_ids) + self.items[bought])[::-1][:limit]
+        keys = np.sort(days * len(self.item_ids) + self.items[bought])
+        newest = keys[np.diff(keys, prepend=-1) > 0][::-1][:limit]
         days, items = np.divmod(newest, len(self.item_ids))
         return days, items
 
@@ -149,6 +150,10 @@ class Baskets:
 
     def target_sets(self) -> list[set[int]]:
         """The items of every basket."""
+        return self._target_sets
+
+    @cached_property
+    def _target_sets(self) -> list[set[int]]:
         return [set(self.targets(number).tolist()) for number in range(len(self))]
 
     def time(self, number: int) -> int:

@@ -84,10 +84,9 @@ class CandidateTable:
 
     def top(self, scores: NDArray[np.float32]) -> list[NDArray[np.int64]]:
         """The first ten of each basket by ``scores`` float32 [M]."""
-        order = np.lexsort((self.item, -scores, self.basket))
         starts = np.searchsorted(self.basket, np.arange(len(self.baskets) + 1))
         return [
-            self.item[order[start : min(start + CUT, end)]]
+            self.item[start:end][np.argsort(-scores[start:end], kind="stable")[:CUT]]
             for start, end in pairwise(starts.tolist())
         ]
 
@@ -147,7 +146,8 @@ class Judge:
             parts.update(zip(numbers, self._score(baskets, numbers), strict=True))
         scored = [parts[number] for number in range(len(baskets))]
         bought = [
-            np.isin(part.items, baskets.targets(number)) for number, part in enumerate(scored)
+            np.isin(part.items, baskets.targets(number), kind="sort")
+            for number, part in enumerate(scored)
         ]
         signals = Signals(
             **{
@@ -182,15 +182,21 @@ class Judge:
                              top_scores[place])  # fmt: skip
 
     def _gather(self, baskets: Baskets, number: int) -> "_Gathered":
-        time = baskets.as_of(number)
-        purchases = baskets.purchases(number)
-        hashes, strength = repeat_strength(purchases, time // DAY_MS, self._repeat_half_life_days)
+        # The user's own signals are those of the last list a worker made; the shared counts are
+        # those of the basket's day, since others go on shopping.
+        time = baskets.time(number)
+        hashes, strength = repeat_strength(
+            baskets.purchases(number), baskets.as_of(number) // DAY_MS, self._repeat_half_life_days
+        )
         own = self._log.positions_of(hashes)
         history = self._log.items[baskets.history_starts[number] : baskets.history_ends[number]]
         seeds = list(dict.fromkeys(history[: -4 * SEEDS - 1 : -1].tolist()))[:SEEDS]
         near, weights = self._together.of(seeds, time)
         popular = self._popular.top(time, POPULAR)
-        items = np.unique(np.concatenate([own, near, popular]))
+        held = np.zeros(len(self._log.item_ids), bool)
+        for part in (own, near, popular):
+            held[part] = True
+        items = np.flatnonzero(held)
         repeat = np.zeros(len(items), np.float32)
         repeat[np.searchsorted(items, own)] = strength
         covisit = np.bincount(np.searchsorted(items, near), weights, len(items))
@@ -207,9 +213,12 @@ class Judge:
         nearest_scores: NDArray[np.float32],
     ) -> "_Scored":
         """Add the network's own nearest to the candidates that were scored with it."""
-        allowed = ~np.isin(nearest, gathered.barred)
-        fresh = allowed & ~np.isin(nearest, gathered.items)
-        kept = ~np.isin(gathered.items, gathered.barred)
+        barred = np.zeros(len(self._log.item_ids), bool)
+        barred[gathered.barred] = True
+        held = np.zeros(len(barred), bool)
+        held[gathered.items] = True
+        allowed, kept = ~barred[nearest], ~barred[gathered.items]
+        fresh = allowed & ~held[nearest]
         items = np.concatenate([gathered.items[kept], nearest[fresh]])
         nothing = np.zeros(int(fresh.sum()), np.float32)
         network = scores[: len(gathered.items)][kept]

@@ -173,7 +173,9 @@ def repeat_strength(
     """
     if not len(purchases.items):
         return np.empty(0, np.uint64), np.empty(0, np.float32)
-    age = np.maximum(today - purchases.days.astype(np.int64), 0)
-    items, slot = np.unique(purchases.items, return_inverse=True)
-    strength = np.bincount(slot, weights=np.exp2(-age / half_life_days))
-    return items, strength.astype(np.float32)
+    order = np.argsort(purchases.items)
+    items = purchases.items[order]
+    age = np.maximum(today - purchases.days[order].astype(np.int64), 0)
+    starts = np.flatnonzero(np.append(True, items[1:] != items[:-1]))
+    strength = np.add.reduceat(np.exp2(-age / half_life_days), starts)
+    return items[starts], strength.astype(np.float32)

@@ -190,13 +190,18 @@ def _users(baskets: Baskets, vocabulary: Vocabulary, length: int) -> Features:
 
 
 def _fit(validation: CandidateTable, config: TrainConfig) -> BlendWeights:
-    return fit_blend(
-        validation.signals,
-        validation.basket,
-        validation.bought,
-        lambda weights: validation.metrics(weights).ndcg,
-        config.repeat_half_life_days,
-    )
+    try:
+        return fit_blend(
+            validation.signals,
+            validation.basket,
+            validation.bought,
+            lambda weights: validation.metrics(weights).ndcg,
+            config.repeat_half_life_days,
+        )
+    except ValueError as error:
+        raise TrainError(
+            f"{error} on the validation days; check that the log names items the same way all along"
+        ) from None
 
 
 def _judged(

@@ -83,6 +83,7 @@ class Trainer:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             betas=(0.9, 0.98),
+            fused=True,
         )
         self._steps_per_epoch = len(self._windows.batches(config.batch, _rng(seed, 0)))
         self._selection = _selection(split.validation)

@@ -33,9 +33,14 @@ class TrainingWindows:
         length: L.
         stride: rows of one user between the ends of two windows; a moment is seen with at least
             ``length - stride`` rows of history, where there are so many.
+
+    Raises:
+        ValueError: the stride is longer than the window.
     """
 
     def __init__(self, log: EventLog, vocabulary: Vocabulary, length: int, stride: int) -> None:
+        if stride > length:
+            raise ValueError(f"the stride {stride} is longer than the window of {length}")
         self._log = log
         self._vocabulary = vocabulary
         self._length = length

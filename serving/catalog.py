@@ -4,6 +4,8 @@ An item is a row. Rows are only ever added: an item whose text changed gets a ne
 the search index need not take anything back; availability and price change in place.
 """
 
+from itertools import repeat
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,9 @@ class Catalog:
     """Items by row, with the vocabulary row and availability of each as arrays."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        self._model_row_of_hash = {
+            hashed: row for row, hashed in enumerate(vocabulary.hashes.tolist(), FIRST_ITEM)
+        }
         self.items: list[Item] = []
         self.search_index = SearchIndex()
         self._row_of_id: dict[str, int] = {}
@@ -29,6 +33,8 @@ class Catalog:
         self._model_rows = np.full(1024, UNKNOWN, dtype=np.int64)
         self.item_bias = np.full(len(vocabulary), NEVER, dtype=np.float32)
         """float32 [V] for the network: 0 where the item may be recommended, else ``NEVER``."""
+        self.edition = 0
+        """Another number whenever an item gets or loses its row: until then rows may be cached."""
         self._row_of_model = np.full(len(vocabulary), -1, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -39,6 +45,10 @@ class Catalog:
     def allowed(self) -> NDArray[np.bool_]:
         """bool [rows]: which rows are current and available."""
         return self._allowed[: len(self.items)]
+
+    def usable(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool, of the same shape: which of these rows may be recommended now; -1 may not."""
+        return (rows >= 0) & self._allowed[rows]
 
     @property
     def model_rows(self) -> NDArray[np.int64]:
@@ -67,11 +77,16 @@ class Catalog:
         if row is not None:
             self._allow(row, False)
             self._row_of_hash.pop(item_hash(item_id), None)
+            self.edition += 1
+
+    def row_of_hash(self, hashed: int) -> int:
+        """The current row of an item hash, -1 where there is none."""
+        return self._row_of_hash.get(hashed, -1)
 
     def rows_of_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The current row of each item hash, -1 where there is none."""
-        get = self._row_of_hash.get
-        return np.fromiter((get(each, -1) for each in hashes.tolist()), np.int64, len(hashes))
+        found = map(self._row_of_hash.get, hashes.tolist(), repeat(-1))
+        return np.fromiter(found, np.int64, len(hashes))
 
     def rows_of_model(self, model_rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The current row of each vocabulary row, -1 where there is none; any shape."""
@@ -83,7 +98,7 @@ class Catalog:
             self._allowed = np.concatenate([self._allowed, np.zeros(row, dtype=np.bool_)])
             self._model_rows = np.concatenate([self._model_rows, np.full(row, UNKNOWN)])
         hashed = item_hash(item.item_id)
-        model_row = int(self._vocabulary.index_of(np.array([hashed], dtype=np.uint64))[0])
+        model_row = self._model_row_of_hash.get(hashed, UNKNOWN)
         self.items.append(item)
         self._row_of_id[item.item_id] = row
         self._row_of_hash[hashed] = row
@@ -91,6 +106,7 @@ class Catalog:
         if model_row >= FIRST_ITEM:
             self._row_of_model[model_row] = row
         self.search_index.add(row, _text(item))
+        self.edition += 1
         return row
 
     def _allow(self, row: int, allowed: bool) -> None:

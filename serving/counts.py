@@ -9,44 +9,29 @@ They live in shards by item, each shard in one hash slot beside the offsets it h
 every source partition: a redelivered batch is applied to each shard once, whatever crashed.
 """
 
-import struct
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.profile import INTERACTIONS
+from serving.covisits import Admission, pairs_of
 from serving.store import Store
 
 LANDMARK_MS = 1_500_000_000_000
-TOGETHER_MS = 30 * 60 * 1000
-MAX_NEIGHBOURS = 100
-"""Kept per item; lists read 50 of them, and pruning starts at twice as many."""
+MAX_NEIGHBOURS = 50
+"""Kept per item, and what lists read. Pruning starts at twice as many, well below the 128 past
+which Redis no longer packs a sorted set: 3 KB an item instead of 17."""
 MAX_POPULAR = 20_000
 """Kept per shard; far below any list's reach."""
 
-_POPULAR_ADDITION = struct.Struct(">HI8sd")
-_PAIR_ADDITION = struct.Struct(">HIH8sd")
-_NO_ITEMS = np.empty(0, np.uint64)
-_NO_WEIGHTS = np.empty(0, np.float64)
-
-
-@dataclass(frozen=True)
-class NewInteraction:
-    """An interaction that a merge has just admitted, with the record it came in."""
-
-    source: str
-    """Topic and partition."""
-    offset: int
-    record: bytes
-    """The packed interaction."""
-    others: bytes
-    """The user's interactions after the merge, packed, newest first."""
-    later: frozenset[bytes] = frozenset()
-    """Those of ``others`` admitted by later records of the same batch: each counts the pair."""
+_PLACE = [("source", ">u2"), ("high", ">u2"), ("low", ">u4")]
+_WEIGHT = [("item", ">u8"), ("weight", ">f8")]
+_POPULAR_ADDITION = np.dtype([*_PLACE, *_WEIGHT])
+_PAIR = np.dtype([("one", "u8"), *_PLACE, *_WEIGHT])
+_PAIR_ADDITION = np.dtype([*_PLACE, ("key", ">u2"), *_WEIGHT])
+_PACKED = np.dtype(_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -55,12 +40,6 @@ class Neighbours:
 
     items: NDArray[np.uint64]
     weights: NDArray[np.float64]
-
-
-@dataclass
-class _ShardAdditions:
-    popular: list[bytes]
-    pairs: list[tuple[bytes, bytes, int, float]]
 
 
 class Counts:
@@ -81,98 +60,106 @@ class Counts:
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
-        # A double spans 2**±1022: with 14 days of half life, 39 years around the landmark.
-        exponent = (time_ms - LANDMARK_MS) / self.half_life_ms
-        return float(2.0 ** max(-1000.0, min(1000.0, exponent)))
+        return float(self._weights(np.array([time_ms]))[0])
 
-    async def add(self, admitted: Sequence[NewInteraction]) -> None:
-        """Count new interactions; a batch that was applied before changes nothing."""
-        by_shard: dict[tuple[str, int], _ShardAdditions] = defaultdict(
-            lambda: _ShardAdditions([], [])
-        )
-        for each in admitted:
-            item = each.record[12:20]
-            time = int.from_bytes(each.record[:6], "big")
-            high, low = divmod(each.offset, 1 << 32)
-            by_shard[each.source, self._shard(item)].popular.append(
-                _POPULAR_ADDITION.pack(high, low, item, self.weight(time))
-            )
-            for one, other, weight in self._pairs(each, item, time):
-                by_shard[each.source, self._shard(one)].pairs.append(
-                    (one, other, each.offset, weight)
-                )
+    def _weights(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        # A double spans 2**±1022: with 14 days of half life, 39 years around the landmark.
+        return np.exp2(np.clip((times - LANDMARK_MS) / self.half_life_ms, -1000, 1000))
+
+    async def add(self, admissions: Sequence[Admission]) -> None:
+        """Count what merges admitted; a batch that was applied before changes nothing."""
+        if not any(each.records for each in admissions):
+            return
+        sources = list(dict.fromkeys(source for each in admissions for source in each.sources))
+        code = {source: at for at, source in enumerate(sources)}
+        parts = [self._additions(each, code) for each in admissions if each.records]
+        popular = np.concatenate([popular for popular, _ in parts])
+        pairs = np.concatenate([pairs for _, pairs in parts])
+        of_popular = popular["item"] % np.uint64(self._shards)
+        of_pair = pairs["one"] % np.uint64(self._shards)
+        touched = np.union1d(of_popular, of_pair).astype(np.int64).tolist()
         await self._store.run(
             [
-                self._call(source, shard, additions)
-                for (source, shard), additions in by_shard.items()
+                self._call(shard, popular[of_popular == shard], pairs[of_pair == shard], sources)
+                for shard in touched
             ]
         )
 
-    def _pairs(
-        self, new: NewInteraction, item: bytes, time: int
-    ) -> Iterable[tuple[bytes, bytes, float]]:
-        width = INTERACTIONS.width
-        for at in range(0, len(new.others), width):
-            other = new.others[at : at + width]
-            apart = int.from_bytes(other[:6], "big") - time
-            if apart > TOGETHER_MS:
-                continue
-            if apart < -TOGETHER_MS:
-                break
-            if other[12:20] != item and other not in new.later:
-                weight = self.weight(time + max(apart, 0))
-                yield item, other[12:20], weight
-                yield other[12:20], item, weight
+    def _additions(
+        self, admission: Admission, code: dict[str, int]
+    ) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """What one admission adds: to popularity, and to the neighbours of both items of a pair."""
+        new = admission.newcomers()
+        source = np.array([code[each] for each in admission.sources])
+        offset = np.array(admission.offsets)
+        popular = np.empty(len(offset), dtype=_POPULAR_ADDITION)
+        _place(popular, source, offset)
+        popular["item"] = new.items
+        popular["weight"] = self._weights(new.times)
+        found = pairs_of(admission)
+        half = np.empty(len(found.record), dtype=_PAIR)
+        _place(half, source[found.record], offset[found.record])
+        half["one"], half["item"] = found.one, found.other
+        half["weight"] = self._weights(found.times)
+        turned = half.copy()
+        turned["one"], turned["item"] = found.other, found.one
+        return popular, np.concatenate([half, turned])
 
-    def _call(self, source: str, shard: int, additions: _ShardAdditions) -> tuple[Any, ...]:
-        places = {item: at for at, item in enumerate(dict.fromkeys(a for a, *_ in additions.pairs))}
-        packed = b"".join(
-            _PAIR_ADDITION.pack(*divmod(offset, 1 << 32), places[one], other, weight)
-            for one, other, offset, weight in additions.pairs
-        )
-        keys = [*self._shard_keys(shard), *(self._pair_key(shard, item) for item in places)]
+    def _call(
+        self,
+        shard: int,
+        popular: NDArray[np.void],
+        pairs: NDArray[np.void],
+        sources: Sequence[str],
+    ) -> tuple[Any, ...]:
+        items, key = np.unique(pairs["one"], return_inverse=True)
+        packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
+        packed["key"] = key
+        for name in ("source", "high", "low", "item", "weight"):
+            packed[name] = pairs[name]
+        keys = [*self._shard_keys(shard), *(self._pair_key(item) for item in items.tolist())]
+        # Joining arrays has lost the byte order of the wire.
+        counted = popular.astype(_POPULAR_ADDITION)
         return (
-            "count", len(keys), *keys, source, MAX_NEIGHBOURS, MAX_POPULAR,
-            b"".join(additions.popular), packed,
+            "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, counted.tobytes(),
+            packed.tobytes(), *sources,
         )  # fmt: skip
 
-    async def neighbours(self, items: Sequence[int], most: int = 50) -> list[Neighbours]:
+    async def neighbours(
+        self, items: Sequence[int], most: int = MAX_NEIGHBOURS
+    ) -> list[Neighbours]:
         """The strongest neighbours of each item hash, in one trip."""
-        if not items:
-            return []
-        pipe = self._store.redis.pipeline(transaction=False)
-        for item in items:
-            name = item.to_bytes(8, "big")
-            pipe.zrevrange(self._pair_key(self._shard(name), name), 0, most - 1, withscores=True)
-        return [_neighbours(rows) for rows in await pipe.execute()]
+        return await self._strongest([self._pair_key(item) for item in items], most)
 
     async def popular(self) -> Neighbours:
         """All items that have a count, strongest first."""
-        pipe = self._store.redis.pipeline(transaction=False)
-        for shard in range(self._shards):
-            pipe.zrevrange(self._shard_keys(shard)[1], 0, MAX_POPULAR - 1, withscores=True)
-        parts = [_neighbours(rows) for rows in await pipe.execute()]
+        parts = await self._strongest(
+            [self._shard_keys(shard)[1] for shard in range(self._shards)], MAX_POPULAR
+        )
         items = np.concatenate([part.items for part in parts])
         weights = np.concatenate([part.weights for part in parts])
         order = np.argsort(-weights, kind="stable")
         return Neighbours(items[order], weights[order])
 
-    def _shard(self, item: bytes) -> int:
-        return int.from_bytes(item[-4:], "big") % self._shards
+    async def _strongest(self, keys: Sequence[str], most: int) -> list[Neighbours]:
+        packed = await self._store.run([("strongest", 1, key, most) for key in keys])
+        rows = [np.frombuffer(each, dtype=_PACKED) for each in packed]
+        return [
+            Neighbours(each["item"].astype(np.uint64), each["weight"].astype(np.float64))
+            for each in rows
+        ]
 
     def _shard_keys(self, shard: int) -> tuple[str, str]:
         tag = f"{self._head}:{{{shard}}}"
         return f"{tag}:offsets", f"{tag}:popular"
 
-    def _pair_key(self, shard: int, item: bytes) -> str:
-        return f"{self._head}:{{{shard}}}:with:{item.hex()}"
+    def _pair_key(self, item: int) -> str:
+        return f"{self._head}:{{{item % self._shards}}}:with:{item:016x}"
 
 
-def _neighbours(rows: list[tuple[bytes, float]]) -> Neighbours:
-    if not rows:
-        return Neighbours(_NO_ITEMS, _NO_WEIGHTS)
-    members = b"".join(row[0] for row in rows)
-    return Neighbours(
-        np.frombuffer(members, dtype=">u8").astype(np.uint64),
-        np.array([row[1] for row in rows], dtype=np.float64),
-    )
+def _place(
+    additions: NDArray[np.void], source: NDArray[np.int64], offset: NDArray[np.int64]
+) -> None:
+    """Write where each addition comes from."""
+    additions["source"] = source
+    additions["high"], additions["low"] = offset >> 32, offset & 0xFFFFFFFF

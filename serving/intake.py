@@ -1,6 +1,6 @@
 """From records to profiles: decode, merge into Redis, count what was new."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,10 +18,10 @@ from model.events import (
     decode_event,
 )
 from serving import metrics
-from serving.counts import NewInteraction
+from serving.covisits import Admission
 from serving.parts import Parts
 from serving.profile import pack_interaction, pack_query
-from serving.store import MergedProfile, ProfileUpdate
+from serving.store import MergedProfile, ProfileUpdate, origin
 
 
 class Record(Protocol):
@@ -56,6 +56,8 @@ class ProfileChange:
     update: ProfileUpdate
     interactions: list[Decoded] = field(default_factory=list)
     """In the order of ``update.interactions``."""
+    item_ids: list[str] = field(default_factory=list)
+    """Likewise."""
     merged: MergedProfile | None = None
 
 
@@ -99,8 +101,11 @@ def profile_changes(decoded: Sequence[Decoded]) -> dict[str, ProfileChange]:
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() as event:
                 change = change_of(event)
+                record = each.record
                 change.update.interactions.append(pack_interaction(event))
+                change.update.origins.append(origin(record.topic, record.partition, record.offset))
                 change.interactions.append(each)
+                change.item_ids.append(event.item_id)
             case Search() as event:
                 change_of(event).update.queries.append(pack_query(event))
             case Forget() as event:
@@ -124,34 +129,33 @@ async def learn(parts: Parts, changes: dict[str, ProfileChange], *, count: bool 
     """
     pending = list(changes.values())
     merged = await parts.store.merge([change.update for change in pending])
-    admitted: list[NewInteraction] = []
+    admissions: list[Admission] = []
     for change, profile in zip(pending, merged, strict=True):
         change.merged = profile
-        admitted.extend(_admitted(change, profile))
-        held = len(profile.profile.history().items)
-        if change.interactions and held == sum(profile.is_new):
+        admissions.append(_admission(change, profile))
+        if not profile.was_known and (change.update.interactions or change.update.queries):
             metrics.NEW_USERS.inc()
-    metrics.KNOWN_INTERACTIONS.inc(
-        sum(len(change.interactions) for change in pending) - len(admitted)
-    )
+        metrics.UNKNOWN_ITEMS.inc(
+            sum(parts.catalog.get(item_id) is None for item_id in change.item_ids)
+        )
+    given = sum(len(change.interactions) for change in pending)
+    metrics.KNOWN_INTERACTIONS.inc(given - sum(len(each.records) for each in admissions))
     if count:
-        await parts.counts.add(admitted)
+        await parts.counts.add(admissions)
 
 
-def _admitted(change: ProfileChange, merged: MergedProfile) -> Iterator[NewInteraction]:
-    records = change.update.interactions
-    for at, (source, is_new) in enumerate(zip(change.interactions, merged.is_new, strict=True)):
-        if is_new:
-            yield NewInteraction(
-                source=f"{source.record.topic}:{source.record.partition}",
-                offset=source.record.offset,
-                record=records[at],
-                others=merged.profile.interactions,
-                later=frozenset(
-                    other
-                    for other, later_new in zip(
-                        records[at + 1 :], merged.is_new[at + 1 :], strict=True
-                    )
-                    if later_new
-                ),
-            )
+def _admission(change: ProfileChange, merged: MergedProfile) -> Admission:
+    new = [
+        (each.record, packed)
+        for each, packed, is_new in zip(
+            change.interactions, change.update.interactions, merged.is_new, strict=True
+        )
+        if is_new
+    ]
+    return Admission(
+        sources=[f"{record.topic}:{record.partition}" for record, _ in new],
+        offsets=[record.offset for record, _ in new],
+        records=[packed for _, packed in new],
+        admitted=merged.admitted,
+        others=merged.profile.interactions,
+    )

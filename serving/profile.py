@@ -134,19 +134,19 @@ def unpack(data: bytes | None) -> Profile:
     """
     if not data:
         return Profile()
-    if data[0] != VERSION:
+    if data[0] > VERSION:
         raise ProfileError(
             f"a profile of format {data[0]} where this worker reads {VERSION}; "
             "upgrade every worker before the first one writes the newer format"
         )
-    sizes = [
-        count * kind.width
-        for count, kind in zip(_HEADER.unpack_from(data)[1:], SECTIONS, strict=True)
-    ]
-    if len(data) != _HEADER.size + sum(sizes):
+    if len(data) < _HEADER.size:
+        raise ProfileError(f"a profile of {len(data)} bytes is damaged")
+    _, interactions, queries, purchases = _HEADER.unpack_from(data)
+    first = _HEADER.size + interactions * INTERACTIONS.width
+    second = first + queries * QUERIES.width
+    if len(data) != second + purchases * PURCHASES.width:
         raise ProfileError(f"a profile of {len(data)} bytes does not match its own header")
-    ends = np.cumsum([_HEADER.size, *sizes]).tolist()
-    return Profile(data[ends[0] : ends[1]], data[ends[1] : ends[2]], data[ends[2] : ends[3]])
+    return Profile(data[_HEADER.size : first], data[first:second], data[second:])
 
 
 def pack_interaction(event: Interaction) -> bytes:
@@ -192,9 +192,9 @@ def _quantised(event: Interaction) -> tuple[int, int]:
         case Click(dwell_ms=dwell):
             return _log_byte(dwell), 0
         case Rating(value=value):
-            return max(0, min(255, round(value * 10))), 0
+            return round(10 * max(0.0, min(25.5, value))), 0
         case Cart() | Purchase() | Favorite():
-            return max(1, min(255, round(event.quantity))), _log_byte(event.price)
+            return max(1, round(min(255, event.quantity))), _log_byte(event.price)
 
 
 def _log_byte(value: float | None) -> int:

@@ -119,7 +119,10 @@ def _cuda_session(
         raise ProviderError(f"no CUDA device on this machine; {advice}")
     # Finds the CUDA and cuDNN libraries of the nvidia wheels, where those are installed.
     onnxruntime.preload_dlls()
-    session = onnxruntime.InferenceSession(bundle.model_path, options, providers=[name])
+    try:
+        session = onnxruntime.InferenceSession(bundle.model_path, options, providers=[name])
+    except Exception as error:  # ONNX Runtime's own types are not public
+        raise ProviderError(f"{name} does not start ({error}); {advice}") from error
     if session.get_providers()[0] != name:
         raise ProviderError(f"ONNX Runtime fell back to {session.get_providers()[0]}; {advice}")
     return session

@@ -77,6 +77,9 @@ async def make_lists(
             for at, request in enumerate(requests)
         ]
 
+    if empty := sum(not items for items in final):
+        metrics.EMPTY_LISTS.inc(empty)
+        logger.warning("%d empty lists: the catalogue has no item that may be recommended", empty)
     spent = {step: round(seconds * 1000, 3) for step, seconds in steps.items()}
     return [
         _recommendation(parts, request, items, spent)
@@ -122,9 +125,6 @@ def _recommendation(
     items: tuple[Recommended, ...],
     step_ms: dict[str, float],
 ) -> Recommendation:
-    if not items:
-        metrics.EMPTY_LISTS.inc()
-        logger.warning("an empty list was made: the catalogue has no item that may be recommended")
     version = parts.bundle.manifest.version
     return Recommendation(
         rec_id=recommendation_id(request.user_id, request.as_of, version),

@@ -7,7 +7,9 @@ from serving import metrics
 from serving.candidates import ListRequest
 from serving.intake import Decoded, ProfileChange
 from serving.parts import Parts
+from serving.profile import Profile
 from serving.recommendation import AsOf
+from serving.store import MergedProfile
 
 REPLAY_HEADER = "nextclick-replay"
 """Set on records that a replay wrote: they update profiles and publish no list by default."""
@@ -18,18 +20,21 @@ def list_requests(
 ) -> list[ListRequest]:
     """The lists that a micro-batch asks for, in the order of their causes."""
     now = parts.now_ms()
-    causes = [each for each in decoded if _wants_list(parts, each, now)]
+    causes = [each for each in decoded if _wants_list(parts, each, changes, now)]
     # The newest one of each user, searches aside, stands for the others.
     newest = {each.event.user_id: each for each in causes if not isinstance(each.event, Search)}
     return [
-        _request(each, changes[each.event.user_id])
+        _request(each, _merged(changes, each).profile)
         for each in causes
         if isinstance(each.event, Search) or newest[each.event.user_id] is each
     ]
 
 
-def _wants_list(parts: Parts, each: Decoded, now: int) -> bool:
+def _wants_list(parts: Parts, each: Decoded, changes: dict[str, ProfileChange], now: int) -> bool:
     if not isinstance(each.event, Click | Cart | Favorite | Rating | Purchase | Search):
+        return False
+    if each.event.time <= _merged(changes, each).forgotten_until:
+        metrics.WITHOUT_LIST.labels("forgotten").inc()
         return False
     if parts.publish_replayed:
         return True
@@ -42,9 +47,14 @@ def _wants_list(parts: Parts, each: Decoded, now: int) -> bool:
     return True
 
 
-def _request(each: Decoded, change: ProfileChange) -> ListRequest:
-    assert change.merged is not None
-    event, profile = each.event, change.merged.profile
+def _merged(changes: dict[str, ProfileChange], each: Decoded) -> MergedProfile:
+    merged = changes[each.event.user_id].merged
+    assert merged is not None, "learn() comes first"
+    return merged
+
+
+def _request(each: Decoded, profile: Profile) -> ListRequest:
+    event = each.event
     looking_at = event.item_id if isinstance(event, Click | Cart) else None
     return ListRequest(
         user_id=event.user_id,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.blend import BlendWeights, Signals, blend
 from model.ids import item_hash
-from serving.candidates import SOURCE_BIT, SOURCES, Candidates, ListRequest
+from serving.candidates import SOURCE_BIT, SOURCES, Candidates, ListRequest, Ties
 from serving.catalog import Catalog
 from serving.recommendation import Recommended
 
@@ -41,10 +41,9 @@ def rerank(
         repeats_allowed: whether items that the user already dealt with may return.
         length: of the list, at most.
     """
-    pool = _add_nearest(
+    merged, network = _add_nearest(
         candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog
     )
-    merged, network = pool
     scores = blend(
         weights,
         Signals(
@@ -56,12 +55,28 @@ def rerank(
         ),
     )
     kept = np.flatnonzero(_may_return(request, merged.rows, catalog, repeats_allowed))
-    steps = np.round(merged.match[kept] * 10)
-    order = kept[np.lexsort((merged.rows[kept], -scores[kept], -steps))][:length]
+    best = kept[_best(merged.match[kept], scores[kept], merged.rows[kept], length)]
     return tuple(
-        _explain(request, merged, int(at), rank, float(scores[at]), catalog)
-        for rank, at in enumerate(order, start=1)
+        _explain(request, merged, at, rank, float(scores[at]), catalog)
+        for rank, at in enumerate(best.tolist(), start=1)
     )
+
+
+def _best(
+    match: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    length: int,
+) -> NDArray[np.int64]:
+    """Places of the ``length`` best: by match in steps of a tenth, then score, then row."""
+    steps = np.ceil(match * 10)
+    if len(scores) <= length:
+        return np.lexsort((rows, -scores, -steps))
+    # Sorting what cannot make the list would cost more than all the rest.
+    bar = np.partition(scores, -length)[-length]
+    hopeful = np.flatnonzero((steps > 0) | (scores >= bar))
+    order = np.lexsort((rows[hopeful], -scores[hopeful], -steps[hopeful]))
+    return hopeful[order[:length]]
 
 
 def _add_nearest(
@@ -73,8 +88,7 @@ def _add_nearest(
     catalog: Catalog,
 ) -> tuple[Candidates, NDArray[np.float32]]:
     """Join the network's nearest items; ``candidates.rows`` are sorted."""
-    usable = nearest_rows >= 0
-    usable[usable] = catalog.allowed[nearest_rows[usable]]
+    usable = catalog.usable(nearest_rows)
     rows = nearest_rows[usable]
     at = np.searchsorted(candidates.rows, rows)
     known = at < len(candidates.rows)
@@ -92,7 +106,7 @@ def _add_nearest(
         together=np.concatenate([candidates.together, zeros]),
         popular=np.concatenate([candidates.popular, nearest_popular[usable][fresh]]),
         match=np.concatenate([candidates.match, zeros]),
-        seeds=candidates.seeds,
+        ties=candidates.ties,
     )
     return merged, np.concatenate([candidate_scores, nearest_scores[usable][fresh]])
 
@@ -100,13 +114,13 @@ def _add_nearest(
 def _may_return(
     request: ListRequest, rows: NDArray[np.int64], catalog: Catalog, repeats_allowed: bool
 ) -> NDArray[np.bool_]:
-    allowed = np.ones(len(rows), dtype=np.bool_)
+    # Asked once more: an item may have been removed while the network was running.
+    allowed = catalog.usable(rows)
     if request.current_item is not None:
-        current = np.array([item_hash(request.current_item)], dtype=np.uint64)
-        allowed &= rows != catalog.rows_of_hashes(current)[0]
+        allowed &= rows != catalog.row_of_hash(item_hash(request.current_item))
     if not repeats_allowed:
         seen = np.concatenate([request.history.items, request.purchases.items])
-        allowed &= ~np.isin(rows, catalog.rows_of_hashes(np.unique(seen)))
+        allowed &= ~np.isin(rows, catalog.rows_of_hashes(seen), kind="table")
     return allowed
 
 
@@ -129,33 +143,37 @@ def _explain(
         case "repeat":
             reason = "you have bought this before"
         case "together":
-            because = _strongest_seed(pool, item_hash(item.item_id), catalog)
+            because = _strongest_seed(pool.ties, row, catalog)
             reason = f"often together with {_title(catalog, because)}"
         case "nearest":
             because = _newest_known(request, catalog)
-            reason = f"fits what you chose last: {_title(catalog, because)}"
+            reason = (
+                f"fits what you chose last: {_title(catalog, because)}"
+                if because
+                else "suggested to newcomers"
+            )
         case "popular":
             because = item.category[-1] if item.category else None
             reason = f"popular in {because}" if because else "popular now"
     return Recommended(item.item_id, rank, round(score, 4), sources, reason, because)
 
 
-def _strongest_seed(pool: Candidates, hashed: int, catalog: Catalog) -> str | None:
+def _strongest_seed(ties: Ties, row: int, catalog: Catalog) -> str | None:
     """The id of the user's item that this one is seen together with most."""
-    best, strength = None, 0.0
-    for seed, neighbours in pool.seeds:
-        here = neighbours.weights[neighbours.items == np.uint64(hashed)]
-        if len(here) and here[0] > strength:
-            row = int(catalog.rows_of_hashes(np.array([seed], dtype=np.uint64))[0])
-            if row >= 0:
-                best, strength = catalog.items[row].item_id, float(here[0])
-    return best
+    here = (ties.rows == row).nonzero()[0]
+    for at in here[np.argsort(-ties.weights[here])].tolist():
+        seed = catalog.row_of_hash(int(ties.seeds[at]))
+        if seed >= 0:
+            return catalog.items[seed].item_id
+    return None
 
 
 def _newest_known(request: ListRequest, catalog: Catalog) -> str | None:
-    rows = catalog.rows_of_hashes(request.history.items)
-    known = rows[rows >= 0]
-    return catalog.items[int(known[-1])].item_id if len(known) else None
+    for hashed in request.history.items[::-1].tolist():
+        row = catalog.row_of_hash(hashed)
+        if row >= 0:
+            return catalog.items[row].item_id
+    return None
 
 
 def _title(catalog: Catalog, item_id: str | None) -> str:

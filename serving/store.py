@@ -4,9 +4,11 @@ Works with a single server, Redis Cluster and Valkey (7 or later): all keys of a
 hash tag, and every key is passed as a key.
 """
 
+import struct
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -15,7 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from serving.profile import SECTIONS, VERSION, Profile, unpack
+from serving.profile import INTERACTIONS, SECTIONS, VERSION, Profile, ProfileError, unpack
 from serving.recommendation import (
     Recommendation,
     decode_recommendation,
@@ -24,9 +26,17 @@ from serving.recommendation import (
 
 RedisClient: TypeAlias = "Redis | RedisCluster"
 
+ORIGIN_BYTES = 10
+_MERGED = struct.Struct(">dBHI")
+
 
 class StoreError(RuntimeError):
     """Redis answered with something this worker must not go on with."""
+
+
+def origin(topic: str, partition: int, offset: int) -> bytes:
+    """The 10 bytes that name a Kafka record."""
+    return _origin_of_partition(topic, partition) + offset.to_bytes(6, "big")
 
 
 @dataclass
@@ -35,16 +45,27 @@ class ProfileUpdate:
 
     user_id: str
     interactions: list[bytes] = field(default_factory=list)
+    origins: list[bytes] = field(default_factory=list)
+    """Of each interaction, the ``origin`` of the Kafka record that brought it."""
     queries: list[bytes] = field(default_factory=list)
     forget_at: int | None = None
 
 
 @dataclass(frozen=True)
 class MergedProfile:
-    """The profile after the merge, and for each interaction given whether it was new."""
+    """The profile after the merge, and what the merge has done to get there."""
 
     profile: Profile
     is_new: tuple[bool, ...]
+    """For each interaction given, whether its very record brought it into the profile: the same
+    answer when the micro-batch is run again."""
+    admitted: list[bytes]
+    """The new ones, in the order in which they came into the profile. A run that repeats a part
+    of an earlier one gets the rest of that one too."""
+    forgotten_until: int
+    """Time of the user's newest forget event, epoch milliseconds; -1 for none."""
+    was_known: bool
+    """Whether the user had a profile before."""
 
 
 class FunctionLibrary:
@@ -106,17 +127,22 @@ class Store:
         """Load the server-side functions. Raises StoreError or redis.RedisError."""
         await self.library.load(self.redis)
 
-    def keys(self, user_id: str) -> tuple[str, str, str]:
-        """The keys of a user: profile, forget marker, last list."""
+    def keys(self, user_id: str) -> tuple[str, str, str, str]:
+        """The keys of a user: profile, forget marker, last list, last admissions."""
         digest = blake2b(user_id.encode(), digest_size=16).digest()
         tag = f"{self.prefix}:{{{urlsafe_b64encode(digest).decode().rstrip('=')}}}"
-        return f"{tag}:profile", f"{tag}:forgotten", f"{tag}:list"
+        return f"{tag}:profile", f"{tag}:forgotten", f"{tag}:list", f"{tag}:admitted"
 
     async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run (function, number of keys, keys and arguments ...) calls in one pipelined trip.
 
         A server that lost the functions (flushed, failed over to a bare node) gets them again;
         every function may be repeated, so the whole trip is.
+
+        Raises:
+            StoreError: Redis holds something newer than this worker.
+            serving.profile.ProfileError: a stored profile is damaged.
+            redis.RedisError: anything else that Redis could not do.
         """
         if not calls:
             return []
@@ -125,9 +151,10 @@ class Store:
             for function, *arguments in calls:
                 pipe.execute_command("FCALL", f"{self.library.name}_{function}", *arguments)
             results: list[Any] = await pipe.execute(raise_on_error=False)
-            failed = next((r for r in results if isinstance(r, Exception)), None)
-            if failed is None:
+            at = next((at for at, r in enumerate(results) if isinstance(r, Exception)), None)
+            if at is None:
                 return results
+            failed: Exception = results[at]
             if attempt == 0 and "Function not found" in str(failed):
                 await self.open()
             elif "NEWERFORMAT" in str(failed):
@@ -135,37 +162,37 @@ class Store:
                     f"Redis holds profiles of a newer format than {VERSION} ({failed}); this "
                     "worker will not overwrite them: upgrade it"
                 )
+            elif "DAMAGED" in str(failed):
+                raise ProfileError(f"{failed}; delete the key {calls[at][2]} to start it anew")
             else:
                 break
         raise failed if isinstance(failed, RedisError) else StoreError(str(failed))
 
     async def merge(self, updates: Sequence[ProfileUpdate]) -> list[MergedProfile]:
         """Merge new events into the users' profiles, atomically per user, in one trip."""
-        results = await self.run(
+        replies = await self.run(
             [
                 (
-                    "merge", 3, *self.keys(update.user_id), *self._merge_head,
-                    b"".join(update.interactions), b"".join(update.queries),
+                    "merge", 4, *self.keys(update.user_id), *self._merge_head,
+                    b"".join(map(bytes.__add__, update.origins, update.interactions)),
+                    b"".join(update.queries),
                     "" if update.forget_at is None else update.forget_at,
                 )
                 for update in updates
             ]
         )  # fmt: skip
-        return [
-            MergedProfile(unpack(value), tuple(flag == 0x31 for flag in flags))
-            for value, flags in results
-        ]
+        return [_merged(update, reply) for update, reply in zip(updates, replies, strict=True)]
 
     async def keep(self, lists: Sequence[Recommendation]) -> None:
-        """Keep each list as its user's last one, unless a newer one is there."""
+        """Keep each list as its user's last one, unless a newer one or a forget is there."""
         await self.run(
             [
                 (
-                    "keep", 1, self.keys(each.user_id)[2], each.as_of.topic,
-                    each.as_of.partition, each.as_of.offset, encode_recommendation(each),
-                    self._list_ttl_ms,
+                    "keep", 2, last_list, forgotten, each.as_of.topic, each.as_of.partition,
+                    each.as_of.offset, each.ts, encode_recommendation(each), self._list_ttl_ms,
                 )
                 for each in lists
+                for _, forgotten, last_list, _ in (self.keys(each.user_id),)
             ]
         )  # fmt: skip
 
@@ -178,3 +205,28 @@ class Store:
         """The user's last list, or None."""
         data: Any = await self.redis.hget(self.keys(user_id)[2], "list")
         return None if data is None else decode_recommendation(data)
+
+
+@lru_cache(maxsize=1 << 12)
+def _origin_of_partition(topic: str, partition: int) -> bytes:
+    return blake2b(f"{topic}:{partition}".encode(), digest_size=4).digest()
+
+
+def _merged(update: ProfileUpdate, reply: bytes) -> MergedProfile:
+    """What the server's merge has answered; ``functions.lua`` says how it is packed."""
+    marker, was_known, count, size = _MERGED.unpack_from(reply)
+    flags_end = _MERGED.size + count
+    profile_end = flags_end + size
+    is_new = tuple(flag == 0x31 for flag in reply[_MERGED.size : flags_end])
+    admitted = [record for record, new in zip(update.interactions, is_new, strict=True) if new]
+    if earlier := reply[profile_end:]:
+        width = ORIGIN_BYTES + INTERACTIONS.width
+        before = [earlier[at + ORIGIN_BYTES : at + width] for at in range(0, len(earlier), width)]
+        admitted = list(dict.fromkeys([*before, *admitted]))
+    return MergedProfile(
+        profile=unpack(reply[flags_end:profile_end]),
+        is_new=is_new,
+        admitted=admitted,
+        forgotten_until=int(marker),
+        was_known=bool(was_known),
+    )

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import faust
+from faust.app import BootStrategy
 from mode import ServiceT
 
 from serving.recommend import recommend_user
@@ -17,14 +18,22 @@ from stream.settings import Settings
 from stream.worker import Worker, build_parts
 
 
+class WithoutWeb(BootStrategy):
+    """No web server, whatever ``faust worker`` asks for: a host's second worker lacks a port."""
+
+    enable_web = False
+
+
 class App(faust.App):
     """A Faust app that opens its worker's parts before it joins the consumer group."""
+
+    BootStrategy = WithoutWeb
 
     def __init__(self, settings: Settings, worker: Worker) -> None:
         self._nextclick_worker = worker
         super().__init__(
             settings.group,
-            broker=";".join(f"batch://{broker}" for broker in settings.broker_list),
+            broker=_broker_url(settings),
             broker_credentials=faust_credentials(settings),
             **faust_settings(),
         )
@@ -39,11 +48,19 @@ def build_app(settings: Settings) -> faust.App:
     worker = Worker(settings)
     app = App(settings, worker)
 
-    @app.agent(batch_topic(app, settings.events_topic), name="events")
+    topic = batch_topic(app, settings.events_topic, max_batch=settings.max_batch)
+
+    @app.agent(topic, name="events")
     async def events(stream: faust.StreamT[RecordBatch]) -> None:
         await run_agent(stream, worker)
 
     return app
+
+
+def _broker_url(settings: Settings) -> str:
+    url = ";".join(f"batch://{broker}" for broker in settings.broker_list)
+    # The embedded broker never answers a waiting fetch early.
+    return f"{url}?fetch_wait_ms=10" if settings.embedded else url
 
 
 @cache

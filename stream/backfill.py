@@ -1,5 +1,6 @@
 """Past events straight into profiles and shared counts: the live code, without Kafka and lists."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -45,10 +46,19 @@ async def backfill(
         How many events were merged.
     """
     merged = 0
+    learning: asyncio.Task[None] | None = None
     arriving = iter(events)
     while batch := list(islice(arriving, BATCH)):
         decoded = [Decoded(_PastRecord(merged + at), event) for at, event in enumerate(batch)]
-        await learn(parts, profile_changes(decoded), count=count)
+        changes = profile_changes(decoded)
+        # While Redis merges one batch, the next one is packed.
+        if learning is not None:
+            await learning
+            progress(merged)
+        learning = asyncio.create_task(learn(parts, changes, count=count))
+        await asyncio.sleep(0)
         merged += len(batch)
+    if learning is not None:
+        await learning
         progress(merged)
     return merged

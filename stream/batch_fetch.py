@@ -50,9 +50,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 "consumer_auto_offset_reset must be 'none': anything else skips lost records in"
                 " silence. Create the app with faust.App(..., **faust_settings())."
             )
+        wait = _fetch_wait_ms(transport)
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _fetch_wait_ms(transport)
+        consumer._fetch_max_wait_ms = wait
         return consumer
+
+    async def getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 (Faust's signature)
+    ) -> Mapping[TP, list[Any]]:
+        """Fetch in the thread; straight, because Faust's queue of calls takes several turns."""
+        consumer = self._ensure_consumer()
+        fetching = self._fetch_records(
+            consumer, active_partitions or set(), timeout, consumer._max_poll_records
+        )
+        called = asyncio.run_coroutine_threadsafe(fetching, self.thread_loop)
+        return await asyncio.wrap_future(called)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Tell the committed offsets, and leave the positions alone.
@@ -101,17 +115,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def _out_of_range(self, consumer: AIOKafkaConsumer, tp: TP, at: int) -> OffsetOutOfRange:
         first = (await consumer.beginning_offsets([tp]))[tp]
         end = (await consumer.end_offsets([tp]))[tp]
-        lost = (
-            f"{first - at} records were deleted before this group had read them"
-            if at < first
-            else "the topic was recreated or lost its end"
-        )
-        message = (
-            f"{tp.topic}[{tp.partition}]: this group has to go on at offset {at}, but the broker"
-            f" holds [{first}, {end}): {lost}. Stop all workers, choose where to go on"
-            f" (kafka-consumer-groups.sh --group {self.app.conf.id} --topic"
-            f" {tp.topic}:{tp.partition} --reset-offsets --to-earliest --execute), and start them."
-        )
+        message = out_of_range(self.app.conf.id, TP(tp.topic, tp.partition), at, first, end)
         self.log.error(message)
         return OffsetOutOfRange(message)
 
@@ -134,6 +138,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._moves[tp] = moves
         if self.holds(assignment):
             self._ensure_consumer().seek(driver.ensure_aiokafka_TP(tp), offset)
+
+
+def out_of_range(group: str, tp: TP, at: int, first: int, end: int) -> str:
+    """What a person reads where `group` needs offset `at` and the broker holds [first, end)."""
+    lost = (
+        f"{first - at} records were deleted before this group had read them"
+        if at < first
+        else "the topic was recreated or lost its end"
+    )
+    return (
+        f"{tp.topic}[{tp.partition}]: this group has to go on at offset {at}, but the broker holds"
+        f" [{first}, {end}): {lost}. Stop all workers, choose where to go on"
+        f" (kafka-consumer-groups.sh --group {group} --topic {tp.topic}:{tp.partition}"
+        " --reset-offsets --to-earliest --execute), and start them."
+    )
 
 
 def _fetch_wait_ms(transport: driver.Transport) -> int:

@@ -28,7 +28,7 @@ class CatalogFeed:
         self._catalog = catalog
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
-        self._stopped = False
+        self._stopped = asyncio.Event()
 
     async def read_whole(self) -> None:
         """Read from the beginning to the ends as they are now.
@@ -56,14 +56,14 @@ class CatalogFeed:
 
     async def follow(self) -> None:
         """Apply changes as they come, until ``stop``; a lost broker is waited for."""
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 if self._consumer is None:
                     await self._connect()
                 if await self._take():
                     metrics.CATALOG_ITEMS.set(len(self._catalog))
             except (KafkaError, OSError) as error:
-                if self._stopped:
+                if self._stopped.is_set():
                     return
                 logger.warning("the catalogue cannot be followed (%s); trying again", error)
                 await self._disconnect()
@@ -71,7 +71,7 @@ class CatalogFeed:
 
     async def stop(self) -> None:
         """Close the consumer for good."""
-        self._stopped = True
+        self._stopped.set()
         await self._disconnect()
 
     async def _disconnect(self) -> None:

@@ -20,6 +20,8 @@ from stream.settings import Settings
 REPLAY_HEADER = ("nextclick-replay", b"1")
 MAX_LAG = 5_000
 """2.5 MB of events of 500 bytes: half of what the embedded broker keeps on one partition."""
+LINGER_MS = 5
+"""Fewer, larger batches: a fetch from the embedded broker brings one batch of a partition."""
 CHUNK = 500
 """Events sent between two looks at acknowledgements, pace and lag."""
 CHUNKS_PER_SECOND = 20
@@ -79,7 +81,9 @@ async def replay(
     async with OffsetReader(settings) as offsets:
         gate = LagGate(settings, offsets, max_lag)
         await gate.open()
-        async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
+        async with AIOKafkaProducer(
+            **producer_arguments(settings), linger_ms=LINGER_MS
+        ) as producer:
             for chunk in _chunks(events, chunk_size(rate, max_lag)):
                 await gate.wait(len(chunk))
                 await _send(producer, settings.events_topic, chunk)

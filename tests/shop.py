@@ -1,7 +1,7 @@
 """A small shop with running workers: what the tests of the whole stream share."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
 from model.blend import BlendWeights
-from model.events import Event, encode_event
+from model.events import Click, Event, encode_event
 from model.items import Item, encode_item
 from serving.recommendation import Recommendation, decode_recommendation
 from stream.kafka import kafka_python_arguments
@@ -101,7 +101,7 @@ class Shop:
         for worker in self.workers:
             worker.wait_ready()
 
-    def publish_catalog(self, items: list[Item]) -> None:
+    def publish_catalog(self, items: Sequence[Item]) -> None:
         """Write items to the catalogue."""
         for item in items:
             self._producer.send(
@@ -119,6 +119,15 @@ class Shop:
         for event in events:
             self.send_bytes(encode_event(event), event.user_id.encode())
         self._producer.flush()
+
+    def send_click(self, user_id: str, item_id: str) -> Click:
+        """Write a click of this moment."""
+        now = time.time_ns()
+        event = Click(
+            event_id=f"{user_id}-{now}", user_id=user_id, ts=now // 1_000_000, item_id=item_id
+        )
+        self.send(event)
+        return event
 
     def send_bytes(
         self,
@@ -162,18 +171,20 @@ class Shop:
 
 
 @contextmanager
-def running_shop(settings: Settings, folder: Path, *, workers: int = 1) -> Iterator[Shop]:
-    """A shop with a tiny trained bundle, a catalogue of ``ITEMS`` and running workers."""
+def running_shop(
+    settings: Settings, folder: Path, *, workers: int = 1, items: Sequence[Item] = ITEMS
+) -> Iterator[Shop]:
+    """A shop with a tiny bundle, a catalogue and running workers."""
     shop = Shop(settings, folder)
     try:
         if not settings.bundle.exists():
             tiny_bundle(
                 settings.bundle,
-                [item.item_id for item in ITEMS],
+                [item.item_id for item in items],
                 # The network is untrained: let what the stream has seen decide.
                 blend=BlendWeights(network=0.1, repeat=1.0, covisit=1.0, popular=0.1),
             )
-        shop.publish_catalog(ITEMS)
+        shop.publish_catalog(items)
         shop.start_workers(workers)
         yield shop
     finally:

@@ -1,29 +1,17 @@
 """Batches inside Faust, on a real broker: what arrives, what is committed, what comes again."""
 
 import asyncio
-import importlib.metadata
-import inspect
-import re
-import ssl
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
-from faust.exceptions import ImproperlyConfigured
-from faust.transport.drivers import aiokafka as driver
 from faust.types import EventT
 
-from stream.acknowledge import AckQueue
-from stream.batch_consumer import BatchConsumer, BatchTransport
-from stream.batch_topic import BatchMessage, BatchTopic
+from stream.batch_consumer import BatchConsumer
 from stream.batches import (
-    PINNED,
-    TOUCH_POINTS,
     RecordBatch,
     ack,
     batch_topic,
@@ -347,143 +335,3 @@ async def test_fetching_stops_while_the_handler_is_behind(
     assert log.offsets == {0: list(range(400)), 1: list(range(400)), 2: []}
     # Some 40 records of 1,000 bytes; one fetch of 20 may begin just below the limit.
     assert 40_000 <= max(waiting) < 60_200
-
-
-@asynccontextmanager
-async def idle(app: faust.App) -> AsyncIterator[BatchConsumer]:
-    """The consumer of an app that is never started."""
-    consumer = app.consumer
-    assert isinstance(consumer, BatchConsumer)
-    try:
-        yield consumer
-    finally:
-        consumer._thread.thread_loop.close()
-
-
-def create_client(consumer: BatchConsumer) -> Any:
-    assert isinstance(consumer.transport, BatchTransport)
-    return consumer._thread._create_worker_consumer(consumer.transport)
-
-
-async def test_the_scheme_takes_several_brokers() -> None:
-    app = make_app("one:9092;batch://two:9093;three", "group")
-    assert isinstance(app.transport, BatchTransport)
-    addresses = driver.server_list(app.transport.url, app.transport.default_port)
-    assert addresses == ["one:9092", "two:9093", "three:9092"]
-
-
-class Client:
-    """Takes the place of an aiokafka consumer and keeps what it was created with."""
-
-    def __init__(self, **given: Any) -> None:
-        self.given = given
-
-
-async def test_credentials_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiokafka.AIOKafkaConsumer", Client)
-    credentials = faust.SASLCredentials(
-        username="u", password="p", ssl_context=ssl.create_default_context()
-    )
-    app = make_app("127.0.0.1:1", "group", broker_credentials=credentials)
-    async with idle(app) as consumer:
-        given = create_client(consumer).given
-    assert (given["sasl_plain_username"], given["sasl_plain_password"]) == ("u", "p")
-    assert given["security_protocol"] == "SASL_SSL"
-    assert given["ssl_context"] is credentials.ssl_context
-    assert given["auto_offset_reset"] == "none"
-
-
-async def test_the_broker_url_sets_the_fetch_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiokafka.AIOKafkaConsumer", Client)
-    async with idle(make_app("one:1?fetch_wait_ms=7;two:2", "group")) as consumer:
-        client = create_client(consumer)
-    assert client.given["bootstrap_servers"] == ["one:1", "two:2"]
-    assert client._fetch_max_wait_ms == 7
-    async with idle(make_app("one:1", "group")) as consumer:
-        assert create_client(consumer)._fetch_max_wait_ms == 100
-    async with idle(make_app("one:1?fetch_wait_ms=soon", "group")) as consumer:
-        with pytest.raises(ImproperlyConfigured, match="milliseconds, not 'soon'"):
-            create_client(consumer)
-
-
-async def test_a_silent_offset_reset_is_refused() -> None:
-    app = make_app("127.0.0.1:1", "group", consumer_auto_offset_reset="earliest")
-    async with idle(app) as consumer:
-        with pytest.raises(ImproperlyConfigured, match=r"\*\*faust_settings\(\)"):
-            create_client(consumer)
-
-
-async def test_ordinary_topics_are_refused() -> None:
-    app = make_app("127.0.0.1:1", "group")
-    app.topics.add(app.topic("ordinary"))
-    async with idle(app) as consumer:
-        with pytest.raises(ImproperlyConfigured, match="ordinary is an ordinary Faust topic"):
-            await consumer.subscribe(["ordinary"])
-
-
-async def test_micro_batches_refuses_another_broker_and_a_shared_partition() -> None:
-    for app, message in (
-        (faust.App("stock", broker="kafka://127.0.0.1:1"), "begins with batch://"),
-        (make_app("127.0.0.1:1", "group"), "concurrency=1"),
-    ):
-        stream = app.stream(batch_topic(app, "events"), concurrency_index=1)
-        with pytest.raises(ImproperlyConfigured, match=message):
-            await anext(micro_batches(stream, 10))
-        app.consumer._thread.thread_loop.close()  # type: ignore[attr-defined]
-
-
-class Record:
-    """The fields of an aiokafka record that a message reads."""
-
-    timestamp, timestamp_type = 0, 0
-
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-
-
-async def test_faust_cannot_acknowledge_by_itself() -> None:
-    batch = RecordBatch("events", 0, (Record(offset=7),))
-    message = BatchMessage(batch, AckQueue().deliver(7, 8, 1), generation_id=1)
-    with pytest.raises(ImproperlyConfigured, match="not taken through micro_batches"):
-        message.acked = True  # what the accelerated iterator does
-    message.incref()
-    async with idle(make_app("127.0.0.1:1", "group")) as consumer:
-        with pytest.raises(ImproperlyConfigured, match="not taken through micro_batches"):
-            message.ack(consumer)
-
-
-def test_an_empty_batch_size_is_refused() -> None:
-    with pytest.raises(ImproperlyConfigured, match="at least 1, not 0"):
-        batch_topic(make_app("127.0.0.1:1", "group"), "events", max_batch=0)
-
-
-def test_a_clone_keeps_the_batch_size() -> None:
-    topic = batch_topic(make_app("127.0.0.1:1", "group"), "events", max_batch=3)
-    clone = topic.clone(is_iterator=True)
-    assert isinstance(clone, BatchTopic)
-    assert clone.max_batch == 3
-
-
-@pytest.mark.parametrize("package", PINNED)
-def test_the_pinned_versions_are_the_installed_ones(package: str) -> None:
-    """Before a pin moves: read the new source of every touch point, then run these tests."""
-    assert importlib.metadata.version(package) == PINNED[package]
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
-    assert f"{package}=={PINNED[package]}" in project["project"]["dependencies"]
-
-
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    TOUCH_POINTS,
-    ids=[f"{owner.__name__}.{name}" for owner, name in TOUCH_POINTS],
-)
-def test_a_private_member_we_lean_on_is_still_there(owner: type, name: str) -> None:
-    assert hasattr(owner, name) or any(declares(kind, name) for kind in owner.__mro__)
-
-
-def declares(kind: type, name: str) -> bool:
-    """True where the class body annotates `name` or a method of its module assigns it."""
-    if kind.__module__ in {"builtins", "typing", "abc"}:
-        return False
-    source = Path(inspect.getsourcefile(kind) or "").read_text()
-    return re.search(rf"\bself\.{name}(: .*)? = |^    {name}: ", source, re.MULTILINE) is not None

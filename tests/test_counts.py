@@ -1,0 +1,256 @@
+"""Shared counts are those of the distinct events, whatever is delivered twice or crashes."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model.events import Click
+from model.ids import item_hash
+from serving.counts import LANDMARK_MS, MAX_NEIGHBOURS, Counts, Neighbours
+from serving.covisits import TOGETHER_MS
+from serving.intake import decode, learn, profile_changes
+from serving.parts import Parts
+from serving.store import Store
+from tests.parts import DAY_MS, MINUTE_MS, NOW, FakeRecord, click, forget, open_parts, records_of
+
+pytestmark = pytest.mark.either_backend
+
+HALF_LIFE_MS = 14 * DAY_MS
+ITEMS = "abcde"
+NAMES = {item_hash(item): item for item in [*ITEMS, *(f"i{at}" for at in range(400))]}
+
+
+class FlakyStore(Store):
+    """Breaks off in the middle of a trip, once, when told to."""
+
+    break_at: tuple[str, int] | None = None
+    """Function, and how many of the trip's calls still get through."""
+
+    async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if calls and self.break_at is not None and calls[0][0] == self.break_at[0]:
+            through, self.break_at = calls[: self.break_at[1]], None
+            await super().run(through)
+            raise ConnectionError("the answer was lost")
+        return await super().run(calls)
+
+
+@pytest.fixture
+async def parts(redis_url: str) -> AsyncIterator[Parts]:
+    async with open_parts(redis_url, kind=FlakyStore) as opened:
+        yield opened
+
+
+async def take(parts: Parts, records: Sequence[FakeRecord]) -> None:
+    """Learn one micro-batch."""
+    decoded, dead_letters = decode(records, NOW)
+    assert not dead_letters
+    await learn(parts, profile_changes(decoded))
+
+
+def weight(time: int) -> float:
+    """What an event at that time adds."""
+    return float(2 ** ((time - LANDMARK_MS) / HALF_LIFE_MS))
+
+
+def popularity_of(log: Sequence[Click]) -> dict[str, float]:
+    """What popularity should be: the weights of each item's distinct events."""
+    total: defaultdict[str, float] = defaultdict(float)
+    for event in {event.event_id: event for event in log}.values():
+        total[event.item_id] += weight(event.time)
+    return dict(total)
+
+
+def pairs_of(log: Sequence[Click]) -> dict[tuple[str, str], float]:
+    """What co-visits should be: each unordered pair of a user's distinct events, once."""
+    total: defaultdict[tuple[str, str], float] = defaultdict(float)
+    distinct = {event.event_id: event for event in log}.values()
+    for one, other in combinations(distinct, 2):
+        is_together = abs(one.time - other.time) <= TOGETHER_MS
+        if one.user_id == other.user_id and one.item_id != other.item_id and is_together:
+            later = weight(max(one.time, other.time))
+            total[one.item_id, other.item_id] += later
+            total[other.item_id, one.item_id] += later
+    return dict(total)
+
+
+def named(neighbours: Neighbours) -> dict[str, float]:
+    """Weights by item id."""
+    items, weights = neighbours.items.tolist(), neighbours.weights.tolist()
+    assert weights == sorted(weights, reverse=True)
+    assert len(set(items)) == len(items)
+    return {NAMES[item]: weight for item, weight in zip(items, weights, strict=True)}
+
+
+async def are_exact(parts: Parts, log: Sequence[Click]) -> bool:
+    """Whether the counts are those of the log's distinct events, up to rounding."""
+    popular = named(await parts.counts.popular())
+    near = await parts.counts.neighbours([item_hash(item) for item in ITEMS])
+    pairs = {
+        (item, other): value
+        for item, neighbours in zip(ITEMS, near, strict=True)
+        for other, value in named(neighbours).items()
+    }
+    return popular == pytest.approx(popularity_of(log), rel=1e-9) and pairs == pytest.approx(
+        pairs_of(log), rel=1e-9
+    )
+
+
+def a_log(rng: random.Random, size: int) -> list[Click]:
+    """Clicks of three users over three hours, some delivered twice by their producer."""
+    log = [
+        click(rng.choice("uvw"), rng.choice(ITEMS), NOW - rng.randrange(180) * MINUTE_MS)
+        for _ in range(size)
+    ]
+    log += rng.choices(log, k=size // 4)
+    rng.shuffle(log)
+    return log
+
+
+async def test_a_pair_within_half_an_hour_is_counted_once(parts: Parts) -> None:
+    start = NOW - 2 * TOGETHER_MS
+    log = [
+        click("u", "a", start),
+        click("u", "b", start + TOGETHER_MS),
+        click("u", "c", start + TOGETHER_MS + 1),
+        click("u", "a", start + 5),
+        click("v", "d", start),
+    ]
+    await take(parts, records_of(log[:2]))
+    await take(parts, records_of(log[2:], first=2))
+    assert await are_exact(parts, log)
+    near = await parts.counts.neighbours([item_hash("a"), item_hash("d")])
+    assert set(named(near[0])) == {"b", "c"}
+    assert named(near[1]) == {}
+
+
+SEEDS = given(st.integers(0, 10**9))
+ON_A_SERVER = settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@SEEDS
+@ON_A_SERVER
+async def test_batch_boundaries_do_not_matter(parts: Parts, seed: int) -> None:
+    await parts.store.redis.flushdb()
+    rng = random.Random(seed)
+    log = a_log(rng, 30)
+    records, start = records_of(log), 0
+    while start < len(records):
+        end = start + rng.randrange(1, 20)
+        await take(parts, records[start:end])
+        start = end
+    assert await are_exact(parts, log)
+
+
+@SEEDS
+@ON_A_SERVER
+async def test_survives_crashes_and_redelivery(parts: Parts, seed: int) -> None:
+    """Crashes in every place; what was not acknowledged comes again, cut in another way."""
+    store = parts.store
+    assert isinstance(store, FlakyStore)
+    await store.redis.flushdb()
+    rng = random.Random(seed)
+    log = a_log(rng, 30)
+    records, start, acknowledged, crashes = records_of(log), 0, 0, 0
+    while start < len(records):
+        end = start + rng.randrange(1, 12)
+        if rng.random() < 0.4:
+            store.break_at = rng.choice(["merge", "count"]), rng.randrange(6)
+        try:
+            await take(parts, records[start:end])
+        except ConnectionError:
+            crashes += 1
+            start = acknowledged
+            continue
+        finally:
+            store.break_at = None
+        start = end
+        if rng.random() < 0.5:
+            acknowledged = min(end, len(records))
+    assert await are_exact(parts, log)
+
+
+async def test_the_crashes_above_do_happen(parts: Parts) -> None:
+    store = parts.store
+    assert isinstance(store, FlakyStore)
+    log = [click("u", item) for item in ITEMS]
+    for function, through in (("merge", 1), ("count", 0), ("count", 2)):
+        store.break_at = function, through
+        with pytest.raises(ConnectionError):
+            await take(parts, records_of(log))
+    await take(parts, records_of(log[:3]))
+    await take(parts, records_of(log[3:], first=3))
+    assert await are_exact(parts, log)
+
+
+async def test_a_redelivered_batch_adds_nothing(parts: Parts) -> None:
+    log = a_log(random.Random(0), 40)
+    for _ in range(3):
+        await take(parts, records_of(log))
+    assert await are_exact(parts, log)
+
+
+async def test_partitions_keep_their_own_offsets(parts: Parts) -> None:
+    log = [click(user, item) for user in "uvw" for item in "ab"]
+    records = [
+        FakeRecord(each.value, offset % 2, each.key, partition=offset // 2)
+        for offset, each in enumerate(records_of(log))
+    ]
+    await take(parts, records[4:])
+    await take(parts, records[:4])
+    await take(parts, records)
+    assert await are_exact(parts, log)
+
+
+async def test_what_was_forgotten_is_not_counted(parts: Parts) -> None:
+    await take(parts, records_of([forget("u", NOW), click("u", "a", NOW - 1)]))
+    assert named(await parts.counts.popular()) == {}
+
+
+async def test_pruning_keeps_the_strongest(parts: Parts) -> None:
+    strong = [f"i{at}" for at in range(MAX_NEIGHBOURS)]
+    offset = 0
+    for user, item in enumerate([*strong * 3, *(f"i{at}" for at in range(100, 300))]):
+        await take(
+            parts, records_of([click(f"u{user}", each) for each in ("a", item)], first=offset)
+        )
+        offset += 2
+    (near,) = await parts.counts.neighbours([item_hash("a")], most=1000)
+    held = named(near)
+    assert set(strong) <= set(held)
+    assert len(held) <= 2 * MAX_NEIGHBOURS
+    (top,) = await parts.counts.neighbours([item_hash("a")], most=10)
+    assert list(named(top)) == list(held)[:10]
+
+
+async def test_neighbours_stay_packed(parts: Parts) -> None:
+    """Past 128 members Redis gives a sorted set five times the memory."""
+    for user in range(2 * MAX_NEIGHBOURS + 20):
+        visit = [click(f"u{user}", f"i{user}"), click(f"u{user}", "a")]
+        await take(parts, records_of(visit, first=2 * user))
+    (key,) = await parts.store.redis.keys(f"*:with:{item_hash('a'):016x}")
+    assert await parts.store.redis.zcard(key) > MAX_NEIGHBOURS
+    assert await parts.store.redis.object("ENCODING", key) == b"listpack"
+
+
+async def test_nothing_counted_is_nothing_found(parts: Parts) -> None:
+    assert named(await parts.counts.popular()) == {}
+    assert await parts.counts.neighbours([]) == []
+    (near,) = await parts.counts.neighbours([item_hash("a")])
+    assert named(near) == {}
+
+
+def test_an_event_counts_half_after_the_half_life() -> None:
+    counts = Counts.__new__(Counts)
+    counts.half_life_ms = HALF_LIFE_MS
+    assert counts.weight(NOW) == pytest.approx(2 * counts.weight(NOW - HALF_LIFE_MS))
+    assert counts.weight(LANDMARK_MS) == 1
+    assert all(0 < counts.weight(time) < math.inf for time in (0, 2**47))

@@ -1,0 +1,230 @@
+"""A profile is a function of the set of distinct events, and bounded."""
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.events import (
+    INTERACTION_KINDS,
+    Cart,
+    Click,
+    Favorite,
+    Interaction,
+    Purchase,
+    Rating,
+    Search,
+)
+from model.ids import item_hash
+from serving.profile import (
+    INTERACTIONS,
+    PURCHASES,
+    QUERIES,
+    VERSION,
+    Profile,
+    ProfileError,
+    pack_interaction,
+    pack_query,
+    profile_of,
+    unpack,
+)
+from tests.parts import DAY_MS, NOW, click, purchase, search
+
+Deed: TypeAlias = Interaction | Search
+
+
+def of(deeds: Sequence[Deed]) -> Profile:
+    """The profile of these events, each given as it comes."""
+    return profile_of(
+        [pack_interaction(each) for each in deeds if not isinstance(each, Search)],
+        [pack_query(each) for each in deeds if isinstance(each, Search)],
+    )
+
+
+def oracle(deeds: Sequence[Deed]) -> Profile:
+    """What the promise says, in the plainest words: sort, drop copies, keep the newest."""
+    interactions = {pack_interaction(each) for each in deeds if not isinstance(each, Search)}
+    queries = {pack_query(each) for each in deeds if isinstance(each, Search)}
+    purchases = {
+        (each.time // DAY_MS).to_bytes(2, "big") + item_hash(each.item_id).to_bytes(8, "big")
+        for each in deeds
+        if isinstance(each, Purchase)
+    }
+    return Profile(
+        b"".join(sorted(interactions, reverse=True)[:100]),
+        b"".join(sorted(queries, reverse=True)[:10]),
+        b"".join(sorted(purchases, reverse=True)[:300]),
+    )
+
+
+def in_batches(deeds: Sequence[Deed], cuts: Sequence[int]) -> list[Sequence[Deed]]:
+    """The events cut into batches at these places."""
+    places = [0, *sorted(cut % (len(deeds) + 1) for cut in cuts), len(deeds)]
+    return [deeds[start:end] for start, end in pairwise(places)]
+
+
+def merged(batches: Sequence[Sequence[Deed]]) -> Profile:
+    """One profile, batch after batch."""
+    profile = Profile()
+    for batch in batches:
+        profile = profile.merge(of(batch))
+    return profile
+
+
+ids = st.text("abc", min_size=1, max_size=2)
+times = st.integers(NOW - 3 * DAY_MS, NOW) | st.integers(0, 3)
+deeds = st.one_of(
+    st.builds(Click, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids,
+              dwell_ms=st.none() | st.integers(0, 10**6)),
+    st.builds(Cart, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids),
+    st.builds(Favorite, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids),
+    st.builds(Rating, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids,
+              value=st.floats(allow_nan=False, allow_infinity=False)),
+    st.builds(Purchase, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids,
+              quantity=st.floats(0.001, 1e300), price=st.none() | st.floats(0, 1e300)),
+    st.builds(Search, event_id=ids, user_id=st.just("u"), ts=times,
+              query=st.text(min_size=1, max_size=60)),
+)  # fmt: skip
+logs = st.lists(deeds, max_size=30)
+cuts = st.lists(st.integers(0, 100), max_size=5)
+
+
+MAKERS: list[Callable[[str, str, int], Deed]] = [click, search, purchase, purchase, purchase]
+
+
+def long_log(seed: int) -> list[Deed]:
+    """600 events of one user, far over every bound, with repetitions, in no order."""
+    rng = random.Random(seed)
+    log: list[Deed] = []
+    for _ in range(600):
+        ts = NOW - rng.randrange(400) * DAY_MS - rng.randrange(DAY_MS)
+        make = rng.choice(MAKERS)
+        log.append(make("u", f"item {rng.randrange(900)}", ts))
+    log += rng.sample(log, 100)
+    rng.shuffle(log)
+    return log
+
+
+@given(logs, cuts, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_is_order_independent(log: list[Deed], cuts: list[int], rng: random.Random) -> None:
+    other = list(log)
+    rng.shuffle(other)
+    assert merged(in_batches(other, cuts)).pack() == of(log).pack() == oracle(log).pack()
+
+
+@given(logs, cuts, st.data())
+@settings(deadline=None)
+def test_survives_redelivery(log: list[Deed], cuts: list[int], data: st.DataObject) -> None:
+    again = data.draw(st.lists(st.sampled_from(log), max_size=20)) if log else []
+    assert merged([*in_batches(log, cuts), again, log]) == oracle(log)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_is_bounded_and_still_order_independent(seed: int) -> None:
+    log = long_log(seed)
+    rng = random.Random(seed)
+    other = rng.sample(log, len(log))
+    profile = merged(in_batches(other, [rng.randrange(700) for _ in range(20)]))
+    assert profile == of(log) == oracle(log)
+    assert len(profile.interactions) == 100 * INTERACTIONS.width
+    assert len(profile.queries) == 10 * QUERIES.width
+    assert len(profile.purchases) == 300 * PURCHASES.width
+    assert len(profile.pack()) < 6000
+
+
+def test_merging_is_commutative_associative_and_idempotent() -> None:
+    a, b, c = (of(long_log(seed)) for seed in range(3))
+    assert a.merge(b) == b.merge(a)
+    assert a.merge(b).merge(c) == a.merge(b.merge(c))
+    assert a.merge(a) == a == a.merge(Profile())
+
+
+def test_what_is_older_than_the_windows_floor_changes_nothing() -> None:
+    full = of([click("u", f"i{n}", NOW - n) for n in range(100)])
+    older = of([click("u", "late", NOW - 100)])
+    assert older.interactions
+    assert full.merge(older) == full
+
+
+def test_a_conflicting_content_is_another_event() -> None:
+    one = Click(event_id="e", user_id="u", ts=NOW, item_id="a")
+    two = Click(event_id="e", user_id="u", ts=NOW, item_id="b")
+    assert len(of([one, two, one]).history().items) == 2
+
+
+@given(logs)
+@settings(deadline=None)
+def test_packing_loses_nothing(log: list[Deed]) -> None:
+    profile = of(log)
+    assert unpack(profile.pack()) == profile
+
+
+def test_history_is_oldest_first_and_purchases_newest_first() -> None:
+    first, last = NOW - 2 * DAY_MS, NOW
+    profile = of([purchase("u", "b", last), click("u", "a", last - 1), purchase("u", "a", first)])
+    history, bought = profile.history(), profile.bought()
+    assert history.items.tolist() == [item_hash("a"), item_hash("a"), item_hash("b")]
+    assert history.kinds.tolist() == [5, 1, 5]
+    assert history.times.tolist() == [first, last - 1, last]
+    assert bought.items.tolist() == [item_hash("b"), item_hash("a")]
+    assert bought.days.tolist() == [last // DAY_MS, first // DAY_MS]
+
+
+def test_an_empty_value_is_an_empty_profile() -> None:
+    assert unpack(None) == unpack(b"") == unpack(Profile().pack()) == Profile()
+    assert len(Profile().history().items) == len(Profile().bought().items) == 0
+
+
+@pytest.mark.parametrize("query", ["智能手机" * 20, "é" * 60, "😀" * 40, "ab智" * 20, "x" * 50])
+def test_a_long_query_is_cut_at_a_character(query: str) -> None:
+    ((time, kept),) = of([search("u", query, NOW - 5)]).searches()
+    assert time == NOW - 5
+    assert query.startswith(kept)
+    assert 47 <= len(kept.encode()) <= QUERIES.width - 12
+    # One character more would not have fitted.
+    assert len(query[: len(kept) + 1].encode()) > 50 or kept == query
+
+
+def test_searches_are_newest_first() -> None:
+    profile = of([search("u", text, NOW + at) for at, text in enumerate(["one", "two", "三"])])
+    assert profile.searches() == [(NOW + 2, "三"), (NOW + 1, "two"), (NOW, "one")]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Rating(event_id="e", user_id="u", ts=NOW, item_id="i", value=1.7e308),
+        lambda: Rating(event_id="e", user_id="u", ts=NOW, item_id="i", value=-1.7e308),
+        lambda: Purchase(
+            event_id="e", user_id="u", ts=NOW, item_id="i", quantity=1e308, price=1e308
+        ),
+        lambda: Click(event_id="e", user_id="u", ts=NOW, item_id="i", dwell_ms=10**400),
+    ],
+)
+def test_no_number_is_too_large_to_be_kept(make: Callable[[], Interaction]) -> None:
+    assert len(pack_interaction(make())) == INTERACTIONS.width
+
+
+def test_quantities_and_prices_are_quantised() -> None:
+    record = pack_interaction(
+        Purchase(event_id="e", user_id="u", ts=NOW, item_id="i", quantity=3, price=7)
+    )
+    assert record[20:] == bytes((INTERACTION_KINDS[Purchase], 3, 1 + 8 * 3))
+    unknown = pack_interaction(Click(event_id="e", user_id="u", ts=NOW, item_id="i"))
+    assert unknown[20:] == bytes((INTERACTION_KINDS[Click], 0, 0))
+
+
+def test_a_newer_format_is_refused() -> None:
+    with pytest.raises(ProfileError, match=f"format {VERSION + 1}.*upgrade"):
+        unpack(bytes((VERSION + 1,)) + of([click("u", "a")]).pack()[1:])
+
+
+@pytest.mark.parametrize("damage", [b"\x01", b"\x01\x01\x00\x00\x00", b"\x01\x00\x00\x00\x00?"])
+def test_a_damaged_value_is_refused(damage: bytes) -> None:
+    with pytest.raises(ProfileError, match="bytes"):
+        unpack(damage)

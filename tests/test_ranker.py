@@ -1,0 +1,171 @@
+"""One run ranks a micro-batch, on the provider that was asked for or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+import serving.ranker
+from model.bundle import Bundle, load_bundle
+from model.events import INTERACTION_KINDS, Click
+from model.features import FIRST_ITEM, Interactions
+from model.ids import item_hashes
+from serving.catalog import NEVER
+from serving.ranker import PROVIDERS, ProviderError, Ranker, RankerError, Scores
+from tests.parts import NOW
+from tests.tiny import tiny_bundle
+
+ITEMS = [f"item {at}" for at in range(30)]
+SIZE = FIRST_ITEM + len(ITEMS)
+HAS_DEVICE = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and any(
+    Path("/dev", node).exists() for node in ("nvidiactl", "dxg", "nvhost-ctrl")
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    path = tmp_path_factory.mktemp("ranker") / "bundle"
+    tiny_bundle(path, ITEMS, top_k=20)
+    return load_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def ranker(bundle: Bundle) -> Ranker:
+    return Ranker(bundle, provider="cpu", threads=1)
+
+
+def history(*items: str) -> Interactions:
+    """Clicks on these items, a second apart."""
+    return Interactions(
+        item_hashes(items),
+        np.full(len(items), INTERACTION_KINDS[Click], np.uint8),
+        NOW + 1000 * np.arange(len(items), dtype=np.int64),
+    )
+
+
+def rows(*places: int) -> NDArray[np.int64]:
+    return np.array(places, dtype=np.int64)
+
+
+NO_BIAS = np.zeros(SIZE, dtype=np.float32)
+USERS = [history("item 3", "item 4"), history(), history(*ITEMS), history("nobody knows")]
+CANDIDATES = [rows(2, 3, 4), rows(), rows(*range(2, SIZE)), rows(7)]
+
+
+def close(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    return bool(np.allclose(one, other, atol=1e-4))
+
+
+def test_candidates_of_different_counts_are_scored_as_each_alone(ranker: Ranker) -> None:
+    together = ranker.rank(USERS, CANDIDATES, NO_BIAS)
+    assert together.candidate_scores.shape == (4, len(ITEMS))
+    assert together.top_rows.shape == together.top_scores.shape == (4, 20)
+    for at, (user, candidates) in enumerate(zip(USERS, CANDIDATES, strict=True)):
+        alone = ranker.rank([user], [candidates], NO_BIAS)
+        size = len(candidates)
+        assert close(together.candidate_scores[at, :size], alone.candidate_scores[0, :size])
+        assert close(together.top_scores[at], alone.top_scores[0])
+
+
+def test_nearest_and_candidates_have_the_same_scores(ranker: Ranker) -> None:
+    scores = ranker.rank([USERS[0]], [rows(*range(SIZE))], NO_BIAS)
+    assert close(scores.candidate_scores[0, scores.top_rows[0]], scores.top_scores[0])
+    assert (np.diff(scores.top_scores[0]) <= 0).all(), "best first"
+    assert scores.top_rows.min() >= FIRST_ITEM, "never padding or unknown"
+    best = np.sort(scores.candidate_scores[0, FIRST_ITEM:])[::-1][:20]
+    assert close(scores.top_scores[0], best)
+
+
+def test_the_bias_keeps_items_out_of_the_nearest(ranker: Ranker) -> None:
+    bias = np.full(SIZE, NEVER, dtype=np.float32)
+    bias[[5, 9]] = 0
+    free = ranker.rank([USERS[0]], [rows(5, 9, 11)], NO_BIAS)
+    kept = ranker.rank([USERS[0]], [rows(5, 9, 11)], bias)
+    assert set(kept.top_rows[0, :2].tolist()) == {5, 9}
+    assert (kept.top_scores[0, 2:] < NEVER / 2).all()
+    assert close(free.candidate_scores, kept.candidate_scores), "candidates have no bias"
+
+
+def test_the_history_matters(ranker: Ranker) -> None:
+    one, other = (ranker.rank([user], [rows()], NO_BIAS) for user in USERS[:3:2])
+    assert not close(one.top_scores, other.top_scores)
+
+
+def test_a_failing_run_is_a_fault_of_the_ranker(ranker: Ranker) -> None:
+    with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
+        ranker.rank([USERS[0]], [rows(SIZE + 1000)], NO_BIAS)
+    with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
+        ranker.rank([USERS[0]], [rows(2)], NO_BIAS[:5])
+
+
+def test_the_provider_is_the_one_that_was_asked_for(ranker: Ranker) -> None:
+    assert ranker.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.skipif(HAS_DEVICE, reason="there is a CUDA device here, so that cuda starts")
+def test_cuda_without_a_device_fails_and_names_the_way_out(bundle: Bundle) -> None:
+    with pytest.raises(ProviderError, match=r"--provider cpu.*NEXTCLICK_PROVIDER=cpu"):
+        Ranker(bundle, provider="cuda", threads=1)
+
+
+class StubSession:
+    """ONNX Runtime as it behaves where CUDA does not come up: it goes on on the CPU."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def get_providers(self) -> list[str]:
+        return [PROVIDERS["cpu"]]
+
+
+def cuda_seems_present(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, session: type[StubSession]
+) -> None:
+    """A machine with a device node and a CUDA build, whose sessions are ours."""
+    (folder / "nvidiactl").touch()
+    monkeypatch.setattr(serving.ranker, "Path", lambda *parts: folder.joinpath(*parts[1:]))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+
+
+def test_a_silent_fall_back_to_the_cpu_is_an_error(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cuda_seems_present(monkeypatch, tmp_path, StubSession)
+    with pytest.raises(ProviderError, match=r"fell back to CPUExecutionProvider.*--provider cpu"):
+        Ranker(bundle, provider="cuda", threads=1)
+
+
+class BrokenSession(StubSession):
+    """CUDA libraries that do not fit."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise RuntimeError("libcudnn is missing")
+
+
+def test_cuda_that_does_not_start_is_an_error(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cuda_seems_present(monkeypatch, tmp_path, BrokenSession)
+    with pytest.raises(ProviderError, match=r"libcudnn is missing.*--provider cpu"):
+        Ranker(bundle, provider="cuda", threads=1)
+
+
+def test_a_build_without_cuda_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [PROVIDERS["cpu"]])
+    with pytest.raises(ProviderError, match=r"no CUDAExecutionProvider.*--provider cpu"):
+        Ranker(bundle, provider="cuda", threads=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_DEVICE, reason="needs a CUDA device; none is on this machine")
+def test_cuda_scores_as_the_cpu_does(bundle: Bundle, ranker: Ranker) -> None:
+    cuda = Ranker(bundle, provider="cuda", threads=1)
+    assert cuda.provider == "CUDAExecutionProvider"
+    ours: Scores = cuda.rank(USERS, CANDIDATES, NO_BIAS)
+    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS)
+    assert np.allclose(ours.candidate_scores, theirs.candidate_scores, atol=1e-2)
+    assert np.allclose(ours.top_scores, theirs.top_scores, atol=1e-2)

@@ -1,0 +1,123 @@
+"""Every command of the README exists, and its story happens."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from model.items import Item
+from serving.recommendation import Recommendation
+from stream.cli import app
+from stream.settings import Settings
+from tests.shop import ITEMS, Shop, running_shop
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].strip()
+    for name, body in BLOCKS
+    if not name
+    for line in body.splitlines()
+    if re.match(r"(make|nextclick|\.venv/bin/nextclick|pip|export) ", line)
+]
+PRODUCTS = [
+    Item(item_id="1082185", title="Bananas", category=("PRODUCE", "BANANAS")),
+    Item(item_id="908531", title="Chocolate milk", category=("GROCERY", "CHOCOLATE MILK")),
+    Item(item_id="981760", title="Eggs", category=("GROCERY", "EGGS")),
+]
+
+
+def program(name: str) -> str:
+    (found,) = [body for block, body in BLOCKS if block == f"python {name}"]
+    return str(found)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {"make demo", "make test"} <= set(COMMANDS)
+    assert len(COMMANDS) > 8
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if re.match(r"(\S*/)?nextclick ", c)])
+def test_a_command_takes_the_options_it_is_given(command: str) -> None:
+    words = shlex.split(command)
+    group = typer.main.get_command(app)
+    verb = group.get_command(None, words[1])  # type: ignore[attr-defined]
+    assert verb is not None, f"no such verb: {words[1]}"
+    options = {name for option in verb.params for name in option.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_a_make_target_exists(command: str) -> None:
+    subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_an_exported_variable_is_a_setting() -> None:
+    names = set(re.findall(r"NEXTCLICK_(\w+)", README))
+    assert names
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+@pytest.fixture(scope="module")
+def shop(stream_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("readme")
+    with running_shop(stream_settings, folder, items=[*ITEMS, *PRODUCTS]) as running:
+        yield running
+
+
+@pytest.mark.either_backend
+def test_the_readers_three_events_change_the_list(shop: Shop) -> None:
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program("producer")],
+        env={**os.environ, "KAFKA": shop.settings.brokers},
+        check=True,
+        timeout=60,
+    )
+
+    def three_lists() -> list[Recommendation] | None:
+        lists = {each.rec_id: each for each in shop.lists if each.user_id == "ana"}
+        return sorted(lists.values(), key=lambda each: each.ts) if len(lists) == 3 else None
+
+    bananas, search, eggs = shop.wait_for(three_lists, "three lists for ana")
+    assert search.query == "chocolate milk"
+    assert search.items[0].item_id == "908531"
+    assert bananas.items != eggs.items
+    assert "1082185" in {item.item_id for item in eggs.items}, "seen together with the eggs"
+
+
+@pytest.mark.either_backend
+def test_the_readers_consumer_prints_lists(shop: Shop) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-W", "ignore", "-c", program("consumer")],
+        env={**os.environ, "KAFKA": shop.settings.brokers},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        numbers = iter(range(60))
+        line = ""
+        # The consumer starts at the end of the topic: send until it is there.
+        while not line:
+            shop.send_click("bert", f"tea-{next(numbers) % 20}")
+            line = _line_within_a_second(process)
+        process.kill()
+        assert line.startswith("bert [(")
+
+
+def _line_within_a_second(process: "subprocess.Popen[str]") -> str:
+    import select
+
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], 1.0)
+    return process.stdout.readline() if ready else ""

@@ -1,0 +1,256 @@
+"""Order, rules and reasons of a list, on candidates whose right order is known."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model.blend import BlendWeights
+from model.events import INTERACTION_KINDS, Click
+from model.features import Interactions, Purchases, Vocabulary
+from model.ids import item_hashes
+from model.items import Item
+from serving.candidates import SOURCE_BIT, Candidates, ListRequest, Ties
+from serving.catalog import Catalog
+from serving.recommendation import AsOf, Recommended, Source
+from serving.rerank import _best, rerank
+from tests.parts import NOW
+
+REPEAT_ALONE = BlendWeights(network=0, repeat=1)
+NETWORK_ALONE = BlendWeights(network=1, repeat=0)
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    """Items a to h, of which the network knows a to d."""
+    made = Catalog(Vocabulary(list("abcd")))
+    for name in "abcdefgh":
+        made.put(Item(item_id=name, title=f"title {name}", category=("shop", f"aisle {name}")))
+    return made
+
+
+def request(
+    *,
+    seen: Sequence[str] = (),
+    bought: Sequence[str] = (),
+    query: str | None = None,
+    current: str | None = None,
+) -> ListRequest:
+    return ListRequest(
+        user_id="u",
+        event_id="e",
+        time=NOW,
+        as_of=AsOf("events", 0, 0),
+        history=Interactions(
+            item_hashes(seen),
+            np.full(len(seen), INTERACTION_KINDS[Click], np.uint8),
+            np.arange(len(seen), dtype=np.int64),
+        ),
+        purchases=Purchases(item_hashes(bought), np.zeros(len(bought), np.uint16)),
+        query=query,
+        current_item=current,
+    )
+
+
+def pool(
+    catalog: Catalog,
+    repeat: Mapping[str, float],
+    *,
+    match: Mapping[str, float] | None = None,
+    sources: Mapping[str, Sequence[Source]] | None = None,
+    ties: Sequence[tuple[str, str, float]] = (),
+) -> Candidates:
+    """Candidates with these strengths; ``ties`` are (user's item, other item, weight)."""
+    names = sorted(repeat)
+    rows = np.array([catalog.items.index(item(catalog, name)) for name in names], np.int64)
+    bits = [
+        sum(SOURCE_BIT[each] for each in (sources or {}).get(name, ["repeat"])) for name in names
+    ]
+    zeros = np.zeros(len(names), np.float32)
+    return Candidates(
+        rows=rows,
+        sources=np.array(bits, np.uint8),
+        repeat=np.array([repeat[name] for name in names], np.float32),
+        together=zeros,
+        popular=zeros,
+        match=np.array([(match or {}).get(name, 0) for name in names], np.float32),
+        ties=Ties(
+            item_hashes([seed for seed, _, _ in ties]),
+            catalog.rows_of_hashes(item_hashes([other for _, other, _ in ties])),
+            np.array([weight for _, _, weight in ties]),
+        ),
+    )
+
+
+def item(catalog: Catalog, name: str) -> Item:
+    found = catalog.get(name)
+    assert found is not None
+    return found
+
+
+def listed(
+    catalog: Catalog,
+    candidates: Candidates,
+    asked: ListRequest | None = None,
+    *,
+    network: Mapping[str, float] | None = None,
+    nearest: Mapping[str, float] | None = None,
+    **changes: Any,
+) -> tuple[Recommended, ...]:
+    """The list; ``network`` scores candidates, ``nearest`` are the network's own items."""
+    network, nearest = network or {}, nearest or {}
+    names = [catalog.items[row].item_id for row in candidates.rows]
+    arguments: dict[str, Any] = {
+        "catalog": catalog,
+        "weights": REPEAT_ALONE,
+        "repeats_allowed": True,
+        "length": 10,
+    }
+    return rerank(
+        asked or request(),
+        candidates,
+        np.array([network.get(name, 0) for name in names], np.float32),
+        catalog.rows_of_hashes(item_hashes(list(nearest))),
+        np.array(list(nearest.values()), np.float32),
+        np.zeros(len(nearest), np.float32),
+        **arguments | changes,
+    )
+
+
+def ids(items: Sequence[Recommended]) -> str:
+    assert [each.rank for each in items] == list(range(1, len(items) + 1))
+    return "".join(each.item_id for each in items)
+
+
+def test_the_blend_decides_and_equals_keep_catalogue_order(catalog: Catalog) -> None:
+    strengths = {"a": 1, "b": 3, "c": 2, "d": 3}
+    assert ids(listed(catalog, pool(catalog, strengths))) == "bdca"
+
+
+def test_a_list_has_at_most_its_length(catalog: Catalog) -> None:
+    found = pool(catalog, {name: at for at, name in enumerate("abcdefgh")})
+    assert ids(listed(catalog, found, length=3)) == "hgf"
+    assert ids(listed(catalog, found, length=8)) == "hgfedcba"
+
+
+def test_matches_of_a_query_come_first_and_in_steps(catalog: Catalog) -> None:
+    found = pool(
+        catalog,
+        {"a": 100, "b": 1, "c": 50, "d": 2, "e": 3},
+        match={"b": 1.0, "d": 0.51, "e": 0.55, "c": 0.001},
+    )
+    assert ids(listed(catalog, found, request(query="q"))) == "bedca"
+
+
+def test_the_networks_nearest_join_with_its_own_scores(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1, "e": 1})
+    items = listed(
+        catalog, found, network={"a": 0.5, "e": 2}, nearest={"a": 0.5, "b": 1, "c": 3},
+        weights=NETWORK_ALONE,
+    )  # fmt: skip
+    assert ids(items) == "ceba"
+    assert [each.score for each in items] == [3, 2, 1, 0.5]
+    assert [each.sources for each in items] == [
+        ("nearest",),
+        ("repeat",),
+        ("nearest",),
+        ("repeat", "nearest"),
+    ]
+
+
+def test_what_the_catalogue_does_not_have_is_left_out(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1, "e": 2})
+    catalog.remove("b")
+    catalog.put(Item(item_id="c", available=False))
+    nearest = {"b": 9, "c": 8, "d": 1, "never heard of": 7}
+    assert ids(listed(catalog, found, nearest=nearest)) == "ead"
+
+
+def test_what_was_removed_while_the_network_ran_is_left_out(catalog: Catalog) -> None:
+    found = pool(catalog, dict.fromkeys("abc", 1))
+    catalog.remove("a")
+    assert ids(listed(catalog, found)) == "bc"
+    catalog.put(Item(item_id="b", title="a new title, and so a new row"))
+    assert ids(listed(catalog, found, nearest={"b": 1})) == "cb", "and only once"
+    for name in "bcdefgh":
+        catalog.remove(name)
+    assert listed(catalog, found, nearest={"b": 1}) == ()
+
+
+def test_the_current_item_is_not_recommended(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 2, "b": 1})
+    assert ids(listed(catalog, found, request(current="a"), nearest={"a": 1, "c": 1})) == "bc"
+    assert ids(listed(catalog, found, request(current="unknown"))) == "ab"
+
+
+def test_seen_items_return_only_where_repeats_are_allowed(catalog: Catalog) -> None:
+    found = pool(catalog, dict.fromkeys("abcdef", 1))
+    asked = request(seen=["a", "unknown"], bought=["b", "b", "gone"])
+    assert ids(listed(catalog, found, asked)) == "abcdef"
+    assert ids(listed(catalog, found, asked, repeats_allowed=False)) == "cdef"
+    assert ids(listed(catalog, found, repeats_allowed=False)) == "abcdef"
+    everything = request(seen=list("abc"), bought=list("defgh"))
+    assert listed(catalog, found, everything, repeats_allowed=False) == ()
+
+
+def test_no_candidates_make_an_empty_list(catalog: Catalog) -> None:
+    assert listed(catalog, pool(catalog, {})) == ()
+    assert listed(Catalog(Vocabulary([])), pool(catalog, {})) == ()
+
+
+@pytest.mark.parametrize(
+    ("sources", "reason", "because"),
+    [
+        (["search", "popular"], "matches your search “智能 手机”", "智能 手机"),
+        (["repeat", "together", "popular"], "you have bought this before", None),
+        (["together", "nearest"], "often together with title b", "b"),
+        (["nearest", "popular"], "fits what you chose last: title c", "c"),
+        (["popular"], "popular in aisle a", "aisle a"),
+    ],
+)
+def test_the_most_telling_source_gives_the_reason(
+    catalog: Catalog, sources: list[Source], reason: str, because: str | None
+) -> None:
+    found = pool(
+        catalog,
+        {"a": 1},
+        sources={"a": sources},
+        ties=[("c", "a", 1), ("b", "a", 3), ("gone", "a", 9), ("b", "d", 10)],
+    )
+    asked = request(seen=["b", "c", "unknown"], query="智能 手机")
+    (made,) = listed(catalog, found, asked)
+    assert (made.reason, made.because, made.sources) == (reason, because, tuple(sources))
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("together", "often together with your earlier choices"),
+        ("nearest", "suggested to newcomers"),
+        ("popular", "popular now"),
+    ],
+)
+def test_a_reason_points_at_nothing_where_there_is_nothing(source: Source, reason: str) -> None:
+    catalog = Catalog(Vocabulary([]))
+    catalog.put(Item(item_id="a"))
+    (made,) = listed(catalog, pool(catalog, {"a": 1}, sources={"a": [source]}))
+    assert (made.reason, made.because) == (reason, None)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.04, 0.5, 1.0]), st.integers(-3, 3)), max_size=40),
+    st.integers(1, 12),
+)
+def test_sorting_a_part_is_sorting_the_whole(found: list[tuple[float, int]], length: int) -> None:
+    match: NDArray[np.float32] = np.array([one for one, _ in found], np.float32)
+    scores: NDArray[np.float32] = np.array([two for _, two in found], np.float32)
+    rows = np.arange(len(found), dtype=np.int64)[::-1].copy()
+    whole = sorted(
+        range(len(found)), key=lambda at: (-np.ceil(match[at] * 10), -scores[at], rows[at])
+    )
+    assert _best(match, scores, rows, length).tolist()[:length] == whole[:length]
+    assert len(_best(match, scores, rows, length)) == min(length, len(found))

@@ -1,0 +1,217 @@
+"""Training on a log whose pattern is known: who has learned it predicts all of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.baselines import MostPopular
+from model.bundle import load_bundle
+from model.checkpoint import Checkpoint, CheckpointError
+from model.dataset import Split, split_by_time
+from model.evaluate import rank_metrics
+from model.train import TrainConfig, TrainedNetwork, TrainError, train, train_bundle
+from tests.planted import ITEMS, at, log_of, succession
+
+CONFIG = TrainConfig(
+    length=10,
+    stride=10,
+    dim=16,
+    blocks=1,
+    batch=8,
+    epochs=12,
+    learning_rate=0.02,
+    min_count=1,
+    validation_days=4,
+    test_days=3,
+    top_k=ITEMS,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def silent(text: str, share: float) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return split_by_time(succession(), validation_days=4, test_days=3)
+
+
+def weights_of(trained: TrainedNetwork) -> dict[str, torch.Tensor]:
+    return dict(trained.network.state_dict())
+
+
+def same(one: TrainedNetwork, other: TrainedNetwork) -> bool:
+    theirs = weights_of(other)
+    return all(torch.equal(value, theirs[name]) for name, value in weights_of(one).items())
+
+
+def test_a_bundle_of_a_network_that_has_found_the_pattern(tmp_path: Path) -> None:
+    log = succession()
+    told: list[tuple[str, float]] = []
+    manifest = train_bundle(
+        log,
+        tmp_path / "bundle",
+        CONFIG,
+        seed=1,
+        progress=lambda text, share: told.append((text, share)),
+    )
+    metrics = manifest.metrics
+    assert metrics["test/network"]["ndcg@10"] > 0.95
+    assert metrics["test/blend"]["ndcg@10"] > 0.95
+    # Neither popularity nor habit can know what comes next in this log.
+    for count in ("popular", "frequent, full history", "frequent, profile history"):
+        assert metrics[f"test/{count}"]["ndcg@10"] < 0.6
+    assert metrics["test/blend"]["baskets"] == 30 * 4
+    assert manifest.blend.network > 0
+
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.manifest == manifest
+    assert sorted(loaded.vocabulary.ids) == sorted(log.item_ids)
+    assert manifest.parity.identical_top_20 == 1.0
+    assert manifest.training_range[1] < "2016-08-21"
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_the_baselines_in_the_manifest_are_those_of_the_test_window(tmp_path: Path) -> None:
+    log = succession()
+    manifest = train_bundle(
+        log, tmp_path / "bundle", replace(CONFIG, epochs=1), seed=1, progress=silent
+    )
+    test = split_by_time(log, validation_days=4, test_days=3).test
+    found = rank_metrics(MostPopular(log).rank(test), test.target_sets()).named()
+    assert manifest.metrics["test/popular"] == found
+
+
+def test_a_seed_decides_the_network(split: Split) -> None:
+    config = replace(CONFIG, epochs=1)
+    one = train(split, config, silent, seed=1)
+    assert same(one, train(split, config, silent, seed=1))
+    assert not same(one, train(split, config, silent, seed=2))
+
+
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
+    split: Split, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, epochs=3)
+    whole = train(split, config, silent, seed=5)
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+
+    def cut_off(text: str, share: float) -> None:
+        if "epoch 3" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(split, config, cut_off, seed=5, checkpoint=checkpoint)
+    seen: list[str] = []
+    resumed = train(
+        split, config, lambda text, share: seen.append(text), seed=5, checkpoint=checkpoint
+    )
+    assert all("epoch 3 of 3" in text for text in seen)
+    assert same(whole, resumed)
+    assert resumed.validation_ndcg == whole.validation_ndcg
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"epochs": 4}, {"dim": 8}])
+def test_the_checkpoint_of_another_run_is_refused(
+    split: Split, tmp_path: Path, change: dict[str, int]
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+
+    def cut_off(text: str, share: float) -> None:
+        if "epoch 2" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(split, replace(CONFIG, epochs=2), cut_off, seed=5, checkpoint=checkpoint)
+    seed = change.pop("seed", 5)
+    config = replace(CONFIG, **{"epochs": 2, **change})  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="another log, seed or settings; remove it"):
+        train(split, config, silent, seed=seed, checkpoint=checkpoint)
+
+
+class Harmful:
+    """What a pickle would run."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("harm"),))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("kind", ["cut short", "no checkpoint", "code"])
+def test_a_checkpoint_that_is_none_is_refused_and_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    checkpoint = Checkpoint(path, "run")
+    assert checkpoint.load() is None
+    checkpoint.save({"step": 3, "network": {"weight": torch.ones(100)}})
+    state = checkpoint.load()
+    assert state is not None and state["step"] == 3
+    if kind == "cut short":
+        path.write_bytes(path.read_bytes()[:200])
+    elif kind == "no checkpoint":
+        path.write_bytes(b"")
+    else:
+        torch.save({"fingerprint": "run", "harm": Harmful()}, path)
+    with pytest.raises(
+        CheckpointError, match=r"cannot be read .*remove it to train from the start"
+    ):
+        checkpoint.load()
+    assert not Path("harm").exists()
+
+
+def test_the_best_epoch_on_validation_is_kept(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = iter([0.2, 0.9, 0.1])
+    monkeypatch.setattr("model.trainer.Trainer.validation_ndcg", lambda self: next(figures))
+    trained = train(split, replace(CONFIG, epochs=3), silent, seed=5)
+    assert (trained.epoch, trained.validation_ndcg) == (2, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("days", "config", "sentence"),
+    [
+        (6, CONFIG, "nothing to train on.*give a longer log or fewer days"),
+        (40, replace(CONFIG, min_count=1000), "no item occurs 1000 times; give a longer log or"),
+    ],
+)
+def test_a_log_that_is_too_thin_is_refused(
+    tmp_path: Path, days: int, config: TrainConfig, sentence: str
+) -> None:
+    with pytest.raises(TrainError, match=sentence):
+        train_bundle(succession(days=days), tmp_path / "bundle", config, seed=1, progress=silent)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_log_in_which_nothing_ever_returns_is_refused(tmp_path: Path) -> None:
+    rows = [(f"u{user}", f"{user}-{day}", at(day)) for user in range(4) for day in range(20)]
+    with pytest.raises(TrainError, match="nothing that was bought is among the candidates"):
+        train_bundle(
+            log_of(rows), tmp_path / "b", replace(CONFIG, epochs=1), seed=1, progress=silent
+        )
+
+
+def test_rare_items_are_unknown_to_the_network(split: Split) -> None:
+    rows = [(f"u{u}", f"item-{(u + d) % 5}", at(d)) for u in range(9) for d in range(20)]
+    log = log_of([*rows, ("u0", "rare", at(3.5))])
+    small = split_by_time(log, validation_days=4, test_days=3)
+    trained = train(small, replace(CONFIG, epochs=1, min_count=2), silent, seed=0)
+    assert sorted(trained.vocabulary.ids) == [f"item-{n}" for n in range(5)]
+    assert np.isfinite(trained.network.item_bias.detach().numpy()).all()
