@@ -36,9 +36,10 @@ PROFILE_LINES = 400
 """Newest purchases of a household: a profile keeps 300 distinct ones, and few are doubled."""
 COUNTS_FROM = REPLAY_FROM - 28 * DAY_MS
 """Two half lives of the shared counts; what is older weighs less than a quarter."""
-PACED_SHARE = 0.3
-"""The last part of the events is sent at half the speed of the first, to measure latency where
-no queue builds up."""
+PACED_SHARE = 0.2
+PACED_SPEED = 1 / 3
+"""The last part of the events is sent at a third of the speed of the first, to measure latency
+where no queue builds up."""
 SEED = 7
 
 
@@ -136,7 +137,7 @@ async def _fill(settings: Settings, log: EventLog, items: Sequence[Item], consol
 
 
 async def _replay_and_watch(settings: Settings, shop: DemoEvents, console: Console) -> DemoFigures:
-    """Replay flat out, then at half that speed, while the lists are watched."""
+    """Replay flat out, then at a third of that speed, while the lists are watched."""
     flat_out = int(len(shop.events) * (1 - PACED_SHARE))
     async with ListWatch(settings) as watch:
         with replay_bar(console) as bar:
@@ -144,11 +145,11 @@ async def _replay_and_watch(settings: Settings, shop: DemoEvents, console: Conso
             seconds = await _replay_part(settings, watch, first, "flat out", None, bar)
             rate = len(first) / seconds
             rest = shop.events[flat_out:]
-            await _replay_part(settings, watch, rest, "at half that speed", rate / 2, bar)
+            await _replay_part(settings, watch, rest, "at a third of it", rate * PACED_SPEED, bar)
         lists = watch.lists()
     return DemoFigures(
         events_per_s=rate,
-        paced_per_s=rate / 2,
+        paced_per_s=rate * PACED_SPEED,
         lists=lists,
         sent=watch.sent,
         paced={event.event_id for event in rest},

@@ -102,6 +102,8 @@ def consumer_arguments(settings: Settings) -> dict[str, Any]:
         # An offset that is gone must be seen, not skipped.
         "auto_offset_reset": "none",
         "max_partition_fetch_bytes": settings.events_max_message_bytes + HEADROOM_BYTES,
+        # The embedded broker lets a fetch wait to its end, whatever arrives meanwhile.
+        "fetch_max_wait_ms": 10 if settings.embedded else 500,
     }
 
 

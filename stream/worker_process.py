@@ -39,6 +39,7 @@ class WorkerProcess:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
+        self._is_stopping = False
 
     @property
     def pid(self) -> int:
@@ -53,6 +54,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the process and return at once."""
+        self._is_stopping = False
         self.log.parent.mkdir(parents=True, exist_ok=True)
         root = str(Path(__file__).resolve().parent.parent)
         environment = child_environment(self._settings)
@@ -96,7 +98,9 @@ class WorkerProcess:
 
     def request_stop(self) -> None:
         """Ask it to finish (SIGTERM) and return at once."""
-        if self._process is not None and self._process.poll() is None:
+        # Once: a second signal would meet a worker that has put its handlers away, and kill it.
+        if self._process is not None and not self._is_stopping and self._process.poll() is None:
+            self._is_stopping = True
             self._process.terminate()
 
     def stop(self) -> int | None:
