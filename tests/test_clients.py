@@ -70,11 +70,6 @@ def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
         aiokafka_arguments(settings)
 
 
-def test_the_embedded_broker_is_not_probed_for_its_version() -> None:
-    assert kafka_python_arguments(Settings(embedded=True))["api_version"] == (2, 3)
-    assert "api_version" not in kafka_python_arguments(Settings())
-
-
 def test_a_producer_loses_nothing_and_takes_what_the_dead_letter_topic_takes() -> None:
     arguments = producer_arguments(Settings(events_max_message_bytes=2_000_000))
     assert arguments["acks"] == "all"
