@@ -40,13 +40,13 @@ class TrainConfig:
     stride: int = 50
     batch: int = 128
     epochs: int = 5
-    learning_rate: float = 4e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 0.01
     kind_noise: float = 0.1
     """Share of kinds replaced by random ones: a log of purchases alone must not leave the network
     helpless at the first click."""
-    head: int = 2_000
-    tail: int = 2_000
+    head: int = 1_500
+    tail: int = 1_000
     """Rows of the softmax's sample, see ``model.loss``."""
     validation_days: int = 14
     test_days: int = 13
