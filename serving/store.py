@@ -115,7 +115,7 @@ class Store:
     ) -> None:
         self.redis = redis
         self.prefix = prefix
-        self.library = FunctionLibrary()
+        self.functions = FunctionLibrary()
         self._list_ttl_ms = list_ttl_ms
         self._merge_head: list[Any] = [
             VERSION,
@@ -125,7 +125,7 @@ class Store:
 
     async def open(self) -> None:
         """Load the server-side functions. Raises StoreError or redis.RedisError."""
-        await self.library.load(self.redis)
+        await self.functions.load(self.redis)
 
     def keys(self, user_id: str) -> tuple[str, str, str, str]:
         """The keys of a user: profile, forget marker, last list, last admissions."""
@@ -149,7 +149,7 @@ class Store:
         for attempt in (0, 1):
             pipe = self.redis.pipeline(transaction=False)
             for function, *arguments in calls:
-                pipe.execute_command("FCALL", f"{self.library.name}_{function}", *arguments)
+                pipe.execute_command("FCALL", f"{self.functions.name}_{function}", *arguments)
             results: list[Any] = await pipe.execute(raise_on_error=False)
             at = next((at for at, r in enumerate(results) if isinstance(r, Exception)), None)
             if at is None:

@@ -106,3 +106,9 @@ def test_no_pickle() -> None:
     used = re.compile(r"^\s*(import|from)\s+(pickle|cPickle|dill|joblib|shelve)\b", re.MULTILINE)
     assert used.search("    import pickle\n")
     assert not [str(path) for path in PYTHON if used.search(path.read_text(encoding="utf-8"))]
+
+
+def test_the_architecture_names_every_room() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rooms = {path.stem for path in CODE if path.stem != "__init__"}
+    assert {room for room in rooms if f"`{room}`" not in page} == set()

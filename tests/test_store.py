@@ -326,7 +326,7 @@ async def test_versions_run_side_by_side(store: Store) -> None:
     await store.redis.function_load(other)
     await store.open()
     names = {library[b"library_name"] for library in await libraries(store.redis)}
-    assert names == {store.library.name.encode(), b"nextclick_other"}
+    assert names == {store.functions.name.encode(), b"nextclick_other"}
 
 
 async def libraries(redis: RedisClient) -> list[dict[bytes, bytes]]:
