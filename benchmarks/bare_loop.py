@@ -11,7 +11,7 @@ from model.events import decode_event, encode_event
 
 
 async def run(brokers: str, source: str, target: str, places: list[list[int]]) -> None:
-    """Read the partitions of ``source`` from the given offsets and write each event to ``target``."""
+    """Read ``source`` from the given offsets and write each event to ``target``."""
     consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False)
     producer = AIOKafkaProducer(bootstrap_servers=brokers, acks="all", enable_idempotence=True)
     await consumer.start()

@@ -1,11 +1,11 @@
-"""The catalogue's wire contract: one JSON object per item, keyed by its id; a null value removes it."""
+"""The catalogue's wire contract: a JSON object per item, keyed by id; a null value removes it."""
 
 import msgspec
 
 from model.events import ContractError, check_id
 
 MAX_ITEM_BYTES = 64 * 1024
-"""Sixteen times a long shop record; keeps a compacted catalogue readable in one fetch a partition."""
+"""Sixteen times a long shop record."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,6 +13,8 @@ import pytest
 from tests.backends import Broker
 from tests.kafka_log import commit, committed, ends, read, write
 
+pytestmark = pytest.mark.either_backend
+
 PARTITIONS = 4
 GUARD = 90.0  # seconds until a test that hangs is called hung; no test waits this long to pass
 ROOT = Path(__file__).resolve().parent.parent
