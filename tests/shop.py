@@ -20,7 +20,7 @@ from tests.tiny import tiny_bundle
 
 T = TypeVar("T")
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long a test waits for something that is to happen: far longer than it takes."""
 
 ITEMS = [
@@ -67,6 +67,7 @@ class Shop:
         self.lists: list[Recommendation] = []
         self.dead_letters: list[ConsumerRecord] = []
         self.workers: list[WorkerProcess] = []
+        self._started = 0
 
     @staticmethod
     def _reader(topic: str, arguments: Mapping[str, object]) -> KafkaConsumer:
@@ -94,8 +95,9 @@ class Shop:
         """Start workers and wait until each has joined the group."""
         for number in range(count):
             worker = WorkerProcess(
-                self.settings, f"worker {number}", self.folder / f"worker-{len(self.workers)}.log"
+                self.settings, f"worker {number}", self.folder / f"worker-{self._started}.log"
             )
+            self._started += 1
             self.workers.append(worker)
             worker.start()
         for worker in self.workers:
