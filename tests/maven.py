@@ -58,7 +58,8 @@ def fetch_kafka(cache: Path, *, settings: Path | None = None) -> Path:
         MavenUnreachable: Maven Central cannot be reached.
         KafkaMissing: there is no Maven, or it fails for another reason.
     """
-    folder = cache.resolve() / f"kafka-{KAFKA_VERSION}"
+    cache = cache.resolve()  # Maven would look for a relative folder beside its pom
+    folder = cache / f"kafka-{KAFKA_VERSION}"
     if folder.is_dir():
         return folder
     maven = shutil.which("mvn")
