@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.features import Interactions, Purchases, repeat_strength
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
+from serving.popularity import Popularity
 from serving.recommendation import AsOf, Source
 
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -97,25 +98,19 @@ class CandidateSources:
         self._counts = counts
         self._repeat_half_life_days = repeat_half_life_days
         self._neighbours: OrderedDict[int, _Cached] = OrderedDict()
-        self._popular_rows = np.empty(0, np.int64)
-        # One place more at either end: for no row at all, and for rows younger than this table.
-        self._popular_of_row = np.zeros(2)
+        self.popular_now = Popularity(catalog)
         self._slots = np.empty(0, np.int64)
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""
-        popular = await self._counts.popular()
-        rows = self._catalog.rows_of_hashes(popular.items)
-        known = rows >= 0
-        self._popular_rows = rows[known]
-        self._popular_of_row = np.zeros(len(self._catalog.items) + 2)
-        self._popular_of_row[rows[known] + 1] = popular.weights[known]
+        self.popular_now.refresh(await self._counts.popular())
 
     async def gather(self, requests: list[ListRequest]) -> list[Candidates]:
         """The candidates of each request; at most one trip to Redis for all of them."""
         seeds = [_newest_distinct(request.history.items) for request in requests]
         await self._fetch_neighbours(seeds)
-        popular = self._popular_rows[self._catalog.usable(self._popular_rows)][:MAX_POPULAR]
+        rows = self.popular_now.rows
+        popular = rows[self._catalog.usable(rows)][:MAX_POPULAR]
         return [
             self._gather_one(request, self._ties(own), popular)
             for request, own in zip(requests, seeds, strict=True)
@@ -216,8 +211,8 @@ class CandidateSources:
 
     def popularity(self, rows: NDArray[np.int64], time: int) -> NDArray[np.float32]:
         """Decayed events of each row as of ``time``, float32 of the same shape; 0 for row -1."""
-        found = np.take(self._popular_of_row, rows + 1, mode="clip")
-        return (found / self._counts.weight(time)).astype(np.float32)
+        weights = self.popular_now.weights(rows)
+        return (weights / self._counts.weight(time)).astype(np.float32)
 
 
 def _newest_distinct(items: NDArray[np.uint64]) -> list[int]:

@@ -1,9 +1,9 @@
-"""Shared counts in Redis: what is popular, and what is viewed or bought together.
+"""Shared counts in Redis: what is popular, what goes together, what is chosen after a search.
 
 Counts decay with event time by forward decay (Cormode et al., "Forward Decay", 2009): an event
 adds 2 ** ((time - LANDMARK) / half life), so additions commute and nothing is ever rescaled; a
-reader divides by the weight of its own present. A co-visit is an unordered pair of one user's
-events within 30 minutes.
+reader divides by the weight of its own present. Popularity within a category is read off the same
+numbers: a category is what the catalogue says now, not what it said when the event came.
 
 They live in shards by item, each shard in one hash slot beside the offsets it has applied of
 every source partition: a redelivered batch is applied to each shard once, whatever crashed.
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.covisits import Admission, pairs_of
+from serving.covisits import QUERY_MARK, Admission, new_interactions, pairs_of, query_hash
+from serving.profile import cut_query
 from serving.store import Store
 
 LANDMARK_MS = 1_500_000_000_000
@@ -36,14 +37,14 @@ _PACKED = np.dtype(_WEIGHT)
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Items seen together with one item, strongest first, and their forward-decayed weights."""
+    """Items that go with an item or a query, strongest first, and their forward-decayed weights."""
 
     items: NDArray[np.uint64]
     weights: NDArray[np.float64]
 
 
 class Counts:
-    """Popularity and co-visits.
+    """Popularity, co-visits and choices after a search.
 
     Args:
         store: where they live.
@@ -56,7 +57,10 @@ class Counts:
         self._store = store
         self._shards = shards
         self.half_life_ms = half_life_days * 86_400_000
-        self._head = f"{store.prefix}:count:h{half_life_days:g}of{shards}"
+        # By then what was chosen weighs a 64th.
+        self._query_ttl_ms = round(6 * self.half_life_ms)
+        age = f"g{store.generation}" if store.generation else ""
+        self._head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
@@ -68,13 +72,21 @@ class Counts:
 
     async def add(self, admissions: Sequence[Admission]) -> None:
         """Count what merges admitted; a batch that was applied before changes nothing."""
-        if not any(each.records for each in admissions):
+        admissions = [each for each in admissions if each.events]
+        if not admissions:
             return
-        sources = list(dict.fromkeys(source for each in admissions for source in each.sources))
+        sources = list(dict.fromkeys(source for each in admissions for source in each.source))
         code = {source: at for at, source in enumerate(sources)}
-        parts = [self._additions(each, code) for each in admissions if each.records]
-        popular = np.concatenate([popular for popular, _ in parts])
-        pairs = np.concatenate([pairs for _, pairs in parts])
+        source = np.array([code[name] for each in admissions for name in each.source])
+        offset = np.array([at for each in admissions for at in each.offsets])
+        new, found = new_interactions(admissions), pairs_of(admissions)
+        popular = np.empty(len(new.number), dtype=_POPULAR_ADDITION)
+        _place(popular, source[new.number], offset[new.number])
+        popular["item"], popular["weight"] = new.hashes, self._weights(new.times)
+        pairs = np.empty(len(found.event), dtype=_PAIR)
+        _place(pairs, source[found.event], offset[found.event])
+        pairs["one"], pairs["item"] = found.one, found.other
+        pairs["weight"] = self._weights(found.times)
         of_popular = popular["item"] % np.uint64(self._shards)
         of_pair = pairs["one"] % np.uint64(self._shards)
         touched = np.union1d(of_popular, of_pair).astype(np.int64).tolist()
@@ -85,26 +97,6 @@ class Counts:
             ]
         )
 
-    def _additions(
-        self, admission: Admission, code: dict[str, int]
-    ) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """What one admission adds: to popularity, and to the neighbours of both items of a pair."""
-        new = admission.newcomers()
-        source = np.array([code[each] for each in admission.sources])
-        offset = np.array(admission.offsets)
-        popular = np.empty(len(offset), dtype=_POPULAR_ADDITION)
-        _place(popular, source, offset)
-        popular["item"] = new.items
-        popular["weight"] = self._weights(new.times)
-        found = pairs_of(admission)
-        half = np.empty(len(found.record), dtype=_PAIR)
-        _place(half, source[found.record], offset[found.record])
-        half["one"], half["item"] = found.one, found.other
-        half["weight"] = self._weights(found.times)
-        turned = half.copy()
-        turned["one"], turned["item"] = found.other, found.one
-        return popular, np.concatenate([half, turned])
-
     def _call(
         self,
         shard: int,
@@ -112,24 +104,29 @@ class Counts:
         pairs: NDArray[np.void],
         sources: Sequence[str],
     ) -> tuple[Any, ...]:
-        items, key = np.unique(pairs["one"], return_inverse=True)
+        ones, key = np.unique(pairs["one"], return_inverse=True)
         packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
         packed["key"] = key
         for name in ("source", "high", "low", "item", "weight"):
             packed[name] = pairs[name]
-        keys = [*self._shard_keys(shard), *(self._pair_key(item) for item in items.tolist())]
-        # Joining arrays has lost the byte order of the wire.
-        counted = popular.astype(_POPULAR_ADDITION)
+        keys = [*self._shard_keys(shard), *(self._set_key(one) for one in ones.tolist())]
         return (
-            "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, counted.tobytes(),
-            packed.tobytes(), *sources,
+            "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._query_ttl_ms,
+            popular.tobytes(), packed.tobytes(), *sources,
         )  # fmt: skip
 
     async def neighbours(
         self, items: Sequence[int], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """The strongest neighbours of each item hash, in one trip."""
-        return await self._strongest([self._pair_key(item) for item in items], most)
+        return await self._strongest([self._set_key(item) for item in items], most)
+
+    async def chosen_after(
+        self, queries: Sequence[str], most: int = MAX_NEIGHBOURS
+    ) -> list[Neighbours]:
+        """What was chosen most within 30 minutes after each search, in one trip."""
+        hashes = [query_hash(cut_query(query)) for query in queries]
+        return await self._strongest([self._set_key(each) for each in hashes], most)
 
     async def popular(self) -> Neighbours:
         """All items that have a count, strongest first."""
@@ -153,8 +150,11 @@ class Counts:
         tag = f"{self._head}:{{{shard}}}"
         return f"{tag}:offsets", f"{tag}:popular"
 
-    def _pair_key(self, item: int) -> str:
-        return f"{self._head}:{{{item % self._shards}}}:with:{item:016x}"
+    def _set_key(self, one: int) -> str:
+        tag = f"{self._head}:{{{one % self._shards}}}"
+        if one & QUERY_MARK:
+            return f"{tag}:after:{one ^ QUERY_MARK:012x}"
+        return f"{tag}:with:{one:012x}"
 
 
 def _place(

@@ -1,74 +1,187 @@
-"""Which pairs of items a user's new interactions make: all within 30 minutes, each once."""
+"""Which pairs new events make: items seen together, and items chosen after a search.
 
+Both within 30 minutes, each pair once. Of two events that are new in one micro-batch, the one that
+came in second completes the pair: the same pairs come out however a log is cut into
+micro-batches, and for whatever part of it is delivered again.
+"""
+
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import Interactions
-from serving.profile import INTERACTIONS, Profile
+from serving.profile import IDENTITY_BYTES, INTERACTIONS, QUERIES, Profile, unsigned
 
 TOGETHER_MS = 30 * 60 * 1000
+QUERY_MARK = 1 << 63
+"""Set in the hash of a query, so that it is no item's."""
 
 
 @dataclass(frozen=True)
 class Admission:
     """What one merge has brought into one user's profile, with the records it came in."""
 
-    sources: Sequence[str]
-    """Topic and partition of each record."""
+    source: Sequence[str]
+    """Topic and partition of each event."""
     offsets: Sequence[int]
-    records: Sequence[bytes]
-    """Packed interactions, in the order in which they came into the profile."""
-    admitted: Sequence[bytes]
-    """The same, and those that an earlier run of the same micro-batch has brought in."""
-    others: bytes
-    """The user's interactions after the merge, packed, newest first."""
-
-    def newcomers(self) -> Interactions:
-        """Items, kinds and times of ``records``, in their order."""
-        # A history turns packed records around.
-        items, kinds, times = Profile(interactions=b"".join(self.records)).history()
-        return Interactions(items[::-1], kinds[::-1], times[::-1])
+    origins: Sequence[bytes]
+    events: Sequence[bytes]
+    """Packed interactions and queries, in the order in which they came in."""
+    arrivals: Sequence[bytes]
+    """Origin and identity of all that is not counted yet, these events among them, in order."""
+    profile: Profile
+    """After the merge."""
 
 
 class Pairs(NamedTuple):
-    """Unordered pairs of different items; four arrays of one length."""
+    """Pairs of an item or query with an item; four arrays of one length."""
 
-    record: NDArray[np.int64]
-    """Position in ``Admission.records`` of the interaction that completed the pair."""
+    event: NDArray[np.int64]
+    """Which of all events completed the pair; counted over all admissions in their order."""
     one: NDArray[np.uint64]
+    """Hash of an item, or of a query (with ``QUERY_MARK``)."""
     other: NDArray[np.uint64]
     times: NDArray[np.int64]
     """Event time of the later of the two, epoch milliseconds."""
 
 
-def pairs_of(admission: Admission) -> Pairs:
-    """The pairs that the admitted interactions complete.
+class _Events(NamedTuple):
+    """Events of several users, one after the other."""
 
-    Of two interactions of one micro-batch, the one that came in second completes the pair: the
-    same pairs come out however a log is cut into micro-batches.
+    owner: NDArray[np.int64]
+    """Number of the admission."""
+    number: NDArray[np.int64]
+    """Among all new events; meaningless in a history."""
+    hashes: NDArray[np.uint64]
+    times: NDArray[np.int64]
+    arrival: NDArray[np.int64]
+    """Place among the admission's arrivals; -1 came earlier."""
+
+
+@lru_cache(maxsize=1 << 14)
+def query_hash(text: bytes) -> int:
+    """The 48-bit hash, with ``QUERY_MARK``, of a query as a profile keeps it.
+
+    Width, case and spacing of the text make no difference (Unicode NFKC, case folding).
     """
-    width, others = INTERACTIONS.width, admission.others
-    history = Profile(interactions=others).history()
-    size = len(history.items)
-    arrival = {record: nth for nth, record in enumerate(admission.admitted)}
-    # Oldest first, as in the history; -1 was there before.
-    arrived = np.fromiter(
-        (arrival.get(others[at : at + width], -1) for at in range(0, size * width, width)),
-        np.int64,
-        size,
-    )[::-1]
-    own = np.fromiter((arrival[record] for record in admission.records), np.int64)
-    items, _, times = admission.newcomers()
-    near = np.abs(history.times - times[:, None]) <= TOGETHER_MS
-    near &= (history.items != items[:, None]) & (arrived < own[:, None])
-    record, place = np.nonzero(near)
-    return Pairs(
-        record,
-        items[record],
-        history.items[place],
-        np.maximum(times[record], history.times[place]),
+    plain = unicodedata.normalize("NFKC", text.rstrip(b"\0").decode(errors="ignore")).casefold()
+    digest = blake2b(" ".join(plain.split()).encode(), digest_size=6).digest()
+    return int.from_bytes(digest, "big") | QUERY_MARK
+
+
+def new_interactions(admissions: Sequence[Admission]) -> _Events:
+    """The interactions among the new events."""
+    return _new_events(admissions, INTERACTIONS.width)
+
+
+def pairs_of(admissions: Sequence[Admission]) -> Pairs:
+    """Items seen together (both ways), and items chosen after a search."""
+    new, asked = new_interactions(admissions), _new_events(admissions, QUERIES.width)
+    seen, searched = _histories(admissions, 0), _histories(admissions, 1)
+    found: list[Pairs] = []
+
+    left, right = _crossed(new, seen, len(admissions))
+    near = np.abs(new.times[left] - seen.times[right]) <= TOGETHER_MS
+    near &= new.hashes[left] != seen.hashes[right]
+    left, right = left[near], right[near]
+    times = np.maximum(new.times[left], seen.times[right])
+    found.append(Pairs(new.number[left], new.hashes[left], seen.hashes[right], times))
+    found.append(Pairs(new.number[left], seen.hashes[right], new.hashes[left], times))
+
+    left, right = _crossed(new, searched, len(admissions))
+    left, right = _soon_after(new.times[left], searched.times[right], left, right)
+    found.append(Pairs(new.number[left], searched.hashes[right], new.hashes[left], new.times[left]))
+    left, right = _crossed(asked, seen, len(admissions))
+    right, left = _soon_after(seen.times[right], asked.times[left], right, left)
+    found.append(
+        Pairs(asked.number[left], asked.hashes[left], seen.hashes[right], seen.times[right])
     )
+    return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+
+def _soon_after(
+    chosen_ms: NDArray[np.int64],
+    asked_ms: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    asked: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    near = (asked_ms <= chosen_ms) & (chosen_ms - asked_ms <= TOGETHER_MS)
+    return chosen[near], asked[near]
+
+
+def _crossed(
+    new: _Events, history: _Events, owners: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each new event with each one in its user's history that came in before it."""
+    lengths = np.bincount(history.owner, minlength=owners)
+    starts = np.cumsum(lengths) - lengths
+    each = lengths[new.owner]
+    left = np.repeat(np.arange(len(new.owner)), each)
+    right = np.arange(len(left)) - np.repeat(np.cumsum(each) - each, each)
+    right += np.repeat(starts[new.owner], each)
+    earlier = history.arrival[right] < new.arrival[left]
+    return left[earlier], right[earlier]
+
+
+def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
+    owners: list[int] = []
+    numbers: list[int] = []
+    arrivals: list[int] = []
+    records: list[bytes] = []
+    number = 0
+    for owner, admission in enumerate(admissions):
+        place = {arrival: at for at, arrival in enumerate(admission.arrivals)}
+        for record, origin in zip(admission.events, admission.origins, strict=True):
+            if len(record) == width:
+                owners.append(owner)
+                numbers.append(number)
+                arrivals.append(place[origin + record[:IDENTITY_BYTES]])
+                records.append(record)
+            number += 1
+    hashes, times = _columns(b"".join(records), width)
+    return _Events(
+        np.array(owners, np.int64), np.array(numbers, np.int64), hashes, times,
+        np.array(arrivals, np.int64),
+    )  # fmt: skip
+
+
+def _histories(admissions: Sequence[Admission], section: int) -> _Events:
+    width = (INTERACTIONS, QUERIES)[section].width
+    histories = [admission.profile.sections[section] for admission in admissions]
+    lengths = np.array([len(history) // width for history in histories], np.int64)
+    hashes, times = _columns(b"".join(histories), width)
+    arrival = np.full(len(times), -1, np.int64)
+    start = 0
+    for admission, history in zip(admissions, histories, strict=True):
+        for nth, each in enumerate(admission.arrivals):
+            at = _place(history, each[-IDENTITY_BYTES:], width)
+            if at >= 0:
+                arrival[start + at] = nth
+        start += len(history) // width
+    owner = np.repeat(np.arange(len(admissions)), lengths)
+    return _Events(owner, owner, hashes, times, arrival)
+
+
+def _place(history: bytes, identity: bytes, width: int) -> int:
+    """Number of the record that begins with these bytes; -1 where there is none."""
+    at = history.find(identity)
+    while at % width and at >= 0:
+        at = history.find(identity, at + 1)
+    return at // width if at >= 0 else -1
+
+
+def _columns(records: bytes, width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Hashes of items or queries, and times, of packed records."""
+    table = np.frombuffer(
+        records, np.dtype([("time", "V6"), ("id", "V4"), ("what", f"V{width - 10}")])
+    )
+    times = unsigned(table["time"]).astype(np.int64)
+    if width == INTERACTIONS.width:
+        return unsigned(np.ascontiguousarray(table["what"]).view("V6,V3")["f0"]), times
+    hashes = [query_hash(text) for text in table["what"].tolist()]
+    return np.array(hashes, np.uint64), times

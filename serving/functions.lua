@@ -1,11 +1,19 @@
 #!lua name=@LIBRARY@
--- The server's half of nextclick. The library is named by version, so that workers of two
+-- The server's half of nextclick. The library is named by its own text, so that workers of two
 -- versions run side by side during an upgrade.
 --
 -- Bytes are compared one by one: Lua's own `<` on strings follows the server's locale.
 
+local VERSION, OLDEST = @VERSION@, @OLDEST_VERSION@
+local WIDTHS, BOUNDS = {@WIDTHS@}, {@BOUNDS@}
 local HEADER = '>BBBI2'
+local IDENTITY = @IDENTITY_BYTES@
 local ORIGIN = 10
+local ADMISSION = ORIGIN + IDENTITY
+local MOST_ADMISSIONS = @MOST_ADMISSIONS@
+local LINK = 23
+local MOST_LINKS = 16
+local KIND = 17
 local PURCHASE = 5
 local DAY_MS = 86400000
 
@@ -17,22 +25,33 @@ local function is_newer(a, b)
   return false
 end
 
--- Put one record into a section (newest first). Returns the section and whether it was new.
-local function insert(section, record, width, bound)
+-- Put one record into a section (newest first). Returns the section, whether it was new, and the
+-- place (from 0) where it stands or would stand.
+local function insert(section, record, which)
+  local width, bound = WIDTHS[which], BOUNDS[which]
   if section == '' or is_newer(record, string.sub(section, 1, width)) then
     -- What arrives in order goes on top: nothing is newer.
-    return record .. string.sub(section, 1, (bound - 1) * width), true
+    return record .. string.sub(section, 1, (bound - 1) * width), true, 0
   end
   local low, high = 0, #section / width
   while low < high do
     local middle = math.floor((low + high) / 2)
     local at = string.sub(section, middle * width + 1, (middle + 1) * width)
-    if at == record then return section, false end
+    if at == record then return section, false, middle end
     if is_newer(at, record) then low = middle + 1 else high = middle end
   end
-  if low >= bound then return section, false end
+  if low >= bound then return section, false, low end
   local kept = string.sub(section, low * width + 1, (bound - 1) * width)
-  return string.sub(section, 1, low * width) .. record .. kept, true
+  return string.sub(section, 1, low * width) .. record .. kept, true, low
+end
+
+-- Whether a neighbour of the record at this place has its time and id, and another content.
+local function is_conflict(section, width, place)
+  local identity = string.sub(section, place * width + 1, place * width + IDENTITY)
+  local before = (place - 1) * width
+  local after = (place + 1) * width
+  return (place > 0 and string.sub(section, before + 1, before + IDENTITY) == identity)
+    or string.sub(section, after + 1, after + IDENTITY) == identity
 end
 
 local function time_of(section, at)
@@ -45,7 +64,7 @@ local function day_of(time)
 end
 
 local function purchase_of(record)
-  return struct.pack('>I2', day_of(time_of(record, 1))) .. string.sub(record, 13, 20)
+  return struct.pack('>I2', day_of(time_of(record, 1))) .. string.sub(record, IDENTITY + 1, KIND - 1)
 end
 
 -- The records of a section that are later than the marker.
@@ -57,141 +76,279 @@ end
 
 -- The purchases later than the marker. A purchase knows only its day: those of the marker's own
 -- day are held as long as an interaction proves them, so that no order of events matters.
-local function purchases_later(purchases, interactions, marker, widths, bounds)
+local function purchases_later(purchases, interactions, marker)
   local marker_day, size = day_of(marker), #purchases
-  while size > 0 and struct.unpack('>I2', purchases, size - widths[3] + 1) <= marker_day do
-    size = size - widths[3]
+  while size > 0 and struct.unpack('>I2', purchases, size - WIDTHS[3] + 1) <= marker_day do
+    size = size - WIDTHS[3]
   end
   purchases = string.sub(purchases, 1, size)
-  for at = #interactions - widths[1] + 1, 1, -widths[1] do
-    local record = string.sub(interactions, at, at + widths[1] - 1)
+  for at = #interactions - WIDTHS[1] + 1, 1, -WIDTHS[1] do
+    local record = string.sub(interactions, at, at + WIDTHS[1] - 1)
     if day_of(time_of(record, 1)) > marker_day then break end
-    if string.byte(record, 21) == PURCHASE then
-      purchases = insert(purchases, purchase_of(record), widths[3], bounds[3])
+    if string.byte(record, KIND) == PURCHASE then
+      purchases = insert(purchases, purchase_of(record), 3)
     end
   end
   return purchases
 end
 
--- The three sections of a stored value, or an error.
-local function sections_of(stored, version, widths)
+-- A stored value as its three sections and the admissions behind them, or an error.
+local function sections_of(stored)
   local format = string.byte(stored, 1) or 0
-  if format > version then return nil, 'NEWERFORMAT the profile is of format ' .. format end
-  if #stored < 5 then return nil, 'DAMAGED the profile has ' .. #stored .. ' bytes' end
+  if format > VERSION then return nil, 'NEWERFORMAT the profile is of format ' .. format end
+  if format < OLDEST or #stored < 5 then
+    return nil, 'DAMAGED a profile of ' .. #stored .. ' bytes, format ' .. format
+  end
   local _, n1, n2, n3 = struct.unpack(HEADER, stored)
-  local a = 5 + n1 * widths[1]
-  local b = a + n2 * widths[2]
-  if #stored ~= b + n3 * widths[3] then
+  local a = 5 + n1 * WIDTHS[1]
+  local b = a + n2 * WIDTHS[2]
+  local c = b + n3 * WIDTHS[3]
+  if #stored < c or (#stored - c) % ADMISSION ~= 0 then
     return nil, 'DAMAGED the profile of ' .. #stored .. ' bytes does not match its own header'
   end
-  return {string.sub(stored, 6, a), string.sub(stored, a + 1, b), string.sub(stored, b + 1)}
+  return {string.sub(stored, 6, a), string.sub(stored, a + 1, b), string.sub(stored, b + 1, c),
+    string.sub(stored, c + 1)}
 end
 
--- KEYS: profile, forget marker, last list, last admissions.
--- ARGV: format version; widths and bounds of the three sections; time to live ms;
---       interactions, each behind its origin (10 bytes that name its Kafka record); queries;
---       time of a forget event or ''.
--- Returns one string, which a client parses fastest:
---       forget marker f64, -1 for none | 1 where a profile was there before, u8 |
---       number of interactions given u16 | size of the merged profile u32 |
---       '1' or '0' per interaction: was it admitted by this very record? | merged profile |
---       the admissions of an earlier call, where this one repeats some of them
---
--- The last admissions make the answer the same for a record that is delivered again because the
--- worker died, or Redis was away, between this call and what had to follow it.
-local function merge(keys, args)
-  local version, lifetime = tonumber(args[1]), args[8]
-  local widths = {tonumber(args[2]), tonumber(args[4]), tonumber(args[6])}
-  local bounds = {tonumber(args[3]), tonumber(args[5]), tonumber(args[7])}
-  local stored = redis.call('GET', keys[1])
-  local interactions, queries, purchases = '', '', ''
-  if stored then
-    local sections, fault = sections_of(stored, version, widths)
-    if fault then return redis.error_reply(fault) end
-    interactions, queries, purchases = sections[1], sections[2], sections[3]
-  end
+local function packed(sections)
+  return struct.pack(HEADER, VERSION, #sections[1] / WIDTHS[1], #sections[2] / WIDTHS[2],
+    #sections[3] / WIDTHS[3]) .. sections[1] .. sections[2] .. sections[3]
+end
 
-  local marker = tonumber(redis.call('GET', keys[2]) or -1)
-  local asked = tonumber(args[11]) or -1
+-- Drop what is not later than the marker; of a profile that was written before the marker was,
+-- too: an older generation that is taken back into use.
+local function forget_in(sections, marker)
+  if marker >= 0 then
+    sections[1] = later(sections[1], WIDTHS[1], marker)
+    sections[2] = later(sections[2], WIDTHS[2], marker)
+    sections[3] = purchases_later(sections[3], sections[1], marker)
+  end
+end
+
+-- A user's forget marker (-1 for none) and links. A link: 'a' (this anonymous id is the user) or
+-- 'k' (this anonymous id is that known user), time of the identify event u48, digest of the other
+-- id 16 bytes. Links outlive a forget event: they say whose events must be forgotten too.
+local function read_identity(key)
+  local held = redis.call('GET', key)
+  if not held then return -1, '' end
+  return struct.unpack('>d', held), string.sub(held, 9)
+end
+
+local function write_identity(key, marker, links, lifetime)
+  local value = struct.pack('>d', marker) .. links
+  if marker >= 0 then
+    redis.call('SET', key, value)
+  else
+    redis.call('SET', key, value, 'PX', lifetime)
+  end
+end
+
+-- Links with one more, or with its newer time; newest first, ties by digest.
+local function with_link(links, kind, since, digest)
+  local found = {}
+  for at = 1, #links, LINK do
+    local link = string.sub(links, at, at + LINK - 1)
+    if string.sub(link, 1, 1) == kind and string.sub(link, 8) == digest then
+      if is_newer(string.sub(link, 2, 7), since) then since = string.sub(link, 2, 7) end
+    else
+      found[#found + 1] = link
+    end
+  end
+  found[#found + 1] = kind .. since .. digest
+  table.sort(found, function(a, b) return is_newer(string.sub(a, 2), string.sub(b, 2)) end)
+  return table.concat(found, '', 1, math.min(#found, MOST_LINKS))
+end
+
+-- The admissions that may still be asked for. A worker merges a partition in order, and only when
+-- what came before is counted: what lies below its present batch is done.
+local function still_open(admissions, events)
+  if admissions == '' then return '' end
+  local lowest, at = {}, 1
+  while at <= #events do
+    local source = string.sub(events, at + 1, at + 4)
+    if not lowest[source] then lowest[source] = time_of(events, at + 5) end
+    at = at + 1 + ORIGIN + WIDTHS[string.byte(events, at)]
+  end
+  local open = {}
+  for place = 1, #admissions, ADMISSION do
+    local from = lowest[string.sub(admissions, place, place + 3)]
+    if not from or time_of(admissions, place + 4) >= from then
+      open[#open + 1] = string.sub(admissions, place, place + ADMISSION - 1)
+    end
+  end
+  return table.concat(open)
+end
+
+local function is_among(admissions, admission)
+  for at = 1, #admissions, ADMISSION do
+    if string.sub(admissions, at, at + ADMISSION - 1) == admission then return true end
+  end
+  return false
+end
+
+-- The purchases with that of an interaction record, if it is one; and whether that was new. Also of
+-- a record below the window of interactions: purchases have a longer memory.
+local function with_purchase(purchases, record)
+  if string.byte(record, KIND) ~= PURCHASE then return purchases, false end
+  return insert(purchases, purchase_of(record), 3)
+end
+
+-- Unite whole sections with those of the profile; returns whether anything was new.
+local function absorb(sections, others, marker)
+  local is_any_new = false
+  for which = 1, 3 do
+    local width = WIDTHS[which]
+    for at = 1, #others[which], width do
+      local record, is_new = string.sub(others[which], at, at + width - 1), false
+      if which == 3 or time_of(record, 1) > marker then
+        sections[which], is_new = insert(sections[which], record, which)
+        is_any_new = is_any_new or is_new
+        if which == 1 then
+          sections[3], is_new = with_purchase(sections[3], record)
+          is_any_new = is_any_new or is_new
+        end
+      end
+    end
+  end
+  return is_any_new
+end
+
+-- KEYS: profile, identity; with a time to forget until also the last list.
+-- ARGV: time to live ms
+--       events in order of arrival: section u8 (1 interaction, 2 query), origin (source 4 bytes,
+--         offset u48), record
+--       further records without an origin, by section: interactions, queries, purchases
+--       for further records that come from an anonymous id: link time u48, digest of that id; or ''
+--       with the last list as a key: forget until, ms
+-- Returns one string, which a client parses fastest:
+--       forget marker f64, -1 for none | 1 where a profile was there before, u8 | events of this
+--       call u16 | conflicting ids u16 | admissions u16 | size of the profile u32 |
+--       '1' or '0' per event: was it admitted by this very record? | profile | admissions (origin,
+--       identity) in the order in which they came in | links
+--
+-- The admissions stay in the stored value until the worker has counted them, so that the answer
+-- is the same for a record that is delivered again.
+local function merge(keys, args)
+  local lifetime, events = args[1], args[2]
+  local stored = redis.call('GET', keys[1])
+  local sections, fault = {'', '', '', ''}, nil
+  if stored then
+    sections, fault = sections_of(stored)
+    if fault then return redis.error_reply(fault) end
+  end
+  local marker, links = read_identity(keys[2])
+  local asked = tonumber(args[7]) or -1
+  local is_changed = false
   if asked > marker then
     marker = asked
-    redis.call('SET', keys[2], args[11])
-    redis.call('DEL', keys[3], keys[4])
-    interactions = later(interactions, widths[1], marker)
-    queries = later(queries, widths[2], marker)
+    write_identity(keys[2], marker, links, lifetime)
+    redis.call('DEL', keys[3])
+    is_changed = true
   end
+  forget_in(sections, marker)
 
-  local step = ORIGIN + widths[1]
-  local earlier = redis.call('GET', keys[4]) or ''
-  local admitted_earlier = {}
-  for at = 1, #earlier, step do admitted_earlier[string.sub(earlier, at, at + step - 1)] = true end
-
-  local flags, admissions, is_any_new, is_any_repeated = {}, {}, false, false
-  for at = 1, #args[9], step do
-    local admission = string.sub(args[9], at, at + step - 1)
-    local record = string.sub(admission, ORIGIN + 1)
+  local open = still_open(sections[4], events)
+  local flags, conflicts, at = {}, 0, 1
+  while at <= #events do
+    local which = string.byte(events, at)
+    local width, begin = WIDTHS[which], at + 1 + ORIGIN
+    local record = string.sub(events, begin, begin + width - 1)
     local is_admitted = false
     if time_of(record, 1) > marker then
-      interactions, is_admitted = insert(interactions, record, widths[1], bounds[1])
-      if string.byte(record, 21) == PURCHASE then
-        purchases = insert(purchases, purchase_of(record), widths[3], bounds[3])
+      local place
+      sections[which], is_admitted, place = insert(sections[which], record, which)
+      local admission = string.sub(events, at + 1, begin + IDENTITY - 1)
+      if which == 1 then
+        local is_new_purchase
+        sections[3], is_new_purchase = with_purchase(sections[3], record)
+        is_changed = is_changed or is_new_purchase
       end
-      is_any_new = is_any_new or is_admitted
-      if not is_admitted and admitted_earlier[admission] then
-        is_admitted, is_any_repeated = true, true
+      if is_admitted then
+        is_changed = true
+        open = open .. admission
+        if is_conflict(sections[which], width, place) then conflicts = conflicts + 1 end
+      else
+        is_admitted = is_among(open, admission)
       end
     end
-    if is_admitted then admissions[#admissions + 1] = admission end
     flags[#flags + 1] = is_admitted and '1' or '0'
+    at = begin + width
   end
-  if is_any_new then redis.call('SET', keys[4], table.concat(admissions), 'PX', lifetime) end
-  for at = 1, #args[10], widths[2] do
-    local record = string.sub(args[10], at, at + widths[2] - 1)
-    if time_of(record, 1) > marker then
-      queries = insert(queries, record, widths[2], bounds[2])
-    end
+  open = string.sub(open, -MOST_ADMISSIONS * ADMISSION)
+
+  local link = args[6]
+  if link ~= '' then
+    links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7))
+    write_identity(keys[2], marker, links, lifetime)
+  elseif links ~= '' and marker < 0 then
+    redis.call('PEXPIRE', keys[2], lifetime)
   end
-  if marker >= 0 then
-    purchases = purchases_later(purchases, interactions, marker, widths, bounds)
+  is_changed = absorb(sections, {args[3], args[4], args[5]}, marker) or is_changed
+  if marker >= 0 and is_changed then
+    sections[3] = purchases_later(sections[3], sections[1], marker)
   end
 
-  local value = struct.pack(HEADER, version, #interactions / widths[1], #queries / widths[2],
-    #purchases / widths[3]) .. interactions .. queries .. purchases
+  local value = packed(sections)
   if #value == 5 then
-    redis.call('DEL', keys[1])
-  elseif value ~= stored then
-    redis.call('SET', keys[1], value, 'PX', lifetime)
+    if stored then redis.call('DEL', keys[1]) end
+  elseif is_changed then
+    redis.call('SET', keys[1], value .. open, 'PX', lifetime)
   else
     redis.call('PEXPIRE', keys[1], lifetime)
   end
-  return struct.pack('>dBI2I4', marker, stored and 1 or 0, #flags, #value)
-    .. table.concat(flags) .. value .. (is_any_repeated and earlier or '')
+  return struct.pack('>dBI2I2I2I4', marker, stored and 1 or 0, #flags, conflicts,
+    #open / ADMISSION, #value) .. table.concat(flags) .. value .. open .. links
 end
 
--- KEYS: offsets, popularity, then one sorted set of neighbours per item in the pairs.
--- ARGV: most neighbours per item; most popular items; additions to popularity; additions to
---       neighbours; then the sources (topic and partition).
---       An addition: index of its source u16, offset u48, for a pair the index of the item's key
---       u16, item or neighbour 8 bytes, weight f64; big-endian.
+-- KEYS: profile, identity.
+-- Returns marker f64 | size of the profile u32 | profile, of what is later than the marker | links
+local function read(keys)
+  local stored = redis.call('GET', keys[1])
+  local sections, fault = {'', '', '', ''}, nil
+  if stored then
+    sections, fault = sections_of(stored)
+    if fault then return redis.error_reply(fault) end
+  end
+  local marker, links = read_identity(keys[2])
+  forget_in(sections, marker)
+  local value = packed(sections)
+  return struct.pack('>dI4', marker, #value) .. value .. links
+end
+
+-- KEYS: profile, identity of an anonymous id.
+-- ARGV: time to live ms; time of the identify event u48; digest of the known user.
+-- From now on a merge into the anonymous profile tells whom it belongs to.
+-- Returns like `read`.
+local function link(keys, args)
+  local marker, links = read_identity(keys[2])
+  write_identity(keys[2], marker, with_link(links, 'k', args[2], args[3]), args[1])
+  return read(keys)
+end
+
+-- KEYS: offsets, popularity, then one sorted set per item or query of the pairs.
+-- ARGV: most neighbours per set; most popular items; time to live of a query's set ms; additions
+--       to popularity; additions to the sets; then the sources (identity of topic, partition).
+--       An addition: index of its source u16, offset u48, for a pair the index of the set's key
+--       u16, item 8 bytes, weight f64; big-endian.
 -- An addition whose offset this shard has already applied for its source is left out.
 local function count(keys, args)
-  local applied, newest = {}, {}
-  for at = 5, #args do
-    applied[at - 5] = tonumber(redis.call('HGET', keys[1], args[at]) or -1)
-    newest[at - 5] = applied[at - 5]
+  local applied, newest, first_source = {}, {}, 6
+  for at = first_source, #args do
+    applied[at - first_source] = tonumber(redis.call('HGET', keys[1], args[at]) or -1)
+    newest[at - first_source] = applied[at - first_source]
   end
   local function is_due(source, high, low)
     local offset = high * 4294967296 + low
     if offset > newest[source] then newest[source] = offset end
     return offset > applied[source]
   end
-  for at = 1, #args[3], 24 do
-    local source, high, low, item, weight = struct.unpack('>I2I2I4c8d', args[3], at)
+  for at = 1, #args[4], 24 do
+    local source, high, low, item, weight = struct.unpack('>I2I2I4c8d', args[4], at)
     if is_due(source, high, low) then redis.call('ZINCRBY', keys[2], weight, item) end
   end
   local touched = {}
-  for at = 1, #args[4], 26 do
-    local source, high, low, index, item, weight = struct.unpack('>I2I2I4I2c8d', args[4], at)
+  for at = 1, #args[5], 26 do
+    local source, high, low, index, item, weight = struct.unpack('>I2I2I4I2c8d', args[5], at)
     if is_due(source, high, low) then
       redis.call('ZINCRBY', keys[index + 3], weight, item)
       touched[keys[index + 3]] = true
@@ -202,11 +359,16 @@ local function count(keys, args)
     local size = redis.call('ZCARD', key)
     if size > 2 * most then redis.call('ZREMRANGEBYRANK', key, 0, size - most - 1) end
   end
-  for key in pairs(touched) do prune(key, tonumber(args[1])) end
+  for key in pairs(touched) do
+    prune(key, tonumber(args[1]))
+    -- Items end with the catalogue; of queries there is no end.
+    if string.find(key, ':after:', 1, true) then redis.call('PEXPIRE', key, args[3]) end
+  end
   prune(keys[2], tonumber(args[2]))
-  for at = 5, #args do
-    if newest[at - 5] > applied[at - 5] then
-      redis.call('HSET', keys[1], args[at], string.format('%.0f', newest[at - 5]))
+  for at = first_source, #args do
+    local source = at - first_source
+    if newest[source] > applied[source] then
+      redis.call('HSET', keys[1], args[at], string.format('%.0f', newest[source]))
     end
   end
   return 1
@@ -221,23 +383,23 @@ local function strongest(keys, args)
   return table.concat(rows)
 end
 
--- KEYS: last list, forget marker.
--- ARGV: topic, partition, offset; event time ms; list as JSON; time to live ms.
+-- KEYS: last list, identity.
+-- ARGV: source (identity of topic, partition), offset; event time ms; list as JSON; time to live ms.
 -- A worker woken from the dead can neither overwrite a newer list nor bring back a forgotten one.
 -- Returns 1 if the list was kept.
 local function keep(keys, args)
-  if tonumber(args[4]) <= tonumber(redis.call('GET', keys[2]) or -1) then return 0 end
-  local held = redis.call('HMGET', keys[1], 'topic', 'partition', 'offset')
-  if held[1] == args[1] and held[2] == args[2] and tonumber(held[3]) > tonumber(args[3]) then
-    return 0
-  end
-  redis.call('HSET', keys[1], 'topic', args[1], 'partition', args[2], 'offset', args[3],
-    'list', args[5])
-  redis.call('PEXPIRE', keys[1], args[6])
+  local marker = read_identity(keys[2])
+  if tonumber(args[3]) <= marker then return 0 end
+  local held = redis.call('HMGET', keys[1], 'source', 'offset')
+  if held[1] == args[1] and tonumber(held[2]) > tonumber(args[2]) then return 0 end
+  redis.call('HSET', keys[1], 'source', args[1], 'offset', args[2], 'list', args[4])
+  redis.call('PEXPIRE', keys[1], args[5])
   return 1
 end
 
 redis.register_function('@LIBRARY@_merge', merge)
+redis.register_function('@LIBRARY@_link', link)
+redis.register_function('@LIBRARY@_read', read)
 redis.register_function('@LIBRARY@_count', count)
 redis.register_function('@LIBRARY@_strongest', strongest)
 redis.register_function('@LIBRARY@_keep', keep)

@@ -8,8 +8,11 @@ DEAD_LETTERS = Counter(
 )
 LISTS = Counter("nextclick_lists", "Lists published.", ["cause"])
 EMPTY_LISTS = Counter("nextclick_empty_lists", "Lists without an item: the catalogue is empty.")
-KNOWN_INTERACTIONS = Counter(
-    "nextclick_known_interactions", "Interactions the profile already had, or was too full for."
+KNOWN_EVENTS = Counter(
+    "nextclick_known_events", "Events the profile already had, or was too full or too new for."
+)
+CONFLICTING_IDS = Counter(
+    "nextclick_conflicting_ids", "New events with the id and time of another event of their user."
 )
 UNKNOWN_ITEMS = Counter("nextclick_unknown_items", "Events of items that are not in the catalogue.")
 NEW_USERS = Counter("nextclick_new_users", "Users seen without any profile before.")
@@ -17,7 +20,7 @@ KEY_MISMATCHES = Counter(
     "nextclick_key_mismatches", "Records whose key is not their user_id; order is not kept there."
 )
 WITHOUT_LIST = Counter("nextclick_events_without_list", "Events that publish no list.", ["why"])
-RETRIES = Counter("nextclick_retries", "Micro-batches tried again.", ["part"])
+RETRIES = Counter("nextclick_retries", "Steps tried again because a part was away.", ["part"])
 BATCH_EVENTS = Histogram(
     "nextclick_batch_events", "Events in a micro-batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
@@ -30,3 +33,5 @@ STEP_SECONDS = Histogram(
 CATALOG_ITEMS = Gauge("nextclick_catalog_items", "Items that may be recommended now.")
 BAD_ITEMS = Counter("nextclick_bad_items", "Catalogue records that break the contract.")
 PROVIDER = Gauge("nextclick_provider", "1 for the execution provider really in use.", ["provider"])
+READY = Gauge("nextclick_ready", "1 while this worker serves; 0 while it starts or waits.")
+WAITING = Gauge("nextclick_waiting", "Waits for a part that is away or at fault.", ["part"])

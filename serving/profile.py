@@ -6,9 +6,15 @@ big-endian with the time in front, so byte order is time order, and merging two 
 a user is derived from these bytes when they are read.
 
     value        version u8 | interactions u8 | queries u8 | purchases u16 | the three sections
-    interaction  time u48 ms | event id hash u48 | item hash u64 | kind u8 | value u8 | price u8
-    query        time u48 ms | event id hash u48 | text, 50 bytes of UTF-8, zero-padded
-    purchase     day u16 since 1970 | item hash u64
+    interaction  time u48 ms | event id hash u32 | item hash u48 | kind u8 | value u8 | price u8
+    query        time u48 ms | event id hash u32 | text, 50 bytes of UTF-8, zero-padded
+    purchase     day u16 since 1970 | item hash u48
+
+At its bounds a value takes 4,905 bytes. Redis allots 5,120 to it, and the 209 left over hold the
+last admissions, which stand behind the profile and are no part of it (``functions.lua``).
+
+An event is known by its time, the hash of its id, and its content: of two events of one id and
+time that differ otherwise both are kept, and the conflict is counted.
 """
 
 import struct
@@ -31,9 +37,10 @@ from model.events import (
     Search,
 )
 from model.features import Interactions, Purchases
-from model.ids import item_hash
+from model.ids import ITEM_HASH_BYTES, item_hash
 
-VERSION = 1
+VERSION = 2
+OLDEST_VERSION = 2
 DAY_MS = 86_400_000
 QUERY_BYTES = 50
 PURCHASE_KIND = INTERACTION_KINDS[Purchase]
@@ -47,18 +54,23 @@ class Section:
     bound: int
 
 
-INTERACTIONS = Section(width=23, bound=100)
-QUERIES = Section(width=12 + QUERY_BYTES, bound=10)
+IDENTITY_BYTES = 10
+"""Time and event id hash, in front of interactions and queries."""
+INTERACTIONS = Section(width=IDENTITY_BYTES + ITEM_HASH_BYTES + 3, bound=100)
+QUERIES = Section(width=IDENTITY_BYTES + QUERY_BYTES, bound=10)
 # A grocery household has hundreds of purchase lines; a window of 100 costs it a sixth of NDCG@10.
-PURCHASES = Section(width=10, bound=300)
+PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=300)
 SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
 
 _HEADER = struct.Struct(">BBBH")
 _INTERACTION = np.dtype(
-    [("time", "V6"), ("event", "V6"), ("item", ">u8"), ("kind", "u1"), ("value", "u1"),
+    [("time", "V6"), ("event", "V4"), ("item", "V6"), ("kind", "u1"), ("value", "u1"),
      ("price", "u1")]
 )  # fmt: skip
-_PURCHASE = np.dtype([("day", ">u2"), ("item", ">u8")])
+_PURCHASE = np.dtype([("day", ">u2"), ("item", "V6")])
+
+_ITEM = slice(IDENTITY_BYTES, IDENTITY_BYTES + ITEM_HASH_BYTES)
+_KIND = _ITEM.stop
 
 _hash_of_item = lru_cache(maxsize=1 << 17)(item_hash)
 
@@ -79,23 +91,24 @@ class Profile:
         """Items, kinds and times of the interactions, oldest first."""
         records = np.frombuffer(self.interactions, dtype=_INTERACTION)[::-1]
         return Interactions(
-            items=records["item"].astype(np.uint64),
+            items=unsigned(records["item"]),
             kinds=np.ascontiguousarray(records["kind"]),
-            times=_times(records["time"]),
+            times=unsigned(records["time"]).astype(np.int64),
         )
 
     def bought(self) -> Purchases:
         """Items and days of the purchases, newest first."""
         records = np.frombuffer(self.purchases, dtype=_PURCHASE)
-        return Purchases(
-            items=records["item"].astype(np.uint64), days=records["day"].astype(np.uint16)
-        )
+        return Purchases(items=unsigned(records["item"]), days=records["day"].astype(np.uint16))
 
     def searches(self) -> list[tuple[int, str]]:
         """(time ms, text cut to 50 bytes) of the searches, newest first."""
         records = _split(self.queries, QUERIES.width)
         return [
-            (int.from_bytes(record[:6], "big"), record[12:].rstrip(b"\0").decode(errors="ignore"))
+            (
+                int.from_bytes(record[:6], "big"),
+                record[IDENTITY_BYTES:].rstrip(b"\0").decode(errors="ignore"),
+            )
             for record in records
         ]
 
@@ -139,7 +152,7 @@ def unpack(data: bytes | None) -> Profile:
             f"a profile of format {data[0]} where this worker reads {VERSION}; "
             "upgrade every worker before the first one writes the newer format"
         )
-    if len(data) < _HEADER.size:
+    if len(data) < _HEADER.size or data[0] < OLDEST_VERSION:
         raise ProfileError(f"a profile of {len(data)} bytes is damaged")
     _, interactions, queries, purchases = _HEADER.unpack_from(data)
     first = _HEADER.size + interactions * INTERACTIONS.width
@@ -156,35 +169,38 @@ def pack_interaction(event: Interaction) -> bytes:
         (
             event.time.to_bytes(6, "big"),
             _event_hash(event.event_id),
-            _hash_of_item(event.item_id).to_bytes(8, "big"),
+            _hash_of_item(event.item_id).to_bytes(ITEM_HASH_BYTES, "big"),
             bytes((INTERACTION_KINDS[type(event)], value, price)),
         )
     )
 
 
 def pack_query(event: Search) -> bytes:
-    """The record of one search; a cut inside a character drops that character."""
-    text = event.query.encode()[:QUERY_BYTES].decode(errors="ignore").encode()
-    return (
-        event.time.to_bytes(6, "big") + _event_hash(event.event_id) + text.ljust(QUERY_BYTES, b"\0")
-    )
+    """The record of one search."""
+    text = cut_query(event.query).ljust(QUERY_BYTES, b"\0")
+    return event.time.to_bytes(6, "big") + _event_hash(event.event_id) + text
+
+
+def cut_query(text: str) -> bytes:
+    """What a profile keeps of a query; a cut inside a character drops that character."""
+    return text.encode()[:QUERY_BYTES].decode(errors="ignore").encode()
 
 
 def pack_purchase(interaction: bytes) -> bytes:
     """The short form of a purchase's interaction record."""
     day = min(int.from_bytes(interaction[:6], "big") // DAY_MS, 0xFFFF)
-    return day.to_bytes(2, "big") + interaction[12:20]
+    return day.to_bytes(2, "big") + interaction[_ITEM]
 
 
 def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
     """The profile that holds just these records, in any order, duplicates allowed."""
-    bought = [pack_purchase(record) for record in interactions if record[20] == PURCHASE_KIND]
+    bought = [pack_purchase(record) for record in interactions if record[_KIND] == PURCHASE_KIND]
     unsorted = Profile(b"".join(interactions), b"".join(queries), b"".join(bought))
     return unsorted.merge(Profile())
 
 
 def _event_hash(event_id: str) -> bytes:
-    return blake2b(event_id.encode(), digest_size=6).digest()
+    return blake2b(event_id.encode(), digest_size=4).digest()
 
 
 def _quantised(event: Interaction) -> tuple[int, int]:
@@ -202,10 +218,11 @@ def _log_byte(value: float | None) -> int:
     return 0 if value is None else 1 + min(254, round(8 * log2(1 + value)))
 
 
-def _times(column: NDArray[np.void]) -> NDArray[np.int64]:
+def unsigned(column: NDArray[np.void]) -> NDArray[np.uint64]:
+    """The numbers in a column of 6 bytes each, big-endian: uint64 of the same length."""
     wide = np.zeros((len(column), 8), dtype=np.uint8)
     wide[:, 2:] = np.frombuffer(column.tobytes(), dtype=np.uint8).reshape(-1, 6)
-    return wide.view(">i8").ravel().astype(np.int64)
+    return wide.view(">u8").ravel().astype(np.uint64)
 
 
 def _split(section: bytes, width: int) -> list[bytes]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 from serving import metrics
 from serving.candidates import Candidates, ListRequest
-from serving.intake import DeadLetter, Record, decode, learn, profile_changes
+from serving.intake import DeadLetter, Record, decode
+from serving.learning import current_profile, learn
 from serving.parts import Parts
 from serving.ranker import Scores
 from serving.recommendation import AsOf, Recommendation, Recommended, recommendation_id
 from serving.requests import list_requests
 from serving.rerank import rerank
+from serving.waves import in_waves
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +50,9 @@ async def recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
         decoded, dead_letters = decode(records, parts.now_ms())
 
     with _timed(steps, "profiles"):
-        changes = profile_changes(decoded)
-        await learn(parts, changes)
+        learned = await learn(parts, in_waves(decoded, parts.store.source))
 
-    requests = list_requests(parts, decoded, changes)
+    requests = list_requests(parts, decoded, learned)
     lists = await make_lists(parts, requests, steps) if requests else []
     return Outcome(lists, dead_letters)
 
@@ -89,7 +90,7 @@ async def make_lists(
 
 async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
     """The list of one user at this moment, from the stored profile; nothing is published."""
-    profile = await parts.store.profile(user_id)
+    profile = await current_profile(parts, user_id)
     request = ListRequest(
         user_id=user_id,
         event_id="",

@@ -5,35 +5,35 @@ from collections.abc import Sequence
 from model.events import Cart, Click, Favorite, Purchase, Rating, Search
 from serving import metrics
 from serving.candidates import ListRequest
-from serving.intake import Decoded, ProfileChange
+from serving.intake import Decoded
+from serving.learning import Learned
 from serving.parts import Parts
 from serving.profile import Profile
 from serving.recommendation import AsOf
-from serving.store import MergedProfile
 
 REPLAY_HEADER = "nextclick-replay"
 """Set on records that a replay wrote: they update profiles and publish no list by default."""
 
 
 def list_requests(
-    parts: Parts, decoded: Sequence[Decoded], changes: dict[str, ProfileChange]
+    parts: Parts, decoded: Sequence[Decoded], learned: dict[str, Learned]
 ) -> list[ListRequest]:
     """The lists that a micro-batch asks for, in the order of their causes."""
     now = parts.now_ms()
-    causes = [each for each in decoded if _wants_list(parts, each, changes, now)]
+    causes = [each for each in decoded if _wants_list(parts, each, learned, now)]
     # The newest one of each user, searches aside, stands for the others.
     newest = {each.event.user_id: each for each in causes if not isinstance(each.event, Search)}
     return [
-        _request(each, _merged(changes, each).profile)
+        _request(each, learned[each.event.user_id].profile)
         for each in causes
         if isinstance(each.event, Search) or newest[each.event.user_id] is each
     ]
 
 
-def _wants_list(parts: Parts, each: Decoded, changes: dict[str, ProfileChange], now: int) -> bool:
+def _wants_list(parts: Parts, each: Decoded, learned: dict[str, Learned], now: int) -> bool:
     if not isinstance(each.event, Click | Cart | Favorite | Rating | Purchase | Search):
         return False
-    if each.event.time <= _merged(changes, each).forgotten_until:
+    if each.event.time <= learned[each.event.user_id].forgotten_until:
         metrics.WITHOUT_LIST.labels("forgotten").inc()
         return False
     if parts.publish_replayed:
@@ -45,12 +45,6 @@ def _wants_list(parts: Parts, each: Decoded, changes: dict[str, ProfileChange], 
         metrics.WITHOUT_LIST.labels("old").inc()
         return False
     return True
-
-
-def _merged(changes: dict[str, ProfileChange], each: Decoded) -> MergedProfile:
-    merged = changes[each.event.user_id].merged
-    assert merged is not None, "learn() comes first"
-    return merged
 
 
 def _request(each: Decoded, profile: Profile) -> ListRequest:

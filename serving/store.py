@@ -9,46 +9,81 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b, sha256
-from importlib.resources import files
-from typing import Any, TypeAlias
+from hashlib import blake2b
+from typing import Any, NamedTuple, TypeAlias
 
-from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from serving.profile import INTERACTIONS, SECTIONS, VERSION, Profile, ProfileError, unpack
+from serving.functions import MOST_ADMISSIONS, FunctionLibrary
+from serving.profile import IDENTITY_BYTES, INTERACTIONS, VERSION, Profile, ProfileError, unpack
 from serving.recommendation import (
     Recommendation,
     decode_recommendation,
     encode_recommendation,
 )
+from serving.round_trip import (
+    Acknowledgement,
+    Command,
+    RedisClient,
+    StoreError,
+    round_trip,
+)
 
-RedisClient: TypeAlias = "Redis | RedisCluster"
+__all__ = ["MOST_ADMISSIONS", "RedisClient", "Store", "StoreError"]
 
 ORIGIN_BYTES = 10
-_MERGED = struct.Struct(">dBHI")
+ADMISSION_BYTES = ORIGIN_BYTES + IDENTITY_BYTES
+_MERGED = struct.Struct(">dBHHHI")
+_READ = struct.Struct(">dI")
+_INTERACTION, _QUERY = b"\x01", b"\x02"
+_LINK_BYTES = 23
+_DURABLE = frozenset({"merge", "link", "count", "keep"})
+
+UserOrDigest: TypeAlias = "str | bytes"
+"""A user id, or the 16 bytes by which the store knows one."""
 
 
-class StoreError(RuntimeError):
-    """Redis answered with something this worker must not go on with."""
+class UserKeys(NamedTuple):
+    """The keys of a user."""
+
+    profile: str
+    identity: str
+    """Forget marker, and links between anonymous and known ids."""
+    last_list: str
 
 
-def origin(topic: str, partition: int, offset: int) -> bytes:
-    """The 10 bytes that name a Kafka record."""
-    return _origin_of_partition(topic, partition) + offset.to_bytes(6, "big")
+class Link(NamedTuple):
+    """An anonymous id is a known user."""
+
+    is_known: bool
+    """Whether ``digest`` is the known user, seen from the anonymous id; else the other way."""
+    since: int
+    """Time of the newest identify event that says so, epoch milliseconds."""
+    digest: bytes
+
+
+def origin(source: str, offset: int) -> bytes:
+    """The 10 bytes that name a Kafka record; ``source`` names topic and partition."""
+    return _hash_of_source(source) + offset.to_bytes(6, "big")
 
 
 @dataclass
 class ProfileUpdate:
-    """What one micro-batch adds to one user; packed records, each kind in arrival order."""
+    """What one micro-batch adds to one user.
 
-    user_id: str
-    interactions: list[bytes] = field(default_factory=list)
+    Raises ValueError from ``Store.merge`` where it holds more events than admissions are kept.
+    """
+
+    user: UserOrDigest
+    events: list[bytes] = field(default_factory=list)
+    """Packed interactions and queries in order of arrival, whose admission is asked for."""
     origins: list[bytes] = field(default_factory=list)
-    """Of each interaction, the ``origin`` of the Kafka record that brought it."""
-    queries: list[bytes] = field(default_factory=list)
+    """Of each event, the ``origin`` of the Kafka record that brought it."""
     forget_at: int | None = None
+    others: Profile = field(default_factory=Profile)
+    """Records without an origin, which are merged too."""
+    link: Link | None = None
+    """Where ``others`` come from an anonymous id of this user."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +92,26 @@ class MergedProfile:
 
     profile: Profile
     is_new: tuple[bool, ...]
-    """For each interaction given, whether its very record brought it into the profile: the same
-    answer when the micro-batch is run again."""
-    admitted: list[bytes]
-    """The new ones, in the order in which they came into the profile. A run that repeats a part
-    of an earlier one gets the rest of that one too."""
+    """For each event given, whether its very record brought it into the profile: the same answer
+    when the micro-batch is run again."""
+    arrivals: list[bytes]
+    """Origin and identity (time, event id hash) of the admissions that may not be counted yet,
+    these events' among them, in the order in which they came in."""
     forgotten_until: int
     """Time of the user's newest forget event, epoch milliseconds; -1 for none."""
     was_known: bool
     """Whether the user had a profile before."""
+    conflicts: int
+    """New events whose id and time another event of this user has."""
+    links: tuple[Link, ...]
 
 
-class FunctionLibrary:
-    """The server-side functions, named by the hash of their own text.
+@dataclass(frozen=True)
+class StoredProfile:
+    """A profile as read, without what was forgotten."""
 
-    Two versions of nextclick therefore use two libraries, and neither overwrites the other's.
-    """
-
-    def __init__(self) -> None:
-        text = files("serving").joinpath("functions.lua").read_text("utf-8")
-        self.name = "nextclick_" + sha256(text.encode()).hexdigest()[:12]
-        self._code = text.replace("@LIBRARY@", self.name)
-
-    async def load(self, redis: RedisClient) -> None:
-        """Load the library on every primary.
-
-        Raises:
-            StoreError: the server is older than Redis 7, or forbids FUNCTION.
-        """
-        try:
-            if isinstance(redis, RedisCluster):
-                await redis.function_load(
-                    self._code, replace=True, target_nodes=RedisCluster.PRIMARIES
-                )  # type: ignore[call-arg]
-            else:
-                await redis.function_load(self._code, replace=True)
-        except ResponseError as error:
-            raise StoreError(
-                f"Redis refused FUNCTION LOAD ({error}); nextclick needs Redis 7 or later, or "
-                "Valkey, and a user that may run FUNCTION and FCALL"
-            ) from error
+    profile: Profile
+    links: tuple[Link, ...]
 
 
 class Store:
@@ -108,30 +123,50 @@ class Store:
         profile_ttl_ms: how long a profile outlives its newest event; at least the retention of
             the events topic, or a replay of the topic would bring back less than was lost.
         list_ttl_ms: how long the last list can be looked up.
+        generation: of the profiles, last lists and counts; forget markers hold in all of them.
+        secret: keys the hash that stands for a user id, so that nobody can try ids against it.
+        acknowledgement: what writes wait for.
+        functions: the server's half.
     """
 
     def __init__(
-        self, redis: RedisClient, *, prefix: str, profile_ttl_ms: int, list_ttl_ms: int
+        self,
+        redis: RedisClient,
+        *,
+        prefix: str,
+        profile_ttl_ms: int,
+        list_ttl_ms: int,
+        generation: int = 0,
+        secret: bytes = b"",
+        acknowledgement: Acknowledgement | None = None,
+        functions: FunctionLibrary | None = None,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
-        self.functions = FunctionLibrary()
+        self.generation = generation
+        self.functions = functions or FunctionLibrary()
+        self.profile_ttl_ms = profile_ttl_ms
         self._list_ttl_ms = list_ttl_ms
-        self._merge_head: list[Any] = [
-            VERSION,
-            *(n for section in SECTIONS for n in (section.width, section.bound)),
-            profile_ttl_ms,
-        ]
+        self.topic_identities: dict[str, str] = {}
+        """What tells a topic from an earlier one of its name."""
+        self._acknowledgement = acknowledgement or Acknowledgement()
+        # blake2b takes keys of at most 64 bytes.
+        self._secret = blake2b(secret).digest() if secret else b""
+        self.digest = lru_cache(maxsize=1 << 16)(self._digest)
+        self.keys = lru_cache(maxsize=1 << 16)(self._keys)
 
     async def open(self) -> None:
         """Load the server-side functions. Raises StoreError or redis.RedisError."""
         await self.functions.load(self.redis)
 
-    def keys(self, user_id: str) -> tuple[str, str, str, str]:
-        """The keys of a user: profile, forget marker, last list, last admissions."""
-        digest = blake2b(user_id.encode(), digest_size=16).digest()
+    def _digest(self, user_id: str) -> bytes:
+        return blake2b(user_id.encode(), digest_size=16, key=self._secret).digest()
+
+    def _keys(self, user: UserOrDigest) -> UserKeys:
+        digest = user if isinstance(user, bytes) else self.digest(user)
         tag = f"{self.prefix}:{{{urlsafe_b64encode(digest).decode().rstrip('=')}}}"
-        return f"{tag}:profile", f"{tag}:forgotten", f"{tag}:list", f"{tag}:admitted"
+        age = f".{self.generation}" if self.generation else ""
+        return UserKeys(f"{tag}:profile{age}", f"{tag}:identity", f"{tag}:list{age}")
 
     async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run (function, number of keys, keys and arguments ...) calls in one pipelined trip.
@@ -146,15 +181,18 @@ class Store:
         """
         if not calls:
             return []
+        library = self.functions.name
+        commands: list[Command] = [
+            ("FCALL", f"{library}_{function}", *arguments) for function, *arguments in calls
+        ]
+        is_write = any(call[0] in _DURABLE for call in calls)
+        waiting = self._acknowledgement if is_write else Acknowledgement()
         for attempt in (0, 1):
-            pipe = self.redis.pipeline(transaction=False)
-            for function, *arguments in calls:
-                pipe.execute_command("FCALL", f"{self.functions.name}_{function}", *arguments)
-            results: list[Any] = await pipe.execute(raise_on_error=False)
-            at = next((at for at, r in enumerate(results) if isinstance(r, Exception)), None)
+            replies = await round_trip(self.redis, commands, waiting)
+            at = next((at for at, r in enumerate(replies) if isinstance(r, Exception)), None)
             if at is None:
-                return results
-            failed: Exception = results[at]
+                return replies
+            failed: Exception = replies[at]
             if attempt == 0 and "Function not found" in str(failed):
                 await self.open()
             elif "NEWERFORMAT" in str(failed):
@@ -170,63 +208,120 @@ class Store:
 
     async def merge(self, updates: Sequence[ProfileUpdate]) -> list[MergedProfile]:
         """Merge new events into the users' profiles, atomically per user, in one trip."""
-        replies = await self.run(
+        replies = await self.run([self._merge_call(update) for update in updates])
+        return [_merged(update, reply) for update, reply in zip(updates, replies, strict=True)]
+
+    def _merge_call(self, update: ProfileUpdate) -> tuple[Any, ...]:
+        if len(update.events) > MOST_ADMISSIONS:
+            raise ValueError(f"{len(update.events)} events of a user; at most {MOST_ADMISSIONS}")
+        keys = self.keys(update.user)
+        events = b"".join(
+            [
+                part
+                for record, place in zip(update.events, update.origins, strict=True)
+                for part in (
+                    _INTERACTION if len(record) == INTERACTIONS.width else _QUERY,
+                    place,
+                    record,
+                )
+            ]
+        )
+        link = update.link
+        linked = b"" if link is None else link.since.to_bytes(6, "big") + link.digest
+        arguments = self.profile_ttl_ms, events, *update.others.sections, linked
+        if update.forget_at is None:
+            return "merge", 2, keys.profile, keys.identity, *arguments
+        return "merge", 3, *keys, *arguments, update.forget_at
+
+    async def link(self, anonymous_id: str, known: bytes, since: int) -> StoredProfile:
+        """From ``since`` on, or before, the anonymous id is the known user of that digest.
+
+        Returns:
+            What the anonymous id's profile holds at this very moment: what comes later learns of
+            the link when it is merged.
+        """
+        keys = self.keys(anonymous_id)
+        (reply,) = await self.run(
             [
                 (
-                    "merge", 4, *self.keys(update.user_id), *self._merge_head,
-                    b"".join(map(bytes.__add__, update.origins, update.interactions)),
-                    b"".join(update.queries),
-                    "" if update.forget_at is None else update.forget_at,
+                    "link", 2, keys.profile, keys.identity, self.profile_ttl_ms,
+                    since.to_bytes(6, "big"), known,
                 )
-                for update in updates
             ]
         )  # fmt: skip
-        return [_merged(update, reply) for update, reply in zip(updates, replies, strict=True)]
+        return _stored(reply)
+
+    def source(self, topic: str, partition: int) -> str:
+        """The name of a partition: a topic that was made anew does not share its predecessor's."""
+        return f"{self.topic_identities.get(topic, topic)}:{partition}"
 
     async def keep(self, lists: Sequence[Recommendation]) -> None:
         """Keep each list as its user's last one, unless a newer one or a forget is there."""
         await self.run(
             [
                 (
-                    "keep", 2, last_list, forgotten, each.as_of.topic, each.as_of.partition,
-                    each.as_of.offset, each.ts, encode_recommendation(each), self._list_ttl_ms,
+                    "keep", 2, keys.last_list, keys.identity,
+                    self.source(each.as_of.topic, each.as_of.partition), each.as_of.offset,
+                    each.ts, encode_recommendation(each), self._list_ttl_ms,
                 )
                 for each in lists
-                for _, forgotten, last_list, _ in (self.keys(each.user_id),)
+                for keys in (self.keys(each.user_id),)
             ]
         )  # fmt: skip
 
+    async def read(self, users: Sequence[UserOrDigest]) -> list[StoredProfile]:
+        """The stored profiles; an empty one where there is none."""
+        keys = [self.keys(user) for user in users]
+        replies = await self.run([("read", 2, each.profile, each.identity) for each in keys])
+        return [_stored(reply) for reply in replies]
+
     async def profile(self, user_id: str) -> Profile:
         """The stored profile of a user; an empty one where there is none."""
-        data: Any = await self.redis.get(self.keys(user_id)[0])
-        return unpack(data)
+        (stored,) = await self.read([user_id])
+        return stored.profile
 
     async def last_list(self, user_id: str) -> Recommendation | None:
         """The user's last list, or None."""
-        data: Any = await self.redis.hget(self.keys(user_id)[2], "list")
+        data: Any = await self.redis.hget(self.keys(user_id).last_list, "list")
         return None if data is None else decode_recommendation(data)
 
 
 @lru_cache(maxsize=1 << 12)
-def _origin_of_partition(topic: str, partition: int) -> bytes:
-    return blake2b(f"{topic}:{partition}".encode(), digest_size=4).digest()
+def _hash_of_source(source: str) -> bytes:
+    return blake2b(source.encode(), digest_size=4).digest()
+
+
+def _stored(reply: bytes) -> StoredProfile:
+    _, size = _READ.unpack_from(reply)
+    end = _READ.size + size
+    return StoredProfile(unpack(reply[_READ.size : end]), _links(reply[end:]))
 
 
 def _merged(update: ProfileUpdate, reply: bytes) -> MergedProfile:
     """What the server's merge has answered; ``functions.lua`` says how it is packed."""
-    marker, was_known, count, size = _MERGED.unpack_from(reply)
+    marker, was_known, count, conflicts, admissions, size = _MERGED.unpack_from(reply)
     flags_end = _MERGED.size + count
     profile_end = flags_end + size
-    is_new = tuple(flag == 0x31 for flag in reply[_MERGED.size : flags_end])
-    admitted = [record for record, new in zip(update.interactions, is_new, strict=True) if new]
-    if earlier := reply[profile_end:]:
-        width = ORIGIN_BYTES + INTERACTIONS.width
-        before = [earlier[at + ORIGIN_BYTES : at + width] for at in range(0, len(earlier), width)]
-        admitted = list(dict.fromkeys([*before, *admitted]))
+    open_end = profile_end + admissions * ADMISSION_BYTES
     return MergedProfile(
         profile=unpack(reply[flags_end:profile_end]),
-        is_new=is_new,
-        admitted=admitted,
+        is_new=tuple(flag == 0x31 for flag in reply[_MERGED.size : flags_end]),
+        arrivals=[
+            reply[at : at + ADMISSION_BYTES] for at in range(profile_end, open_end, ADMISSION_BYTES)
+        ],
         forgotten_until=int(marker),
         was_known=bool(was_known),
+        conflicts=conflicts,
+        links=_links(reply[open_end:]),
+    )
+
+
+def _links(packed: bytes) -> tuple[Link, ...]:
+    return tuple(
+        Link(
+            is_known=packed[at : at + 1] == b"k",
+            since=int.from_bytes(packed[at + 1 : at + 7], "big"),
+            digest=packed[at + 7 : at + _LINK_BYTES],
+        )
+        for at in range(0, len(packed), _LINK_BYTES)
     )

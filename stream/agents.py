@@ -2,30 +2,31 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from typing import cast
 
 import faust
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
+import numpy as np
 
-from serving import metrics
+from model.events import INTERACTION_KINDS, Click
+from model.features import Interactions
 from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
-from serving.recommend import recommend
-from serving.store import StoreError
+from serving.recommend import Outcome, recommend, recommend_user
 from stream.batches import RecordBatch, ack, micro_batches
 from stream.publisher import Publisher
+from stream.readiness import Backoff, Part, Readiness, part_at_fault, wait_out
 from stream.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 10.0
-PASSING = (RedisError, StoreError, KafkaError, RankerError, OSError, TimeoutError)
-"""Faults of a part, not of an event: the batch waits until the part is back."""
+WAITER = "events"
+BATCH_TIMEOUT_S = 120.0
+"""Of one run through the path. Each trip to Redis and each run of the model ends much earlier; this
+is for what nobody has thought of."""
+ATTEMPTS = 3
+"""Failures of a lone event, each followed by a sound path, until the event is to blame."""
 
 
 async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
@@ -33,46 +34,102 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
     parts = await worker.ready()
     async for batches in micro_batches(stream, worker.settings.max_batch):
         records = [record for batch in batches for record in cast(RecordBatch, batch.value).records]
-        await serve(parts, worker.publisher, records)
+        await serve(parts, worker.publisher, worker.readiness, records)
         for batch in batches:
             ack(batch)
 
 
-async def serve(parts: Parts, publisher: Publisher, records: Sequence[Record]) -> None:
-    """Bring a micro-batch to its end, however often a part fails on the way.
+async def serve(
+    parts: Parts, publisher: Publisher, readiness: Readiness, records: Sequence[Record]
+) -> None:
+    """Bring a micro-batch to its end, however long a part is away meanwhile.
 
     Returns once lists and dead letters are acknowledged by the broker and the last lists are in
-    Redis. An event that no part's fault explains is found by halving and dead-lettered alone.
+    Redis. An event that fails on a sound path is found by halving and dead-lettered alone. What is
+    halved has published nothing, and the halves follow one another: a user's lists keep their
+    order.
     """
-    wait_s = FIRST_WAIT_S
+    failures = 0
     while True:
         try:
-            outcome = await recommend(parts, records)
-            await publisher.send(outcome)
-            return await parts.store.keep(outcome.lists)
-        except PASSING as error:
-            metrics.RETRIES.labels(type(error).__name__).inc()
-            logger.warning(
-                "%d events wait %.1f s: %s: %s", len(records), wait_s, type(error).__name__, error
+            outcome = await wait_out(
+                readiness, WAITER, lambda: _decide(parts, records), Part.REDIS, raises=_suspicious
             )
-            # Jitter, so that the workers do not all come back at the same moment.
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
         except Exception as error:
-            logger.exception("%d events cannot be processed", len(records))
+            if not await _is_sound(parts, readiness, error):
+                continue
+            failures += 1
             if len(records) > 1:
-                middle = len(records) // 2
-                await serve(parts, publisher, records[:middle])
-                return await serve(parts, publisher, records[middle:])
-            return await _bury(publisher, records[0], error)
+                return await _serve_halves(parts, publisher, readiness, records)
+            if failures == ATTEMPTS:
+                return await _bury(publisher, readiness, records[0], error)
+        else:
+            return await _deliver(parts, publisher, readiness, outcome)
 
 
-async def _bury(publisher: Publisher, record: Record, error: Exception) -> None:
-    wait_s = FIRST_WAIT_S
-    while True:
-        try:
-            return await publisher.bury(record, error)
-        except PASSING as failure:
-            logger.warning("a dead letter waits %.1f s: %s", wait_s, failure)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+async def _decide(parts: Parts, records: Sequence[Record]) -> Outcome:
+    async with asyncio.timeout(BATCH_TIMEOUT_S):
+        return await recommend(parts, records)
+
+
+def _suspicious(error: Exception) -> bool:
+    """Whether an event may have caused it; ONNX Runtime does not tell bad input from a bad day."""
+    if isinstance(error, RankerError):
+        return True
+    return part_at_fault(error) is None and not isinstance(error, OSError | TimeoutError)
+
+
+async def _is_sound(parts: Parts, readiness: Readiness, error: Exception) -> bool:
+    """Whether the path serves a user that does not exist; False once it does so again.
+
+    Without this, a broken worker would take every event for a poisonous one and bury the stream.
+    """
+    try:
+        await _probe(parts)
+    except Exception as fault:
+        logger.error("no event can be processed", exc_info=fault)
+        readiness.wait(WAITER, part_at_fault(fault) or Part.PATH, fault)
+        await Backoff().wait()
+        await wait_out(readiness, WAITER, lambda: _probe(parts), Part.PATH)
+        return False
+    logger.warning("events cannot be processed (%s: %s)", type(error).__name__, error)
+    return True
+
+
+async def _probe(parts: Parts) -> None:
+    async with asyncio.timeout(BATCH_TIMEOUT_S):
+        await recommend_user(parts, "")
+        hashes = parts.bundle.vocabulary.hashes[: parts.bundle.manifest.history_length]
+        history = Interactions(
+            hashes,
+            np.full(len(hashes), INTERACTION_KINDS[Click], np.uint8),
+            np.arange(len(hashes), dtype=np.int64),
+        )
+        nothing = np.zeros(1, dtype=np.int64)
+        await asyncio.to_thread(parts.ranker.rank, [history], [nothing], parts.catalog.item_bias)
+
+
+async def _serve_halves(
+    parts: Parts, publisher: Publisher, readiness: Readiness, records: Sequence[Record]
+) -> None:
+    middle = len(records) // 2
+    await serve(parts, publisher, readiness, records[:middle])
+    await serve(parts, publisher, readiness, records[middle:])
+
+
+async def _deliver(
+    parts: Parts, publisher: Publisher, readiness: Readiness, outcome: Outcome
+) -> None:
+    await wait_out(readiness, WAITER, lambda: publisher.send(outcome), Part.KAFKA)
+    await wait_out(readiness, WAITER, lambda: parts.store.keep(outcome.lists), Part.REDIS)
+
+
+async def _bury(
+    publisher: Publisher, readiness: Readiness, record: Record, error: Exception
+) -> None:
+    logger.error(
+        "%s, partition %d, offset %d cannot be processed and becomes a dead letter",
+        record.topic, record.partition, record.offset, exc_info=error,
+    )  # fmt: skip
+    letter = publisher.letter_of(record, error)
+    await wait_out(readiness, WAITER, lambda: publisher.send(letter), Part.KAFKA)

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from model.events import Event
-from serving.intake import Decoded, learn, profile_changes
+from serving.intake import Decoded
+from serving.learning import Learned, learn
 from serving.parts import Parts
+from serving.store import MOST_ADMISSIONS
+from serving.waves import in_waves
 
 BATCH = 5_000
 """Events merged in one trip. Events of one user that stand together cost one function call."""
@@ -46,16 +49,16 @@ async def backfill(
         How many events were merged.
     """
     merged = 0
-    learning: asyncio.Task[None] | None = None
+    learning: asyncio.Task[dict[str, Learned]] | None = None
     arriving = iter(events)
     while batch := list(islice(arriving, BATCH)):
         decoded = [Decoded(_PastRecord(merged + at), event) for at, event in enumerate(batch)]
-        changes = profile_changes(decoded)
+        waves = in_waves(decoded, parts.store.source, MOST_ADMISSIONS if count else len(batch))
         # While Redis merges one batch, the next one is packed.
         if learning is not None:
             await learning
             progress(merged)
-        learning = asyncio.create_task(learn(parts, changes, count=count))
+        learning = asyncio.create_task(learn(parts, waves, count=count))
         await asyncio.sleep(0)
         merged += len(batch)
     if learning is not None:

@@ -7,12 +7,20 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.subscription_state import Assignment
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.errors import (
+    KafkaError,
+    NoOffsetForPartitionError,
+    NotCoordinatorForGroupError,
+    OffsetOutOfRangeError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -21,6 +29,8 @@ from faust.types import TP
 # only when the fetch under way has returned, so this bounds the way back after a nack; Faust's
 # 1,500 is too long for that. Ten fetches a second are what an idle worker then costs.
 FETCH_WAIT_MS = "100"
+ASK_AGAIN_S = 0.5
+NOTHING_COMMITTED = -1
 
 
 class OffsetOutOfRange(RuntimeError):
@@ -43,6 +53,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._moves: defaultdict[TP, int] = defaultdict(int)
+        self._commit_fault: type[Exception] | None = None  # told once, not at every try
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         if self.app.conf.consumer_auto_offset_reset != "none":
@@ -95,9 +106,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             )
         except NoOffsetForPartitionError as error:
             [tp] = error.args
-            if tp in consumer.assignment():
-                await consumer.seek_to_beginning(tp)  # a partition new to this group
-            return {}
+            if tp in consumer.assignment() and await self._is_new(consumer, tp):
+                await consumer.seek_to_beginning(tp)
+            return {}  # else aiokafka asks again for what is committed
         except OffsetOutOfRangeError as error:
             [(tp, offset)] = error.args[0].items()
             if tp in consumer.assignment():
@@ -111,6 +122,65 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             ]
             for tp, records in fetched.items()
         }
+
+    async def _is_new(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> bool:
+        """Whether this group has really committed nothing for a partition.
+
+        aiokafka 0.14.0 does not read the error of a whole OffsetFetch answer: one that a broker
+        refuses, because it has just been started, looks like a group that has committed nothing.
+        """
+        coordinator = consumer._coordinator
+        request = OffsetFetchRequest(coordinator.group_id, [(tp.topic, [tp.partition])])
+        try:
+            response = await coordinator._send_req(request)
+            # The first version has no such field, and aiokafka reads all of its errors.
+            codes = {getattr(response, "error_code", 0)}
+            found = [known for _, partitions in response.topics for known in partitions]
+            codes |= {error for _, _, _, error in found}
+            for code in codes - {0}:
+                raise for_code(code)()
+        except KafkaError as error:
+            if isinstance(error, NotCoordinatorForGroupError):
+                coordinator.coordinator_dead()
+            self.log.warning(
+                "%s[%s]: what this group has committed is not known yet (%r); asking again",
+                *(tp.topic, tp.partition, error),
+            )
+            await asyncio.sleep(ASK_AGAIN_S)
+            return False
+        return [offset for _, offset, _, _ in found] == [NOTHING_COMMITTED]
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit once; False where that failed, and the next commit brings newer offsets.
+
+        aiokafka's own commit tries on for as long as the coordinator is away. By the time it comes
+        through, the partition may be another member's, whose commit it would take back; and what
+        it then raises would end the worker.
+        """
+        consumer = self._ensure_consumer()
+        coordinator, assignment = consumer._coordinator, self.current_assignment()
+        try:
+            async with asyncio.timeout(self.app.conf.broker_request_timeout):
+                await coordinator.ensure_coordinator_known()
+                async with coordinator._commit_lock:
+                    if assignment is None or not self.holds(assignment):
+                        return False
+                    ours = {
+                        driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
+                        for tp, offset in offsets.items()
+                        if driver.ensure_aiokafka_TP(tp) in assignment.tps
+                    }
+                    self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
+                    await coordinator._do_commit_offsets(assignment, ours)
+        except (KafkaError, TimeoutError) as error:
+            if type(error) is not self._commit_fault:
+                self.log.warning("offsets cannot be committed (%r); trying again", error)
+            self._commit_fault = type(error)
+            return False
+        if self._commit_fault is not None:
+            self.log.warning("offsets are committed again")
+            self._commit_fault = None
+        return True
 
     async def _out_of_range(self, consumer: AIOKafkaConsumer, tp: TP, at: int) -> OffsetOutOfRange:
         first = (await consumer.beginning_offsets([tp]))[tp]

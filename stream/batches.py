@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState
 from faust.channels import Channel
 from faust.exceptions import ImproperlyConfigured
@@ -90,6 +91,7 @@ TOUCH_POINTS: tuple[tuple[type, str], ...] = (
     (driver.Consumer, "on_buffer_drop"),
     (driver.Consumer, "track_message"),
     (driver.Consumer, "wait_empty"),
+    (driver.AIOKafkaConsumerThread, "_commit"),
     (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
     (driver.AIOKafkaConsumerThread, "_ensure_consumer"),
     (driver.AIOKafkaConsumerThread, "_fetch_records"),
@@ -105,9 +107,15 @@ TOUCH_POINTS: tuple[tuple[type, str], ...] = (
     (Stream, "current_event"),
     (Message, "on_final_ack"),
     (ThrowableQueue, "_errors"),
+    (AIOKafkaConsumer, "_coordinator"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
     (AIOKafkaConsumer, "_max_poll_records"),
     (AIOKafkaConsumer, "_subscription"),
+    (GroupCoordinator, "_commit_lock"),
+    (GroupCoordinator, "_do_commit_offsets"),
+    (GroupCoordinator, "_send_req"),
+    (GroupCoordinator, "coordinator_dead"),
+    (GroupCoordinator, "ensure_coordinator_known"),
     (SubscriptionState, "subscription"),
     (Subscription, "assignment"),
     (Assignment, "active"),

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import cli_model
+from stream import cli_forget, cli_model
+from stream.cli_dlq import dlq
 from stream.cli_output import (
     INCOMPLETE,
     MENDABLE,
@@ -214,6 +215,8 @@ app.command(epilog="Example: `nextclick export events.parquet --checkpoint run.p
 app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-19`")(
     cli_model.evaluate
 )
+app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
+app.add_typer(dlq, name="dlq")
 
 
 def main() -> None:

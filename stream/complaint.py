@@ -7,7 +7,7 @@ OURS = {
     "model.export.ExportError",
     "model.train.TrainError",
     "serving.ranker.ProviderError",
-    "serving.store.StoreError",
+    "serving.round_trip.StoreError",
     "stream.embedded.EmbeddedError",
     "stream.kafka.BrokerError",
     "stream.kafka.TopicError",

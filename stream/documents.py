@@ -15,7 +15,7 @@ from model.events import event_schema
 from model.items import Item
 from serving.recommendation import Recommendation
 from serving.requests import REPLAY_HEADER
-from stream.deadletter import DEAD_LETTER_HEADERS
+from stream.deadletter import DEAD_LETTER_HEADERS, REDRIVEN, SOMETIMES_HEADERS
 from stream.settings import Settings, settings_table
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
@@ -48,27 +48,33 @@ class Channel(NamedTuple):
 def _channels() -> list[Channel]:
     text = {"type": "string"}
     dead = {
-        name: text | {"description": described} for name, described in DEAD_LETTER_HEADERS.items()
+        name: text | {"description": described}
+        for name, described in (DEAD_LETTER_HEADERS | SOMETIMES_HEADERS).items()
     }
-    replay = {REPLAY_HEADER: text | {"const": "1", "description": "Set on replayed events."}}
+    event = {
+        REPLAY_HEADER: text | {"const": "1", "description": "Set on replayed events."},
+        REDRIVEN: text
+        | {"description": "The dead letter that was sent back, TOPIC:PARTITION:OFFSET."},
+    }
     return [
         Channel(
             _topic("events_topic"),
             "What users did. Keyed by `user_id`, so that one worker sees a user's events in order.",
             "receive",
             "event",
-            {"payload": {"$ref": "./events.schema.json"}, "headers": _object(replay, [])},
+            {"payload": {"$ref": "./events.schema.json"}, "headers": _object(event, [])},
         ),
         Channel(
             _topic("dlq_topic"),
-            "Records that break the contract: key and value as they came, why and whence in the "
-            "headers.",
+            "Records that break the contract: key, value and headers as they came, why and "
+            "whence in further headers. A record with the header `nextclick-redrive-note` is no "
+            "dead letter: it lists the offsets of its partition that were sent back.",
             "send",
             "deadLetter",
             {
                 "contentType": "application/octet-stream",
                 "payload": {},
-                "headers": _object(dead, list(dead)),
+                "headers": _object(dead, list(DEAD_LETTER_HEADERS)),
             },
         ),
         Channel(
@@ -131,6 +137,8 @@ def cli_page() -> str:
     for name, command in group.commands.items():
         if not command.hidden:
             pages.append(_verb_page(name, command))
+            parts = getattr(command, "commands", {})
+            pages += [_verb_page(f"{name} {part}", parts[part]) for part in parts]
     return "\n".join(pages)
 
 

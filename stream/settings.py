@@ -29,6 +29,7 @@ TEST_PREFIX = f"{PREFIX}TEST_"
 """Left to the test suite."""
 
 KafkaSecurity: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Durability: TypeAlias = Literal["none", "replica", "disk"]
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
 TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -106,10 +107,34 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(
         5, gt=0, le=60, description="A trip to Redis fails after that and is tried again."
     )
+    redis_durability: Durability = Field(
+        "none",
+        description="What a write to Redis waits for before its event counts as done: nothing, "
+        "`replica`s, or the `disk` (docs/durability.md).",
+    )
+    redis_replicas: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Replicas that must have a write: at least 1 with `replica`; with `disk`, on "
+        "their disks too.",
+    )
     redis_prefix: str = Field(
         "nc",
         pattern=r"^[A-Za-z0-9._-]{1,32}$",
         description="Start of every key, so that several installations can share a Redis.",
+    )
+    user_hash_secret: SecretStr | None = Field(
+        None,
+        description="Keys the hash that stands for a user id in Redis; with another one all "
+        "profiles are strangers.",
+    )
+    generation: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Generation of profiles, last lists and counts to work with; forget markers "
+        "hold in all.",
     )
     profile_ttl_days: PositiveInt = Field(
         30,

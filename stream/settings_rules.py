@@ -93,6 +93,11 @@ def check_redis(settings: "Settings") -> None:
         )
     if "cluster" in url.scheme and url.path not in ("", "/", "/0"):
         raise ValueError(f"Redis Cluster has only database 0; remove {url.path} from `redis_url`")
+    if settings.redis_durability == "none" and settings.redis_replicas:
+        raise ValueError(
+            "`redis_replicas` is set and `redis_durability` is none, so nothing waits for them; "
+            "set `redis_durability` to replica or disk"
+        )
     if settings.redis_password is not None and url.password:
         raise ValueError(
             "the Redis password stands in `redis_url` and in `redis_password`; keep one of them"

@@ -3,11 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
 from mode import Service
 from prometheus_client import start_http_server
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 
 from model.bundle import BundleError, load_bundle
 from serving import metrics
@@ -15,18 +21,31 @@ from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.parts import Parts
-from serving.ranker import ProviderError, Ranker
-from serving.store import Store
+from serving.ranker import ProviderError
+from serving.round_trip import Acknowledgement
+from serving.store import Store, StoreError
+from serving.timed_ranker import TimedRanker
 from stream.catalog_feed import CatalogFeed
+from stream.kafka import TopicError
 from stream.publisher import Publisher
+from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
+from stream.repetition import tell_repetitions_once
 from stream.settings import Settings
+from stream.topic_identity import topic_identity
 
 logger = logging.getLogger(__name__)
 
 REFRESH_POPULAR_S = 5.0
-START_PATIENCE = 8
-"""Tries at start before the worker gives up: about a minute, in which a broker can come up."""
+WATCH_KAFKA_S = 5.0
+MODEL_TIMEOUT_S = 30.0
+"""A run takes milliseconds; the first ones of a cold GPU some seconds."""
+CLOSE_S = 10.0
+WRONG = (
+    AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
+    TopicAuthorizationFailedError, TopicError, StoreError,
+)  # fmt: skip
+"""What no waiting mends: a person has to change a setting, a right, a topic or a version."""
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -39,6 +58,7 @@ class Worker(Service):
         super().__init__()
         self.settings = settings
         self.publisher = Publisher(settings)
+        self.readiness = Readiness()
         self._parts: Parts | None = None
         self._feed: CatalogFeed | None = None
         self._opened = asyncio.Event()
@@ -51,30 +71,56 @@ class Worker(Service):
 
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
+        tell_repetitions_once()
         try:
             parts = build_parts(self.settings)
         except (BundleError, ProviderError) as error:
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         self._parts = parts
-        self._feed = CatalogFeed(self.settings, parts.catalog)
-        await patiently("Redis", parts.store.open)
-        await patiently("Kafka", self.publisher.start)
-        await patiently("Kafka", self._feed.read_whole)
-        await patiently("Redis", parts.candidates.refresh_popular)
-        metrics.PROVIDER.labels(parts.ranker.provider).set(1)
+        self._feed = feed = CatalogFeed(self.settings, parts.catalog)
         if self.settings.metrics_port:
+            # First: whoever watches sees this worker wait.
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
+        steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
+            (Part.REDIS, parts.store.open),
+            (Part.KAFKA, self.publisher.start),
+            (Part.KAFKA, feed.read_whole),
+            (Part.KAFKA, self._name_topic),
+            (Part.REDIS, parts.candidates.refresh_popular),
+        ]
+        for part, step in steps:
+            if not await self._opens(part, step):
+                return
+        metrics.PROVIDER.labels(parts.ranker.provider).set(1)
+        self.readiness.open()
         self._opened.set()
         logger.info("nextclick worker ready")
 
+    async def _opens(self, part: Part, step: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the step has succeeded, however long it took; False where we are to stop."""
+        waiting = wait_out(self.readiness, "start", step, part, raises=_cannot_mend_itself)
+        try:
+            return not (await self.wait(waiting)).stopped
+        except WRONG as error:
+            raise SystemExit(f"nextclick: {error}") from error
+
+    async def _name_topic(self) -> None:
+        topic = self.settings.events_topic
+        assert self._parts is not None
+        self._parts.store.topic_identities[topic] = await topic_identity(self.settings, topic)
+
     async def on_stop(self) -> None:
-        """Close everything."""
+        """Close everything, in a bounded time."""
+        self.readiness.close()
+        closing = [self.publisher.stop()]
         if self._feed is not None:
-            await self._feed.stop()
-        await self.publisher.stop()
+            closing.append(self._feed.stop())
         if self._parts is not None:
-            await self._parts.store.redis.aclose()
+            closing.append(self._parts.store.redis.aclose())
+        for each in closing:
+            with suppress(TimeoutError, KafkaError, RedisError, OSError):
+                await asyncio.wait_for(each, CLOSE_S)
 
     @Service.task
     async def _follow_catalog(self) -> None:
@@ -87,10 +133,22 @@ class Worker(Service):
         parts = await self.ready()
         while not self.should_stop:
             await self.sleep(REFRESH_POPULAR_S)
-            try:
-                await parts.candidates.refresh_popular()
-            except RedisError as error:
-                logger.warning("popular items were not refreshed (%s); trying again", error)
+            await wait_out(
+                self.readiness, "popular items", parts.candidates.refresh_popular, Part.REDIS
+            )
+
+    @Service.task
+    async def _watch_kafka(self) -> None:
+        """An idle worker would not notice that the broker is away."""
+        await self.ready()
+        while not self.should_stop:
+            await self.sleep(WATCH_KAFKA_S)
+            await wait_out(self.readiness, "broker watch", self.publisher.ping, Part.KAFKA)
+
+
+def _secret(settings: Settings) -> bytes:
+    secret = settings.user_hash_secret
+    return b"" if secret is None else secret.get_secret_value().encode()
 
 
 def build_parts(settings: Settings) -> Parts:
@@ -101,13 +159,22 @@ def build_parts(settings: Settings) -> Parts:
         serving.ranker.ProviderError: the execution provider asked for is not in use.
     """
     bundle = load_bundle(settings.bundle)
-    ranker = Ranker(bundle, provider=settings.provider, threads=settings.threads)
+    ranker = TimedRanker(
+        bundle, provider=settings.provider, threads=settings.threads, timeout_s=MODEL_TIMEOUT_S
+    )
     catalog = Catalog(bundle.vocabulary)
     store = Store(
         redis_client(settings),
         prefix=settings.redis_prefix,
         profile_ttl_ms=settings.profile_ttl_days * DAY_MS,
         list_ttl_ms=settings.list_ttl_hours * HOUR_MS,
+        generation=settings.generation,
+        secret=_secret(settings),
+        acknowledgement=Acknowledgement(
+            settings.redis_durability,
+            settings.redis_replicas,
+            timeout_ms=round(settings.redis_timeout_s * 800),
+        ),
     )
     manifest = bundle.manifest
     counts = Counts(
@@ -130,14 +197,8 @@ def build_parts(settings: Settings) -> Parts:
     )
 
 
-async def patiently(part: str, step: Callable[[], Awaitable[None]]) -> None:
-    """Try a step of the start until the part answers, with back-off; at last let it fail."""
-    for attempt in range(START_PATIENCE):
-        try:
-            return await step()
-        except (RedisError, KafkaError, OSError) as error:
-            if attempt == START_PATIENCE - 1:
-                raise
-            wait_s = min(15.0, 0.5 * 2**attempt)
-            logger.warning("%s is away (%s); trying again in %.1f s", part, error, wait_s)
-            await asyncio.sleep(wait_s)
+def _cannot_mend_itself(error: Exception) -> bool:
+    if isinstance(error, StoreError) and error.__cause__ is not None:
+        # Redis has refused our functions: it may be too old for them, or a replica, or full.
+        return part_at_fault(error.__cause__) is None
+    return isinstance(error, WRONG)

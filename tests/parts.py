@@ -16,9 +16,12 @@ from model.items import Item
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.intake import decode
+from serving.learning import Learned, learn
 from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store
+from serving.waves import in_waves
 
 NOW = 1_780_000_000_000
 """The present of these tests, epoch milliseconds: a Thursday in May 2026, 20:26:40 UTC."""
@@ -69,6 +72,27 @@ def search(user_id: str, query: str, ts: int = NOW) -> Search:
 def forget(user_id: str, ts: int = NOW) -> Forget:
     """A forget event; each call makes another event."""
     return Forget(event_id=f"forget-{next(_serial)}", user_id=user_id, ts=ts)
+
+
+class FlakyStore(Store):
+    """Breaks off in the middle of a trip, once, when told to."""
+
+    break_at: tuple[str, int] | None = None
+    """Function, and how many of the trip's calls still get through."""
+
+    async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if calls and self.break_at is not None and calls[0][0] == self.break_at[0]:
+            through, self.break_at = calls[: self.break_at[1]], None
+            await super().run(through)
+            raise ConnectionError("the answer was lost")
+        return await super().run(calls)
+
+
+async def take(parts: Parts, records: Sequence[FakeRecord]) -> dict[str, Learned]:
+    """Learn one micro-batch; none of it may break the contract."""
+    decoded, dead_letters = decode(records, NOW)
+    assert not dead_letters
+    return await learn(parts, in_waves(decoded, parts.store.source))
 
 
 def counted(metric: str, **labels: str) -> float:

@@ -18,10 +18,9 @@ from serving.candidates import (
     Candidates,
     ListRequest,
 )
-from serving.intake import decode, learn, profile_changes
 from serving.parts import Parts
 from serving.recommendation import AsOf
-from tests.parts import DAY_MS, NOW, click, open_parts, records_of
+from tests.parts import DAY_MS, NOW, click, open_parts, records_of, take
 
 TODAY = NOW // DAY_MS
 ITEMS = [Item(item_id=name, title=f"title {name}") for name in "abcdefgh"]
@@ -76,8 +75,7 @@ def by_source(parts: Parts, found: Candidates) -> dict[str, set[str]]:
 async def visits(parts: Parts, *baskets: str) -> None:
     """Other users click these items together, then the popular ones are read."""
     events = [click(f"other {at}", item) for at, basket in enumerate(baskets) for item in basket]
-    decoded, _ = decode(records_of(events), NOW)
-    await learn(parts, profile_changes(decoded))
+    await take(parts, records_of(events))
     await parts.candidates.refresh_popular()
 
 
@@ -210,8 +208,7 @@ async def test_as_many_popular_ones_as_a_list_can_use(redis_url: str) -> None:
     async with open_parts(redis_url, items) as parts:
         events = [click(f"u{at}", item.item_id) for at, item in enumerate(items)]
         events += [click(f"v{at}", item.item_id) for at, item in enumerate(items[20:])]
-        decoded, _ = decode(records_of(events), NOW)
-        await learn(parts, profile_changes(decoded))
+        await take(parts, records_of(events))
         await parts.candidates.refresh_popular()
         popular = by_source(parts, await gather(parts, request()))["popular"]
         assert popular == {item.item_id for item in items[20:]}

@@ -25,8 +25,14 @@ from tests.tiny import tiny_bundle
 GROUP: Any = typer.main.get_command(cli.app)
 VERBS = {
     "up", "worker", "ingest", "replay", "train", "export", "evaluate", "recommend", "check",
-    "topics", "demo",
+    "topics", "demo", "forget", "dlq",
 }  # fmt: skip
+COMMANDS: dict[str, Any] = GROUP.commands | {
+    f"{verb} {name}": command
+    for verb, group in GROUP.commands.items()
+    for name, command in getattr(group, "commands", {}).items()
+}
+"""By what a person types: verbs, and the verbs of a verb."""
 PATIENCE_S = 120
 
 
@@ -55,20 +61,21 @@ def run(
 
 def test_the_verbs() -> None:
     assert set(GROUP.commands) == VERBS
+    assert set(COMMANDS) - VERBS == {"dlq list", "dlq show", "dlq redrive"}
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
 def test_every_verb_has_help_and_an_example(verb: str) -> None:
-    command = GROUP.commands[verb]
+    command = COMMANDS[verb]
     assert len(command.help) > 30
     assert f"nextclick {verb}" in command.epilog
     for parameter in command.params:
         assert parameter.help, f"{verb} {parameter.name}"
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
 def test_the_options_of_an_example_exist(verb: str) -> None:
-    command = GROUP.commands[verb]
+    command = COMMANDS[verb]
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z-]+", command.epilog)) <= known
 
@@ -91,15 +98,25 @@ def test_a_wrong_file_ends_in_one_sentence(
     assert err.startswith("nextclick: events.txt is of no known format; name it .jsonl")
 
 
-@pytest.mark.parametrize("verb", ["topics", "ingest", "replay"])
+UNREACHED = {
+    "topics": [],
+    "ingest": ["a.jsonl"],
+    "replay": ["a.jsonl"],
+    "forget": ["household-17"],
+    "dlq list": [],
+    "dlq show": ["0:0"],
+    "dlq redrive": ["--all"],
+}
+
+
+@pytest.mark.parametrize("verb", UNREACHED)
 def test_an_unreachable_broker_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str
 ) -> None:
     monkeypatch.setenv("NEXTCLICK_BROKERS", "127.0.0.1:1")
     monkeypatch.setenv("NEXTCLICK_KAFKA_TIMEOUT_S", "1")
     (tmp_path / "a.jsonl").write_bytes(b"")
-    arguments = [] if verb == "topics" else [tmp_path / "a.jsonl"]
-    status, out, err = run(monkeypatch, capsys, verb, *arguments)
+    status, out, err = run(monkeypatch, capsys, *verb.split(), *UNREACHED[verb])
     assert (status, out) == (2, "")
     assert err.startswith("nextclick: no Kafka broker answers (127.0.0.1:1: Connection refused)")
     assert err.count("\n") == 1

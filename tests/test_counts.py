@@ -5,20 +5,30 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from itertools import combinations
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.events import Click
+from model.events import Click, Search
 from model.ids import item_hash
+from model.items import Item
 from serving.counts import LANDMARK_MS, MAX_NEIGHBOURS, Counts, Neighbours
 from serving.covisits import TOGETHER_MS
-from serving.intake import decode, learn, profile_changes
 from serving.parts import Parts
-from serving.store import Store
-from tests.parts import DAY_MS, MINUTE_MS, NOW, FakeRecord, click, forget, open_parts, records_of
+from tests.parts import (
+    DAY_MS,
+    MINUTE_MS,
+    NOW,
+    FakeRecord,
+    FlakyStore,
+    click,
+    forget,
+    open_parts,
+    records_of,
+    search,
+    take,
+)
 
 pytestmark = pytest.mark.either_backend
 
@@ -27,31 +37,10 @@ ITEMS = "abcde"
 NAMES = {item_hash(item): item for item in [*ITEMS, *(f"i{at}" for at in range(400))]}
 
 
-class FlakyStore(Store):
-    """Breaks off in the middle of a trip, once, when told to."""
-
-    break_at: tuple[str, int] | None = None
-    """Function, and how many of the trip's calls still get through."""
-
-    async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if calls and self.break_at is not None and calls[0][0] == self.break_at[0]:
-            through, self.break_at = calls[: self.break_at[1]], None
-            await super().run(through)
-            raise ConnectionError("the answer was lost")
-        return await super().run(calls)
-
-
 @pytest.fixture
 async def parts(redis_url: str) -> AsyncIterator[Parts]:
     async with open_parts(redis_url, kind=FlakyStore) as opened:
         yield opened
-
-
-async def take(parts: Parts, records: Sequence[FakeRecord]) -> None:
-    """Learn one micro-batch."""
-    decoded, dead_letters = decode(records, NOW)
-    assert not dead_letters
-    await learn(parts, profile_changes(decoded))
 
 
 def weight(time: int) -> float:
@@ -154,12 +143,19 @@ async def test_batch_boundaries_do_not_matter(parts: Parts, seed: int) -> None:
 @ON_A_SERVER
 async def test_survives_crashes_and_redelivery(parts: Parts, seed: int) -> None:
     """Crashes in every place; what was not acknowledged comes again, cut in another way."""
-    store = parts.store
-    assert isinstance(store, FlakyStore)
-    await store.redis.flushdb()
+    await parts.store.redis.flushdb()
     rng = random.Random(seed)
     log = a_log(rng, 30)
-    records, start, acknowledged, crashes = records_of(log), 0, 0, 0
+    await take_with_crashes(parts, records_of(log), rng)
+    assert await are_exact(parts, log)
+
+
+async def take_with_crashes(
+    parts: Parts, records: Sequence[FakeRecord], rng: random.Random
+) -> None:
+    store = parts.store
+    assert isinstance(store, FlakyStore)
+    start, acknowledged = 0, 0
     while start < len(records):
         end = start + rng.randrange(1, 12)
         if rng.random() < 0.4:
@@ -167,7 +163,6 @@ async def test_survives_crashes_and_redelivery(parts: Parts, seed: int) -> None:
         try:
             await take(parts, records[start:end])
         except ConnectionError:
-            crashes += 1
             start = acknowledged
             continue
         finally:
@@ -175,7 +170,6 @@ async def test_survives_crashes_and_redelivery(parts: Parts, seed: int) -> None:
         start = end
         if rng.random() < 0.5:
             acknowledged = min(end, len(records))
-    assert await are_exact(parts, log)
 
 
 async def test_the_crashes_above_do_happen(parts: Parts) -> None:
@@ -236,7 +230,7 @@ async def test_neighbours_stay_packed(parts: Parts) -> None:
     for user in range(2 * MAX_NEIGHBOURS + 20):
         visit = [click(f"u{user}", f"i{user}"), click(f"u{user}", "a")]
         await take(parts, records_of(visit, first=2 * user))
-    (key,) = await parts.store.redis.keys(f"*:with:{item_hash('a'):016x}")
+    (key,) = await parts.store.redis.keys(f"*:with:{item_hash('a'):012x}")
     assert await parts.store.redis.zcard(key) > MAX_NEIGHBOURS
     assert await parts.store.redis.object("ENCODING", key) == b"listpack"
 
@@ -254,3 +248,96 @@ def test_an_event_counts_half_after_the_half_life() -> None:
     assert counts.weight(NOW) == pytest.approx(2 * counts.weight(NOW - HALF_LIFE_MS))
     assert counts.weight(LANDMARK_MS) == 1
     assert all(0 < counts.weight(time) < math.inf for time in (0, 2**47))
+
+
+async def chosen(parts: Parts, query: str) -> dict[str, float]:
+    """What was chosen after a search."""
+    (found,) = await parts.counts.chosen_after([query])
+    return named(found)
+
+
+async def test_what_is_chosen_after_a_search_is_counted_by_the_query(parts: Parts) -> None:
+    log = [
+        search("u", "智能手机", NOW - TOGETHER_MS - 1),
+        click("u", "a", NOW - TOGETHER_MS - 1),
+        click("u", "b", NOW - 1),
+        click("u", "c", NOW),
+        click("u", "d", NOW - TOGETHER_MS - 2),
+        click("v", "e", NOW - TOGETHER_MS),
+        search("w", "Ｃhocolate   BARS", NOW - 7),
+        click("w", "a", NOW - 5),
+    ]
+    await take(parts, records_of(log))
+    assert await chosen(parts, "智能手机") == {
+        "a": weight(NOW - TOGETHER_MS - 1),
+        "b": weight(NOW - 1),
+    }
+    assert await chosen(parts, "chocolate bars") == {"a": weight(NOW - 5)}
+    assert await chosen(parts, "nobody asked") == {}
+    assert set(named((await parts.counts.neighbours([item_hash("a")]))[0])) == {"b", "d"}
+
+
+def choices_of(log: Sequence[Click | Search]) -> dict[str, float]:
+    """What should be counted after the search "q": each distinct pair once."""
+    total: defaultdict[str, float] = defaultdict(float)
+    distinct = {event.event_id: event for event in log}.values()
+    for asked in distinct:
+        for event in distinct:
+            if isinstance(asked, Search) and isinstance(event, Click):
+                after = event.time - asked.time
+                if event.user_id == asked.user_id and 0 <= after <= TOGETHER_MS:
+                    total[event.item_id] += weight(event.time)
+    return dict(total)
+
+
+@SEEDS
+@ON_A_SERVER
+async def test_choices_survive_crashes_and_redelivery(parts: Parts, seed: int) -> None:
+    await parts.store.redis.flushdb()
+    rng = random.Random(seed)
+    log: list[Click | Search] = [*a_log(rng, 20)]
+    log += [search(rng.choice("uvw"), "q", NOW - rng.randrange(180) * MINUTE_MS) for _ in range(6)]
+    rng.shuffle(log)
+    await take_with_crashes(parts, records_of(log), rng)
+    assert await chosen(parts, "q") == pytest.approx(choices_of(log), rel=1e-9)
+    assert await are_exact(parts, [event for event in log if isinstance(event, Click)])
+
+
+async def test_sets_of_queries_expire_and_those_of_items_do_not(parts: Parts) -> None:
+    await take(parts, records_of([search("u", "q"), click("u", "a"), click("u", "b")]))
+    (query,) = await parts.store.redis.keys("*:after:*")
+    items = await parts.store.redis.keys("*:with:*")
+    assert len(items) == 2
+    assert await parts.store.redis.pttl(query) == pytest.approx(6 * HALF_LIFE_MS, rel=0.01)
+    assert [await parts.store.redis.ttl(key) for key in items] == [-1, -1]
+
+
+async def test_a_topic_that_was_made_anew_is_counted_from_its_first_offset(parts: Parts) -> None:
+    topics = parts.store.topic_identities
+    topics["events"] = "first"
+    await take(parts, records_of([click("u", "a")], first=500))
+    topics["events"] = "second"
+    await take(parts, records_of([click("v", "a")], first=0))
+    assert named(await parts.counts.popular()) == {"a": 2 * weight(NOW)}
+    topics["events"] = "first"
+    await take(parts, records_of([click("w", "a")], first=400))
+    assert named(await parts.counts.popular()) == {"a": 2 * weight(NOW)}, "was applied long ago"
+
+
+async def test_popularity_by_category_follows_the_catalogue(parts: Parts) -> None:
+    for item, path in {"a": ("food", "milk"), "b": ("food",), "c": ("toys",)}.items():
+        parts.catalog.put(Item(item_id=item, category=path))
+    log = [click(f"u{at}", item) for at, item in enumerate("abbccc")]
+    await take(parts, records_of(log))
+    await parts.candidates.refresh_popular()
+    popular = parts.candidates.popular_now
+
+    def within(*category: str) -> list[str]:
+        return [parts.catalog.items[row].item_id for row in popular.in_category(category).tolist()]
+
+    assert within() == ["c", "b", "a"]
+    assert (within("food"), within("food", "milk"), within("toys")) == (["b", "a"], ["a"], ["c"])
+    assert within("nothing") == []
+    parts.catalog.put(Item(item_id="c", category=("food",)))
+    await parts.candidates.refresh_popular()
+    assert (within("food"), within("toys")) == (["c", "b", "a"], [])

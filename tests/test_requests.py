@@ -8,7 +8,7 @@ import pytest
 from model.events import Cart, Event, Favorite, Impression, Rating
 from model.ids import item_hash
 from serving.candidates import ListRequest
-from serving.intake import decode, learn, profile_changes
+from serving.intake import decode
 from serving.parts import Parts
 from serving.recommendation import AsOf
 from serving.requests import REPLAY_HEADER, list_requests
@@ -23,6 +23,7 @@ from tests.parts import (
     purchase,
     records_of,
     search,
+    take,
 )
 
 
@@ -34,11 +35,8 @@ async def parts(redis_url: str) -> AsyncIterator[Parts]:
 
 async def asked(parts: Parts, records: Sequence[FakeRecord]) -> list[ListRequest]:
     """The lists that a micro-batch asks for."""
-    decoded, dead_letters = decode(records, NOW)
-    assert not dead_letters
-    changes = profile_changes(decoded)
-    await learn(parts, changes)
-    return list_requests(parts, decoded, changes)
+    learned = await take(parts, records)
+    return list_requests(parts, decode(records, NOW)[0], learned)
 
 
 async def test_a_request_says_who_when_and_why(parts: Parts) -> None:

@@ -1,0 +1,63 @@
+"""The server-side functions, loaded from ``functions.lua`` with this version's numbers in it."""
+
+from hashlib import sha256
+from importlib.resources import files
+
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
+
+from serving.profile import IDENTITY_BYTES, OLDEST_VERSION, SECTIONS, VERSION
+from serving.round_trip import RedisClient, StoreError
+
+MOST_ADMISSIONS = 10
+"""Of one user between two counts; what fits behind a full profile without another size class."""
+
+
+class FunctionLibrary:
+    """The server-side functions, named by the hash of their own text.
+
+    Two versions of nextclick therefore use two libraries, and neither overwrites the other's.
+
+    Args:
+        version: format of the profiles that it writes.
+        text: of the functions, where it is not ``functions.lua``.
+    """
+
+    def __init__(self, version: int = VERSION, text: str | None = None) -> None:
+        code = text or files("serving").joinpath("functions.lua").read_text("utf-8")
+        for name, value in _constants(version).items():
+            code = code.replace(f"@{name}@", str(value))
+        self.name = "nextclick_" + sha256(code.encode()).hexdigest()[:12]
+        self._code = code.replace("@LIBRARY@", self.name)
+
+    async def load(self, redis: RedisClient) -> None:
+        """Load the library on every primary.
+
+        Raises:
+            StoreError: the server is older than Redis 7, or forbids FUNCTION.
+        """
+        try:
+            if isinstance(redis, RedisCluster):
+                await redis.function_load(
+                    self._code, replace=True, target_nodes=RedisCluster.PRIMARIES
+                )  # type: ignore[call-arg]
+            else:
+                await redis.function_load(self._code, replace=True)
+        except (ReadOnlyError, OutOfMemoryError, ClusterDownError):
+            raise  # that passes
+        except ResponseError as error:
+            raise StoreError(
+                f"Redis refused FUNCTION LOAD ({error}); nextclick needs Redis 7 or later, or "
+                "Valkey, and a user that may run FUNCTION and FCALL"
+            ) from error
+
+
+def _constants(version: int) -> dict[str, str | int]:
+    return {
+        "VERSION": version,
+        "OLDEST_VERSION": OLDEST_VERSION,
+        "WIDTHS": ", ".join(str(section.width) for section in SECTIONS),
+        "BOUNDS": ", ".join(str(section.bound) for section in SECTIONS),
+        "IDENTITY_BYTES": IDENTITY_BYTES,
+        "MOST_ADMISSIONS": MOST_ADMISSIONS,
+    }

@@ -1,0 +1,193 @@
+"""From events to profiles: merge into Redis, follow links between ids, count what was new.
+
+Every step may be repeated: a run that broke off anywhere is simply run again, and what was merged
+and not yet counted is told by the store (``MergedProfile.is_new``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.events import Identify
+from serving import metrics
+from serving.covisits import Admission
+from serving.parts import Parts
+from serving.profile import INTERACTIONS, QUERIES, Profile
+from serving.store import Link, MergedProfile, ProfileUpdate
+from serving.waves import ProfileChange, Wave
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What is known of a user after a micro-batch."""
+
+    profile: Profile
+    """Of an anonymous id that is a known user: that user's."""
+    forgotten_until: int
+    """Time of the newest forget event, epoch milliseconds; -1 for none."""
+
+
+async def learn(parts: Parts, waves: Sequence[Wave], *, count: bool = True) -> dict[str, Learned]:
+    """Merge each wave into the users' profiles, then add what was new to the shared counts.
+
+    Args:
+        parts: where profiles and counts live.
+        waves: of one micro-batch, in order.
+        count: False leaves the shared counts alone.
+
+    Returns:
+        By user id, of all users in the waves.
+
+    Raises:
+        redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
+    """
+    learned: dict[str, Learned] = {}
+    for wave in waves:
+        if wave.forgets:
+            learned |= await _forget(parts, wave.forgets)
+        elif wave.identifications:
+            learned |= await _identify(parts, wave.identifications)
+        else:
+            learned |= await _merge(parts, wave.changes, count)
+    return learned
+
+
+async def _merge(
+    parts: Parts, changes: dict[str, ProfileChange], count: bool
+) -> dict[str, Learned]:
+    updates = [change.update if count else _uncounted(change.update) for change in changes.values()]
+    merged = dict(zip(changes, await parts.store.merge(updates), strict=True))
+    for user, each in merged.items():
+        _observe(parts, changes[user], each)
+    if count:
+        await parts.counts.add(
+            [
+                _admission(parts, changes[user], each)
+                for user, each in merged.items()
+                if any(each.is_new)
+            ]
+        )
+    learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
+    return learned | await _follow(parts, merged, changes)
+
+
+def _uncounted(update: ProfileUpdate) -> ProfileUpdate:
+    """The same records, without asking which of them are new."""
+    return ProfileUpdate(update.user, others=_profile_of_update(update))
+
+
+def _profile_of_update(update: ProfileUpdate) -> Profile:
+    """The update's records as they come, each kind in its section."""
+    return Profile(
+        *(
+            b"".join(event for event in update.events if len(event) == section.width)
+            for section in (INTERACTIONS, QUERIES)
+        )
+    )
+
+
+async def _follow(
+    parts: Parts, merged: dict[str, MergedProfile], changes: dict[str, ProfileChange]
+) -> dict[str, Learned]:
+    """Give what anonymous ids did to the users they are known to be, new or not: twice is once."""
+    followed = [
+        (user, link) for user, each in merged.items() for link in each.links if link.is_known
+    ]
+    if not followed:
+        return {}
+    known = await parts.store.merge(
+        [
+            ProfileUpdate(
+                link.digest,
+                others=_profile_of_update(changes[user].update),
+                link=Link(False, link.since, parts.store.digest(user)),
+            )
+            for user, link in followed
+        ]
+    )
+    learned: dict[str, Learned] = {}
+    for (user, _), profile in zip(followed, known, strict=True):
+        # Links come newest first, and the newest one holds.
+        marker = max(merged[user].forgotten_until, profile.forgotten_until)
+        learned.setdefault(user, Learned(profile.profile, marker))
+    return learned
+
+
+async def _identify(parts: Parts, events: Sequence[Identify]) -> dict[str, Learned]:
+    """Merge anonymous profiles into known ones, and have what comes later follow.
+
+    The link is written before the anonymous profile is read, in one atomic step: what is merged
+    into it afterwards learns of the link. A crash between the two ids is mended by running it
+    again.
+    """
+    events = [event for event in events if event.anonymous_id != event.user_id]
+    updates: list[ProfileUpdate] = []
+    for event in events:
+        known = parts.store.digest(event.user_id)
+        anonymous = await parts.store.link(event.anonymous_id, known, event.time)
+        link = Link(False, event.time, parts.store.digest(event.anonymous_id))
+        updates.append(ProfileUpdate(event.user_id, others=anonymous.profile, link=link))
+    merged = await parts.store.merge(updates)
+    # What the known user has had forgotten is forgotten under the other id too.
+    await parts.store.merge(
+        [
+            ProfileUpdate(event.anonymous_id, forget_at=each.forgotten_until)
+            for event, each in zip(events, merged, strict=True)
+            if each.forgotten_until >= 0
+        ]
+    )
+    return {
+        event.user_id: Learned(each.profile, each.forgotten_until)
+        for event, each in zip(events, merged, strict=True)
+    }
+
+
+async def _forget(parts: Parts, forgets: dict[str, int]) -> dict[str, Learned]:
+    """Erase users, and first the anonymous ids that they are known by."""
+    stored = await parts.store.read(list(forgets))
+    await parts.store.merge(
+        [
+            ProfileUpdate(link.digest, forget_at=until)
+            for each, until in zip(stored, forgets.values(), strict=True)
+            for link in each.links
+            if not link.is_known
+        ]
+    )
+    merged = await parts.store.merge(
+        [ProfileUpdate(user, forget_at=until) for user, until in forgets.items()]
+    )
+    return {
+        user: Learned(each.profile, each.forgotten_until)
+        for user, each in zip(forgets, merged, strict=True)
+    }
+
+
+def _observe(parts: Parts, change: ProfileChange, merged: MergedProfile) -> None:
+    if not merged.was_known:
+        metrics.NEW_USERS.inc()
+    if merged.conflicts:
+        metrics.CONFLICTING_IDS.inc(merged.conflicts)
+    metrics.KNOWN_EVENTS.inc(len(merged.is_new) - sum(merged.is_new))
+    metrics.UNKNOWN_ITEMS.inc(sum(parts.catalog.get(item) is None for item in change.item_ids))
+
+
+def _admission(parts: Parts, change: ProfileChange, merged: MergedProfile) -> Admission:
+    new = [at for at, is_new in enumerate(merged.is_new) if is_new]
+    records = [change.events[at].record for at in new]
+    return Admission(
+        source=[parts.store.source(record.topic, record.partition) for record in records],
+        offsets=[record.offset for record in records],
+        origins=[change.update.origins[at] for at in new],
+        events=[change.update.events[at] for at in new],
+        arrivals=merged.arrivals,
+        profile=merged.profile,
+    )
+
+
+async def current_profile(parts: Parts, user_id: str) -> Profile:
+    """What lists of this user are made from now: of an anonymous id that is known, that user's."""
+    (own,) = await parts.store.read([user_id])
+    known = [link.digest for link in own.links if link.is_known]
+    if not known:
+        return own.profile
+    (followed,) = await parts.store.read(known[:1])
+    return followed.profile

@@ -1,0 +1,237 @@
+"""One pipelined trip to Redis: to one server, or to each node of a cluster in parallel.
+
+redis-py's own pipelines spend more on a command than the server does, cannot ask a node of a
+cluster to wait for its replicas, and send what was redirected one by one.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import AbstractConnection
+from redis.cluster import PRIMARY
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    SlotNotCoveredError,
+    TimeoutError,
+    TryAgainError,
+)
+
+RedisClient: TypeAlias = "Redis | RedisCluster"
+Command: TypeAlias = tuple[Any, ...]
+Durability: TypeAlias = Literal["none", "replica", "disk"]
+
+REDIRECTIONS = 8
+"""Rounds in which commands follow slots that move, 50 ms apart where there is no hint."""
+PAUSE_S = 0.05
+
+
+class StoreError(RuntimeError):
+    """Redis answered with something this worker must not go on with."""
+
+
+class NotDurableError(RedisError):
+    """A write has not reached the replicas or the disk in time; it has to be done again."""
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """What a write waits for before it counts as done.
+
+    Args:
+        durability: nothing, replicas, or the disk (append-only file synced).
+        replicas: how many must have it; with ``disk`` on their disks too.
+        timeout_ms: after which the trip fails.
+    """
+
+    durability: Durability = "none"
+    replicas: int = 0
+    timeout_ms: int = 2_000
+
+    def command(self) -> Command | None:
+        """What is sent behind the writes, on the same connection."""
+        match self.durability:
+            case "none":
+                return None
+            case "replica":
+                return "WAIT", max(1, self.replicas), self.timeout_ms
+            case "disk":
+                return "WAITAOF", 1, self.replicas, self.timeout_ms
+
+    def check(self, reply: Any) -> None:
+        """Raise NotDurableError or StoreError unless ``reply`` says that the writes are safe."""
+        if isinstance(reply, ResponseError):
+            if "unknown command" in str(reply) or "appendonly is disabled" in str(reply):
+                raise StoreError(
+                    f"Redis cannot wait for its {self.durability} ({reply}); `disk` needs Valkey, "
+                    "or Redis 7.2 or later, with `appendonly yes`"
+                )
+            raise reply
+        if isinstance(reply, Exception):
+            raise reply
+        if self.durability == "replica" and reply < max(1, self.replicas):
+            raise NotDurableError(f"{reply} replicas have the write, not {max(1, self.replicas)}")
+        if self.durability == "disk" and (reply[0] < 1 or reply[1] < self.replicas):
+            raise NotDurableError(
+                f"{reply[0]} local and {reply[1]} replicas' disks have the write, "
+                f"not 1 and {self.replicas}"
+            )
+
+
+async def round_trip(
+    redis: RedisClient, commands: Sequence[Command], acknowledgement: Acknowledgement
+) -> list[Any]:
+    """Send all commands at once and return their replies; an error of one is its reply.
+
+    Args:
+        redis: one server or a cluster.
+        commands: whose first key, for a cluster, is their fourth word (``FCALL name n key ...``).
+        acknowledgement: what the writes among them wait for.
+
+    Raises:
+        NotDurableError: the writes were made, and not acknowledged.
+        StoreError: the server does not know the acknowledgement asked for.
+        redis.RedisError: a server cannot be reached, or slots have no owner.
+    """
+    if isinstance(redis, RedisCluster):
+        return await _to_cluster(redis, commands, acknowledgement)
+    pool = redis.connection_pool
+    connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+    try:
+        return await _exchange(connection, commands, acknowledgement)
+    except ConnectionError:
+        # The server may have been restarted since this connection was used last.
+        await connection.disconnect()
+        return await _exchange(connection, commands, acknowledgement)
+    finally:
+        await pool.release(connection)
+
+
+async def _exchange(
+    connection: AbstractConnection, commands: Sequence[Command], acknowledgement: Acknowledgement
+) -> list[Any]:
+    wait = acknowledgement.command()
+    sent = [*commands, wait] if wait else commands
+    try:
+        await connection.send_packed_command(connection.pack_commands(sent))
+        replies = [await _reply(connection) for _ in sent]
+    except BaseException:
+        # Replies that nobody has read would answer the next commands.
+        await connection.disconnect(nowait=True)
+        raise
+    if wait:
+        acknowledgement.check(replies.pop())
+    return replies
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+async def _to_cluster(
+    redis: RedisCluster, commands: Sequence[Command], acknowledgement: Acknowledgement
+) -> list[Any]:
+    replies: list[Any] = [None] * len(commands)
+    pending = list(range(len(commands)))
+    asked: dict[int, ClusterNode] = {}
+    for attempt in range(REDIRECTIONS):
+        await redis.initialize()
+        by_node: dict[ClusterNode, list[int]] = {}
+        for at in pending:
+            node = asked.get(at) or _owner(redis, commands[at])
+            by_node.setdefault(node, []).append(at)
+        trips = [
+            _to_node(node, [(at, commands[at], at in asked) for at in places], acknowledgement)
+            for node, places in by_node.items()
+        ]
+        failed: Exception | None = None
+        for places, answer in zip(
+            by_node.values(), await asyncio.gather(*trips, return_exceptions=True), strict=True
+        ):
+            if isinstance(answer, ConnectionError | TimeoutError):
+                failed = answer
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            for at, reply in zip(places, answer, strict=True):
+                replies[at] = reply
+        if failed is not None:
+            # A node is gone; who has its slots now is asked anew before the next trip.
+            redis._initialize = True
+            raise failed
+        pending, asked = await _redirected(redis, replies, pending)
+        if not pending:
+            return replies
+        if not asked and attempt:
+            await asyncio.sleep(PAUSE_S)
+    raise next(replies[at] for at in pending)
+
+
+def _owner(redis: RedisCluster, command: Command) -> ClusterNode:
+    try:
+        return redis.nodes_manager.get_node_from_slot(key_slot(command[3].encode()))
+    except SlotNotCoveredError:
+        redis._initialize = True
+        raise
+
+
+async def _to_node(
+    node: ClusterNode,
+    commands: Sequence[tuple[int, Command, bool]],
+    acknowledgement: Acknowledgement,
+) -> list[Any]:
+    sent: list[Command] = []
+    for _, command, is_asking in commands:
+        sent += [("ASKING",), command] if is_asking else [command]
+    connection = node.acquire_connection()
+    try:
+        await node.disconnect_if_needed(connection)
+        replies = await _exchange(connection, sent, acknowledgement)
+    finally:
+        node.release(connection)
+    return [reply for reply, command in zip(replies, sent, strict=True) if command != ("ASKING",)]
+
+
+async def _redirected(
+    redis: RedisCluster, replies: Sequence[Any], pending: Sequence[int]
+) -> tuple[list[int], dict[int, ClusterNode]]:
+    """What has to be sent again, and where a node has told the way for one command only."""
+    again: list[int] = []
+    asked: dict[int, ClusterNode] = {}
+    for at in pending:
+        match replies[at]:
+            case MovedError() as error:
+                await redis.nodes_manager.move_slot(error)
+            case AskError() as error:
+                asked[at] = _node_at(redis, error.host, error.port)
+            case ClusterDownError():
+                redis._initialize = True
+            case TryAgainError():
+                pass
+            case _:
+                continue
+        again.append(at)
+    return again, asked
+
+
+def _node_at(redis: RedisCluster, host: str, port: int) -> ClusterNode:
+    """A node by its address; one that owns no slots yet is in no topology."""
+    known = redis.get_node(host=host, port=port)
+    if known is not None:
+        return known
+    manager = redis.nodes_manager
+    node = ClusterNode(host, port, PRIMARY, **manager.connection_kwargs)
+    manager.set_nodes(manager.nodes_cache, {node.name: node})
+    return node

@@ -1,0 +1,49 @@
+"""Keeps a log readable while a broker is away: aiokafka tells each of its vain tries, 100 a second."""
+
+import logging
+import time
+
+QUIET_S = 30.0
+LOGGERS = (
+    "aiokafka.client",
+    "aiokafka.cluster",
+    "aiokafka.conn",
+    "aiokafka.consumer.consumer",
+    "aiokafka.consumer.fetcher",
+    "aiokafka.consumer.group_coordinator",
+    "aiokafka.producer.producer",
+    "aiokafka.producer.sender",
+    "stream.catalog_feed",
+)
+"""Each that logs retries: a filter of a logger does not see what its children log."""
+
+
+class Repetition(logging.Filter):
+    """Lets a warning through once in ``QUIET_S``, whatever is filled into it, and counts the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a warning or an error that was told a short time ago."""
+        if record.levelno < logging.WARNING:
+            return True
+        key = (record.name, str(record.msg))
+        quiet_until, left_out = self._told.get(key, (0.0, 0))
+        now = time.monotonic()
+        if now < quiet_until:
+            self._told[key] = (quiet_until, left_out + 1)
+            return False
+        self._told[key] = (now + QUIET_S, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more like it before)", ()
+        return True
+
+
+def tell_repetitions_once() -> None:
+    """Put the filter before the loggers of this process; a second call does nothing more."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, Repetition) for known in logger.filters):
+            logger.addFilter(Repetition())

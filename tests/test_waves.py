@@ -1,0 +1,94 @@
+"""A micro-batch is cut where counting has to come between, and nowhere else."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.events import Cart, Event, Favorite, Identify, Impression, Rating, User
+from serving.intake import Decoded, decode
+from serving.profile import pack_interaction, pack_query
+from serving.store import MOST_ADMISSIONS, origin
+from serving.waves import Wave, in_waves
+from tests.parts import NOW, click, forget, records_of, search
+
+
+def source(topic: str, partition: int) -> str:
+    return f"{topic}:{partition}"
+
+
+def cut(events: Sequence[Event], first: int = 0) -> list[Wave]:
+    """The waves of a micro-batch with these events."""
+    return in_waves(decoded(events, first), source)
+
+
+def decoded(events: Sequence[Event], first: int = 0) -> list[Decoded]:
+    good, dead = decode(records_of(events, first=first), NOW)
+    assert not dead
+    return good
+
+
+def identify(user_id: str, anonymous_id: str, ts: int = NOW) -> Identify:
+    return Identify(
+        event_id=f"{user_id} is {anonymous_id}", user_id=user_id, ts=ts, anonymous_id=anonymous_id
+    )
+
+
+def test_changes_are_gathered_by_user_in_order_of_arrival() -> None:
+    cart = Cart(event_id="c", user_id="u", ts=NOW - 3, item_id="a")
+    rating = Rating(event_id="r", user_id="v", ts=NOW, item_id="b", value=4)
+    favorite = Favorite(event_id="f", user_id="u", ts=NOW - 9, item_id="b")
+    query = search("u", "智能手机")
+    (wave,) = cut([cart, rating, query, favorite], first=40)
+    assert list(wave.changes) == ["u", "v"]
+    change = wave.changes["u"]
+    assert change.update.events == [
+        pack_interaction(cart), pack_query(query), pack_interaction(favorite),
+    ]  # fmt: skip
+    assert change.update.origins == [origin("events:0", offset) for offset in (40, 42, 43)]
+    assert [each.event for each in change.events] == [cart, query, favorite]
+    assert change.item_ids == ["a", "b"]
+    assert [each.event for each in wave.changes["v"].events] == [rating]
+
+
+def test_a_wave_ends_where_a_user_has_as_many_events_as_admissions_are_kept() -> None:
+    busy = [click("u", f"i{at}") for at in range(2 * MOST_ADMISSIONS)]
+    calm = [click(f"v{at}", "i") for at in range(5)]
+    waves = cut([*busy[:3], *calm, *busy[3:]])
+    assert [len(wave.changes["u"].events) for wave in waves] == [MOST_ADMISSIONS] * 2
+    assert sorted(waves[0].changes) == ["u", *(f"v{at}" for at in range(5))]
+    assert len(cut(calm * 2)) == 1
+
+
+@given(st.lists(st.sampled_from("uuuuvw"), max_size=60))
+def test_waves_hold_every_event_once_and_in_order(users: list[str]) -> None:
+    given_events = decoded([click(user, "i") for user in users])
+    offsets = [
+        sorted(each.record.offset for change in wave.changes.values() for each in change.events)
+        for wave in in_waves(given_events, source)
+    ]
+    assert [offset for wave in offsets for offset in wave] == list(range(len(users)))
+    assert all(offsets)
+
+
+def test_forget_and_identify_stand_alone() -> None:
+    events = [
+        click("u", "a"), forget("u", NOW - 5), forget("v", 7), forget("u", NOW - 9),
+        identify("u", "x"), identify("v", "x"), click("u", "b"), identify("u", "x"), forget("w", 3),
+    ]  # fmt: skip
+    waves = cut(events)
+    assert [
+        ("changes" * bool(wave.changes), len(wave.identifications), wave.forgets)
+        for wave in waves
+    ] == [
+        ("changes", 0, {}), ("", 0, {"u": NOW - 5, "v": 7}), ("", 2, {}), ("changes", 0, {}),
+        ("", 1, {}), ("", 0, {"w": 3}),
+    ]  # fmt: skip
+
+
+def test_what_is_no_deed_changes_no_profile() -> None:
+    events: list[Event] = [
+        Impression(event_id="i", user_id="u", ts=NOW, rec_id="r", item_ids=("a",)),
+        User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"}),
+    ]
+    assert cut(events) == [] == cut([])
