@@ -241,9 +241,12 @@ local function merge(keys, args)
   local is_changed = false
   if asked > marker then
     marker = asked
-    write_identity(keys[2], marker, links, lifetime)
     redis.call('DEL', keys[3])
     is_changed = true
+  end
+  if asked >= 0 then
+    -- A repeated call writes too: a WAIT behind it waits only where something was written.
+    write_identity(keys[2], marker, links, lifetime)
   end
   forget_in(sections, marker)
 
@@ -367,7 +370,8 @@ local function count(keys, args)
   prune(keys[2], tonumber(args[2]))
   for at = first_source, #args do
     local source = at - first_source
-    if newest[source] > applied[source] then
+    if newest[source] >= 0 then
+      -- Also where all was applied before: see `merge`.
       redis.call('HSET', keys[1], args[at], string.format('%.0f', newest[source]))
     end
   end

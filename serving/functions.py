@@ -38,13 +38,16 @@ class FunctionLibrary:
         """
         try:
             if isinstance(redis, RedisCluster):
-                await redis.function_load(
-                    self._code, replace=True, target_nodes=RedisCluster.PRIMARIES
-                )  # type: ignore[call-arg]
+                # redis-py's function_load takes no nodes.
+                await redis.execute_command(
+                    "FUNCTION LOAD", "REPLACE", self._code, target_nodes=RedisCluster.PRIMARIES
+                )
             else:
                 await redis.function_load(self._code, replace=True)
         except (ReadOnlyError, OutOfMemoryError, ClusterDownError):
             raise  # that passes
+        except RedisClusterException as error:
+            raise ConnectionError(str(error)) from error  # so does that: no node answers
         except ResponseError as error:
             raise StoreError(
                 f"Redis refused FUNCTION LOAD ({error}); nextclick needs Redis 7 or later, or "

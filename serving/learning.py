@@ -42,12 +42,9 @@ async def learn(parts: Parts, waves: Sequence[Wave], *, count: bool = True) -> d
     """
     learned: dict[str, Learned] = {}
     for wave in waves:
-        if wave.forgets:
-            learned |= await _forget(parts, wave.forgets)
-        elif wave.identifications:
-            learned |= await _identify(parts, wave.identifications)
-        else:
-            learned |= await _merge(parts, wave.changes, count)
+        learned |= await _merge(parts, wave.changes, count)
+        learned |= await _forget(parts, wave.forgets)
+        learned |= await _identify(parts, wave.identifications)
     return learned
 
 

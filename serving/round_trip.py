@@ -19,9 +19,9 @@ from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
     MovedError,
+    RedisClusterException,
     RedisError,
     ResponseError,
-    SlotNotCoveredError,
     TimeoutError,
     TryAgainError,
 )
@@ -57,15 +57,18 @@ class Acknowledgement:
     replicas: int = 0
     timeout_ms: int = 2_000
 
-    def command(self) -> Command | None:
-        """What is sent behind the writes, on the same connection."""
+    def commands(self) -> list[Command]:
+        """What is sent behind the writes, on the same connection; the last reply tells."""
         match self.durability:
             case "none":
-                return None
+                return []
             case "replica":
-                return "WAIT", max(1, self.replicas), self.timeout_ms
+                return [("WAIT", max(1, self.replicas), self.timeout_ms)]
             case "disk":
-                return "WAITAOF", 1, self.replicas, self.timeout_ms
+                wait: Command = ("WAITAOF", 1, self.replicas, self.timeout_ms)
+                # A replica reports its disk when it is asked, and syncs it after that answer: to
+                # be asked a second time saves the second until it reports by itself.
+                return [("WAIT", self.replicas, self.timeout_ms), wait] if self.replicas else [wait]
 
     def check(self, reply: Any) -> None:
         """Raise NotDurableError or StoreError unless ``reply`` says that the writes are safe."""
@@ -103,7 +106,12 @@ async def round_trip(
         redis.RedisError: a server cannot be reached, or slots have no owner.
     """
     if isinstance(redis, RedisCluster):
-        return await _to_cluster(redis, commands, acknowledgement)
+        try:
+            return await _to_cluster(redis, commands, acknowledgement)
+        except RedisClusterException as error:
+            # No RedisError, though it passes: no node answers, or slots have no owner now.
+            redis._initialize = True
+            raise ConnectionError(str(error)) from error
     pool = redis.connection_pool
     connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
@@ -119,8 +127,8 @@ async def round_trip(
 async def _exchange(
     connection: AbstractConnection, commands: Sequence[Command], acknowledgement: Acknowledgement
 ) -> list[Any]:
-    wait = acknowledgement.command()
-    sent = [*commands, wait] if wait else commands
+    waits = acknowledgement.commands()
+    sent = [*commands, *waits]
     try:
         await connection.send_packed_command(connection.pack_commands(sent))
         replies = [await _reply(connection) for _ in sent]
@@ -128,9 +136,9 @@ async def _exchange(
         # Replies that nobody has read would answer the next commands.
         await connection.disconnect(nowait=True)
         raise
-    if wait:
-        acknowledgement.check(replies.pop())
-    return replies
+    if waits:
+        acknowledgement.check(replies[-1])
+    return replies[: len(commands)]
 
 
 async def _reply(connection: AbstractConnection) -> Any:
@@ -180,11 +188,7 @@ async def _to_cluster(
 
 
 def _owner(redis: RedisCluster, command: Command) -> ClusterNode:
-    try:
-        return redis.nodes_manager.get_node_from_slot(key_slot(command[3].encode()))
-    except SlotNotCoveredError:
-        redis._initialize = True
-        raise
+    return redis.nodes_manager.get_node_from_slot(key_slot(command[3].encode()))
 
 
 async def _to_node(

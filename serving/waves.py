@@ -1,10 +1,11 @@
 """A micro-batch cut into waves: what is merged in one trip and counted before the next.
 
-A wave is a run of records without a gap, so that shared counts may remember one offset for each
-partition. It ends where a user would get more events than admissions are kept, and around
-``forget`` and ``identify`` events, which take effect between what came before and after them.
+Of each partition a wave holds a run of records without a gap, so that shared counts may remember
+one offset for each partition. The run ends where a user would get more events than admissions are
+kept, and behind ``forget`` and ``identify`` events: what came before them is counted by then.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -31,11 +32,22 @@ class ProfileChange:
 
 @dataclass
 class Wave:
-    """Changes by user; or identify events; or the newest forget time by user."""
+    """What is merged and counted together; then what is forgotten, then who is identified."""
 
     changes: dict[str, ProfileChange] = field(default_factory=dict)
-    identifications: list[Identify] = field(default_factory=list)
+    """By user."""
     forgets: dict[str, int] = field(default_factory=dict)
+    """By user the newest time to forget."""
+    identifications: list[Identify] = field(default_factory=list)
+
+
+@dataclass
+class _Front:
+    """How far the waves have come in one partition."""
+
+    wave: int = 0
+    is_closed: bool = False
+    """A forget or identify event ended this partition's share of the wave."""
 
 
 def in_waves(
@@ -48,51 +60,45 @@ def in_waves(
         source_of: names a partition.
         most: events of one user in a wave.
     """
-    waves: list[Wave] = []
-    wave = Wave()
+    waves: list[Wave] = [Wave()]
+    fronts: defaultdict[str, _Front] = defaultdict(_Front)
     for each in decoded:
+        record = each.record
+        source = source_of(record.topic, record.partition)
+        front = fronts[source]
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() | Search() as event:
-                change = wave.changes.get(event.user_id)
-                is_full = change is not None and len(change.events) == most
-                if is_full or wave.identifications or wave.forgets:
-                    waves.append(wave)
-                    wave, change = Wave(), None
-                if change is None:
-                    change = wave.changes[event.user_id] = ProfileChange(
-                        ProfileUpdate(event.user_id)
-                    )
-                _add(change, each, event, source_of)
-            case Identify() as event:
-                if wave.changes or wave.forgets:
-                    waves.append(wave)
-                    wave = Wave()
-                wave.identifications.append(event)
+                held = waves[front.wave].changes.get(event.user_id)
+                if front.is_closed or (held is not None and len(held.events) == most):
+                    front.wave, front.is_closed = front.wave + 1, False
+                    if front.wave == len(waves):
+                        waves.append(Wave())
+                _add(waves[front.wave], each, event, origin(source, record.offset))
             case Forget() as event:
-                if wave.changes or wave.identifications:
-                    waves.append(wave)
-                    wave = Wave()
-                newest = wave.forgets.get(event.user_id, event.time)
-                wave.forgets[event.user_id] = max(event.time, newest)
+                forgets = waves[front.wave].forgets
+                forgets[event.user_id] = max(event.time, forgets.get(event.user_id, 0))
+                front.is_closed = True
+            case Identify() as event:
+                waves[front.wave].identifications.append(event)
+                front.is_closed = True
             case _:
                 pass
-    if wave.changes or wave.identifications or wave.forgets:
-        waves.append(wave)
     return waves
 
 
 def _add(
-    change: ProfileChange,
+    wave: Wave,
     decoded: Decoded,
     event: Click | Cart | Favorite | Rating | Purchase | Search,
-    source_of: SourceOf,
+    place: bytes,
 ) -> None:
-    update = change.update
+    change = wave.changes.get(event.user_id)
+    if change is None:
+        change = wave.changes[event.user_id] = ProfileChange(ProfileUpdate(event.user_id))
     if isinstance(event, Search):
-        update.events.append(pack_query(event))
+        change.update.events.append(pack_query(event))
     else:
-        update.events.append(pack_interaction(event))
+        change.update.events.append(pack_interaction(event))
         change.item_ids.append(event.item_id)
-    record = decoded.record
-    update.origins.append(origin(source_of(record.topic, record.partition), record.offset))
+    change.update.origins.append(place)
     change.events.append(decoded)

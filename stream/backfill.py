@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from zlib import crc32
 
 from model.events import Event
 from serving.intake import Decoded
@@ -15,6 +16,10 @@ from serving.waves import in_waves
 BATCH = 5_000
 """Events merged in one trip. Events of one user that stand together cost one function call."""
 SOURCE = "backfill"
+
+
+PARTITIONS = 64
+"""Shared counts take a partition's events in order: the more of them, the more at once."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,10 @@ async def backfill(
     learning: asyncio.Task[dict[str, Learned]] | None = None
     arriving = iter(events)
     while batch := list(islice(arriving, BATCH)):
-        decoded = [Decoded(_PastRecord(merged + at), event) for at, event in enumerate(batch)]
+        decoded = [
+            Decoded(_PastRecord(merged + at, partition=_partition_of(event)), event)
+            for at, event in enumerate(batch)
+        ]
         waves = in_waves(decoded, parts.store.source, MOST_ADMISSIONS if count else len(batch))
         # While Redis merges one batch, the next one is packed.
         if learning is not None:
@@ -65,3 +73,7 @@ async def backfill(
         await learning
         progress(merged)
     return merged
+
+
+def _partition_of(event: Event) -> int:
+    return crc32(event.user_id.encode()) % PARTITIONS

@@ -1,16 +1,18 @@
 """A micro-batch is cut where counting has to come between, and nowhere else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.events import Cart, Event, Favorite, Identify, Impression, Rating, User
+from model.events import Cart, Click, Event, Favorite, Identify, Impression, Rating, User
 from serving.intake import Decoded, decode
 from serving.profile import pack_interaction, pack_query
 from serving.store import MOST_ADMISSIONS, origin
 from serving.waves import Wave, in_waves
-from tests.parts import NOW, click, forget, records_of, search
+from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 
 
 def source(topic: str, partition: int) -> str:
@@ -60,30 +62,54 @@ def test_a_wave_ends_where_a_user_has_as_many_events_as_admissions_are_kept() ->
     assert len(cut(calm * 2)) == 1
 
 
-@given(st.lists(st.sampled_from("uuuuvw"), max_size=60))
-def test_waves_hold_every_event_once_and_in_order(users: list[str]) -> None:
-    given_events = decoded([click(user, "i") for user in users])
-    offsets = [
-        sorted(each.record.offset for change in wave.changes.values() for each in change.events)
-        for wave in in_waves(given_events, source)
-    ]
-    assert [offset for wave in offsets for offset in wave] == list(range(len(users)))
-    assert all(offsets)
+PARTITION = {"u": 0, "v": 0, "w": 1, "x": 1}
 
 
-def test_forget_and_identify_stand_alone() -> None:
+@given(st.lists(st.tuples(st.sampled_from("uuuuuvwx"), st.integers(0, 20)), max_size=90))
+def test_waves_hold_every_event_once_and_in_the_order_of_its_partition(
+    script: list[tuple[str, int]],
+) -> None:
+    """And what stands behind a forget or identify event comes in a later wave."""
     events = [
+        forget(user) if die == 0 else identify(user, "anon") if die == 1 else click(user, "i")
+        for user, die in script
+    ]
+    given_events = [
+        Decoded(
+            replace(cast(FakeRecord, each.record), partition=PARTITION[each.event.user_id]),
+            each.event,
+        )
+        for each in decoded(events)
+    ]
+    waves = in_waves(given_events, source)
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    for wave in waves:
+        assert all(len(change.events) <= MOST_ADMISSIONS for change in wave.changes.values())
+        for partition, offsets in seen.items():
+            offsets += sorted(
+                each.record.offset
+                for change in wave.changes.values()
+                for each in change.events
+                if each.record.partition == partition
+            )
+    for partition, offsets in seen.items():
+        assert offsets == [
+            each.record.offset
+            for each in given_events
+            if each.record.partition == partition and isinstance(each.event, Click)
+        ]
+    assert sum(len(wave.identifications) for wave in waves) == sum(die == 1 for _, die in script)
+
+
+def test_what_comes_behind_forget_and_identify_waits() -> None:
+    events: list[Event] = [
         click("u", "a"), forget("u", NOW - 5), forget("v", 7), forget("u", NOW - 9),
-        identify("u", "x"), identify("v", "x"), click("u", "b"), identify("u", "x"), forget("w", 3),
+        identify("u", "x"), click("u", "b"), click("v", "b"), identify("u", "x"), forget("w", 3),
     ]  # fmt: skip
-    waves = cut(events)
-    assert [
-        ("changes" * bool(wave.changes), len(wave.identifications), wave.forgets)
-        for wave in waves
-    ] == [
-        ("changes", 0, {}), ("", 0, {"u": NOW - 5, "v": 7}), ("", 2, {}), ("changes", 0, {}),
-        ("", 1, {}), ("", 0, {"w": 3}),
-    ]  # fmt: skip
+    first, second = cut(events)
+    assert (list(first.changes), list(second.changes)) == (["u"], ["u", "v"])
+    assert (first.forgets, second.forgets) == ({"u": NOW - 5, "v": 7}, {"w": 3})
+    assert (len(first.identifications), len(second.identifications)) == (1, 1)
 
 
 def test_what_is_no_deed_changes_no_profile() -> None:
@@ -91,4 +117,4 @@ def test_what_is_no_deed_changes_no_profile() -> None:
         Impression(event_id="i", user_id="u", ts=NOW, rec_id="r", item_ids=("a",)),
         User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"}),
     ]
-    assert cut(events) == [] == cut([])
+    assert cut(events) == [Wave()] == cut([])
