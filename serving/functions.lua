@@ -7,6 +7,7 @@
 local VERSION, OLDEST = @VERSION@, @OLDEST_VERSION@
 local WIDTHS, BOUNDS = {@WIDTHS@}, {@BOUNDS@}
 local HEADER = '>BBBI2'
+local ANSWER = '>dBI2I2I2I4'
 local IDENTITY = @IDENTITY_BYTES@
 local ORIGIN = 10
 local ADMISSION = ORIGIN + IDENTITY
@@ -92,8 +93,8 @@ local function purchases_later(purchases, interactions, marker)
   return purchases
 end
 
--- A stored value as its three sections and the admissions behind them, or an error.
-local function sections_of(stored)
+-- Where the header and each section of a stored value end; or nil and an error.
+local function ends_of(stored)
   local format = string.byte(stored, 1) or 0
   if format > VERSION then return nil, 'NEWERFORMAT the profile is of format ' .. format end
   if format < OLDEST or #stored < 5 then
@@ -106,13 +107,23 @@ local function sections_of(stored)
   if #stored < c or (#stored - c) % ADMISSION ~= 0 then
     return nil, 'DAMAGED the profile of ' .. #stored .. ' bytes does not match its own header'
   end
-  return {string.sub(stored, 6, a), string.sub(stored, a + 1, b), string.sub(stored, b + 1, c),
-    string.sub(stored, c + 1)}
+  return {5, a, b, c}
 end
 
-local function packed(sections)
-  return struct.pack(HEADER, VERSION, #sections[1] / WIDTHS[1], #sections[2] / WIDTHS[2],
-    #sections[3] / WIDTHS[3]) .. sections[1] .. sections[2] .. sections[3]
+-- The three sections of a stored value, and the admissions behind them.
+local function sections_of(stored, ends)
+  if not stored then return {'', '', '', ''} end
+  return {string.sub(stored, 6, ends[2]), string.sub(stored, ends[2] + 1, ends[3]),
+    string.sub(stored, ends[3] + 1, ends[4]), string.sub(stored, ends[4] + 1)}
+end
+
+local function header(size1, size2, size3)
+  return struct.pack(HEADER, VERSION, size1 / WIDTHS[1], size2 / WIDTHS[2], size3 / WIDTHS[3])
+end
+
+local function packed(sections, admissions)
+  return header(#sections[1], #sections[2], #sections[3])
+    .. sections[1] .. sections[2] .. sections[3] .. admissions
 end
 
 -- Drop what is not later than the marker; of a profile that was written before the marker was,
@@ -213,6 +224,35 @@ local function absorb(sections, others, marker)
   return is_any_new
 end
 
+-- The usual merge: one event, newer than all in its section, and nothing else. The value is
+-- spliced, not taken apart: Lua hashes each string that it makes, byte for byte, and the copies
+-- of a profile cost more than all the rest. Returns the value, its admissions and the number of
+-- conflicts; or nil where the event has another place.
+local function put_on_top(stored, ends, events)
+  local which = string.byte(events, 1)
+  local width, from, to = WIDTHS[which], ends[which], ends[which + 1]
+  if #events ~= 1 + ORIGIN + width then return nil end
+  local record = string.sub(events, 2 + ORIGIN)
+  local newest = string.sub(stored, from + 1, math.min(to, from + width))
+  if newest ~= '' and not is_newer(record, newest) then return nil end
+
+  local sizes = {ends[2] - ends[1], ends[3] - ends[2], ends[4] - ends[3]}
+  local kept = math.min(to - from, (BOUNDS[which] - 1) * width)
+  sizes[which] = width + kept
+  local between, purchases = string.sub(stored, to + 1, ends[4]), ''
+  if which == 1 and string.byte(record, KIND) == PURCHASE then
+    between = string.sub(stored, to + 1, ends[3])
+    purchases = with_purchase(string.sub(stored, ends[3] + 1, ends[4]), record)
+    sizes[3] = #purchases
+  end
+  local open = still_open(string.sub(stored, ends[4] + 1), events)
+  open = string.sub(open .. string.sub(events, 2, 1 + ADMISSION), -MOST_ADMISSIONS * ADMISSION)
+  local is_conflict = string.sub(newest, 1, IDENTITY) == string.sub(record, 1, IDENTITY)
+  return header(sizes[1], sizes[2], sizes[3]) .. string.sub(stored, 6, from) .. record
+    .. string.sub(stored, from + 1, from + kept) .. between .. purchases .. open, open,
+    is_conflict and 1 or 0
+end
+
 -- KEYS: profile, identity; with a time to forget until also the last list.
 -- ARGV: time to live ms
 --       events in order of arrival: section u8 (1 interaction, 2 query), origin (source 4 bytes,
@@ -220,23 +260,34 @@ end
 --       further records without an origin, by section: interactions, queries, purchases
 --       for further records that come from an anonymous id: link time u48, digest of that id; or ''
 --       with the last list as a key: forget until, ms
--- Returns one string, which a client parses fastest:
+-- Returns two strings:
 --       forget marker f64, -1 for none | 1 where a profile was there before, u8 | events of this
 --       call u16 | conflicting ids u16 | admissions u16 | size of the profile u32 |
---       '1' or '0' per event: was it admitted by this very record? | profile | admissions (origin,
+--       '1' or '0' per event: was it admitted by this very record? | admissions (origin,
 --       identity) in the order in which they came in | links
+--       profile | what else is in the value, which is sent as it is to save a copy
 --
 -- The admissions stay in the stored value until the worker has counted them, so that the answer
 -- is the same for a record that is delivered again.
 local function merge(keys, args)
   local lifetime, events = args[1], args[2]
   local stored = redis.call('GET', keys[1])
-  local sections, fault = {'', '', '', ''}, nil
+  local ends, fault
   if stored then
-    sections, fault = sections_of(stored)
+    ends, fault = ends_of(stored)
     if fault then return redis.error_reply(fault) end
   end
   local marker, links = read_identity(keys[2])
+  if stored and marker < 0 and events ~= '' and #args == 6 and #args[3] + #args[4] + #args[5] == 0
+    and args[6] == '' then
+    local value, open, conflicts = put_on_top(stored, ends, events)
+    if value then
+      if links ~= '' then redis.call('PEXPIRE', keys[2], lifetime) end
+      redis.call('SET', keys[1], value, 'PX', lifetime)
+      return {struct.pack(ANSWER, marker, 1, 1, conflicts, #open / ADMISSION, #value - #open)
+        .. '1' .. open .. links, value}
+    end
+  end
   local asked = tonumber(args[7]) or -1
   local is_changed = false
   if asked > marker then
@@ -248,6 +299,7 @@ local function merge(keys, args)
     -- A repeated call writes too: a WAIT behind it waits only where something was written.
     write_identity(keys[2], marker, links, lifetime)
   end
+  local sections = sections_of(stored, ends)
   forget_in(sections, marker)
 
   local open = still_open(sections[4], events)
@@ -291,30 +343,32 @@ local function merge(keys, args)
     sections[3] = purchases_later(sections[3], sections[1], marker)
   end
 
-  local value = packed(sections)
-  if #value == 5 then
+  local value = packed(sections, open)
+  local size = #value - #open
+  if size == 5 then
     if stored then redis.call('DEL', keys[1]) end
   elseif is_changed then
-    redis.call('SET', keys[1], value .. open, 'PX', lifetime)
+    redis.call('SET', keys[1], value, 'PX', lifetime)
   else
     redis.call('PEXPIRE', keys[1], lifetime)
   end
-  return struct.pack('>dBI2I2I2I4', marker, stored and 1 or 0, #flags, conflicts,
-    #open / ADMISSION, #value) .. table.concat(flags) .. value .. open .. links
+  return {struct.pack(ANSWER, marker, stored and 1 or 0, #flags, conflicts, #open / ADMISSION,
+    size) .. table.concat(flags) .. open .. links, value}
 end
 
 -- KEYS: profile, identity.
 -- Returns marker f64 | size of the profile u32 | profile, of what is later than the marker | links
 local function read(keys)
   local stored = redis.call('GET', keys[1])
-  local sections, fault = {'', '', '', ''}, nil
+  local ends, fault
   if stored then
-    sections, fault = sections_of(stored)
+    ends, fault = ends_of(stored)
     if fault then return redis.error_reply(fault) end
   end
   local marker, links = read_identity(keys[2])
+  local sections = sections_of(stored, ends)
   forget_in(sections, marker)
-  local value = packed(sections)
+  local value = packed(sections, '')
   return struct.pack('>dI4', marker, #value) .. value .. links
 end
 

@@ -4,7 +4,14 @@ from hashlib import sha256
 from importlib.resources import files
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+)
 
 from serving.profile import IDENTITY_BYTES, OLDEST_VERSION, SECTIONS, VERSION
 from serving.round_trip import RedisClient, StoreError
@@ -35,6 +42,7 @@ class FunctionLibrary:
 
         Raises:
             StoreError: the server is older than Redis 7, or forbids FUNCTION.
+            redis.RedisError: it is away, or cannot write at present.
         """
         try:
             if isinstance(redis, RedisCluster):

@@ -19,6 +19,7 @@ from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
     MovedError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
@@ -115,7 +116,11 @@ async def round_trip(
     pool = redis.connection_pool
     connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
-        return await _exchange(connection, commands, acknowledgement)
+        replies = await _exchange(connection, commands, acknowledgement)
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            # Demoted: behind the same name a new connection may find the new primary.
+            await connection.disconnect()
+        return replies
     except ConnectionError:
         # The server may have been restarted since this connection was used last.
         await connection.disconnect()
@@ -136,9 +141,12 @@ async def _exchange(
         # Replies that nobody has read would answer the next commands.
         await connection.disconnect(nowait=True)
         raise
-    if waits:
+    told = replies[: len(commands)]
+    # Where nothing was done there is nothing to wait for, and the errors say more: a primary that
+    # has become a replica tells where the slots are, and refuses to wait.
+    if waits and not all(isinstance(reply, ResponseError) for reply in told):
         acknowledgement.check(replies[-1])
-    return replies[: len(commands)]
+    return told
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -209,7 +209,7 @@ class Store:
     async def merge(self, updates: Sequence[ProfileUpdate]) -> list[MergedProfile]:
         """Merge new events into the users' profiles, atomically per user, in one trip."""
         replies = await self.run([self._merge_call(update) for update in updates])
-        return [_merged(update, reply) for update, reply in zip(updates, replies, strict=True)]
+        return [_merged(reply) for reply in replies]
 
     def _merge_call(self, update: ProfileUpdate) -> tuple[Any, ...]:
         if len(update.events) > MOST_ADMISSIONS:
@@ -297,22 +297,22 @@ def _stored(reply: bytes) -> StoredProfile:
     return StoredProfile(unpack(reply[_READ.size : end]), _links(reply[end:]))
 
 
-def _merged(update: ProfileUpdate, reply: bytes) -> MergedProfile:
+def _merged(reply: list[bytes]) -> MergedProfile:
     """What the server's merge has answered; ``functions.lua`` says how it is packed."""
-    marker, was_known, count, conflicts, admissions, size = _MERGED.unpack_from(reply)
+    answer, value = reply
+    marker, was_known, count, conflicts, admissions, size = _MERGED.unpack_from(answer)
     flags_end = _MERGED.size + count
-    profile_end = flags_end + size
-    open_end = profile_end + admissions * ADMISSION_BYTES
+    open_end = flags_end + admissions * ADMISSION_BYTES
     return MergedProfile(
-        profile=unpack(reply[flags_end:profile_end]),
-        is_new=tuple(flag == 0x31 for flag in reply[_MERGED.size : flags_end]),
+        profile=unpack(value[:size]),
+        is_new=tuple([flag == 0x31 for flag in answer[_MERGED.size : flags_end]]),
         arrivals=[
-            reply[at : at + ADMISSION_BYTES] for at in range(profile_end, open_end, ADMISSION_BYTES)
+            answer[at : at + ADMISSION_BYTES] for at in range(flags_end, open_end, ADMISSION_BYTES)
         ],
         forgotten_until=int(marker),
         was_known=bool(was_known),
         conflicts=conflicts,
-        links=_links(reply[open_end:]),
+        links=_links(answer[open_end:]),
     )
 
 
