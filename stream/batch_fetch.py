@@ -25,11 +25,14 @@ from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from stream.header_names import read_any_header_name
+
 # How long the broker may hold a fetch that finds nothing. A partition that was moved is fetched
 # only when the fetch under way has returned, so this bounds the way back after a nack; Faust's
 # 1,500 is too long for that. Ten fetches a second are what an idle worker then costs.
 FETCH_WAIT_MS = "100"
 ASK_AGAIN_S = 0.5
+STOP_S = 5.0  # for leaving the group and closing connections
 NOTHING_COMMITTED = -1
 
 
@@ -62,9 +65,26 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 " silence. Create the app with faust.App(..., **faust_settings())."
             )
         wait = _fetch_wait_ms(transport)
+        read_any_header_name()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = wait
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """Close the aiokafka consumer, in a bounded time.
+
+        While a broker is away its stop() lets the cancellation of one of its own tasks out, before
+        it has closed its connections. mode does not expect that and would wait for the end of this
+        thread for ever.
+        """
+        with suppress(asyncio.CancelledError, TimeoutError, KafkaError):
+            async with asyncio.timeout(STOP_S):
+                await super().on_thread_stop()
+                return
+        if self._consumer is not None:
+            with suppress(asyncio.CancelledError, TimeoutError, KafkaError):
+                async with asyncio.timeout(STOP_S):
+                    await self._consumer._client.close()
 
     async def getmany(
         self,

@@ -142,6 +142,8 @@ def redrive_verb(
         sentence += f", {report.already:,} left out that were sent before"
     if report.elsewhere:
         sentence += f", {report.elsewhere:,} left out that came from another topic"
+    if report.truncated:
+        sentence += f", {report.truncated:,} left out that hold a part of their record only"
     say(as_json, report._asdict() | {"dry_run": dry_run}, sentence)
 
 
@@ -173,6 +175,7 @@ def _machine(letter: "StoredDeadLetter") -> dict[str, Any]:
         "time": _clock(letter.time),
         "reason": letter.reason,
         "detail": letter.detail,
+        "truncated": letter.is_truncated,
         "source": f"{letter.topic}:{letter.partition}:{letter.offset}",
         "key_base64": None if letter.key is None else b64encode(letter.key).decode(),
         "value_base64": None if letter.value is None else b64encode(letter.value).decode(),
@@ -192,6 +195,8 @@ def _page(letter: "StoredDeadLetter") -> str:
     ]
     for name, value in letter.headers:
         lines.append(f"header       {safe_text(name)}: {readable(value or b'')}")
+    if letter.is_truncated:
+        lines.append("truncated    a part of the record; the whole one is where it came from")
     if letter.value is None:
         return "\n".join([*lines, "value        null"])
     lines.append(f"value        {len(letter.value):,} bytes")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 from model.events import ContractError
+from serving.intake import Record
 
 REASON = "nextclick-reason"
 DETAIL = "nextclick-detail"
@@ -20,8 +21,10 @@ DEAD_LETTER_HEADERS = {
 }
 """Every header that each dead letter has, all UTF-8 text, with what it tells."""
 NULL_VALUE = "nextclick-null-value"
+TRUNCATED = "nextclick-truncated"
 SOMETIMES_HEADERS = {
-    NULL_VALUE: "`1` where the record had a null value; the dead letter's is empty."
+    NULL_VALUE: "`1` where the record's value was null; a dead letter's is empty.",
+    TRUNCATED: "Bytes of the record, decimal, where the dead-letter topic could not take all.",
 }
 """Headers that some dead letters have. The original record's own headers stand beside them."""
 MAX_DETAIL_CHARACTERS = 1_000
@@ -36,21 +39,11 @@ same partition that have been sent back."""
 Headers = Sequence[tuple[str, bytes]]
 
 
-class KafkaRecord(Protocol):
-    """A record of the dead-letter topic, as aiokafka gives it; its time in epoch milliseconds."""
+class StoredRecord(Record, Protocol):
+    """With the time at which it was written, epoch milliseconds."""
 
     @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
     def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
 
 
 class Place(NamedTuple):
@@ -71,6 +64,14 @@ class Place(NamedTuple):
         return f"{self.partition}:{self.offset}"
 
 
+class DeadLetterMessage(NamedTuple):
+    """What is written to the dead-letter topic."""
+
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
 @dataclass(frozen=True)
 class StoredDeadLetter:
     """A dead letter as it stands in its topic."""
@@ -89,6 +90,36 @@ class StoredDeadLetter:
     """The original one: None where that was null."""
     headers: Headers
     """The original record's own."""
+    is_truncated: bool
+    """Whether key, value and headers are less than the original's."""
+
+
+def dead_letter_message(error: ContractError, record: Record, most_bytes: int) -> DeadLetterMessage:
+    """The dead letter of a record.
+
+    A record that was compressed on its way can be larger than any topic takes when it is not. Of
+    one with more than ``most_bytes`` of key, value and headers the dead letter holds the the
+    value's beginning, the key unless that is large itself, and no headers of the record; ours tell
+    where the whole one stands.
+    """
+    # A null value would be a tombstone in a compacted dead-letter topic.
+    value = record.value or b""
+    size = len(value) + len(record.key or b"")
+    size += sum(len(name.encode()) + len(told or b"") + 10 for name, told in record.headers)
+    fits = size <= most_bytes
+    headers = dead_letter_headers(
+        error,
+        record.topic,
+        record.partition,
+        record.offset,
+        is_null=record.value is None,
+        original=record.headers if fits else (),
+    )
+    if fits:
+        return DeadLetterMessage(record.key, value, headers)
+    headers.append((TRUNCATED, str(size).encode()))
+    key = record.key if len(record.key or b"") <= most_bytes // 4 else None
+    return DeadLetterMessage(key, value[: most_bytes // 2], headers)
 
 
 def dead_letter_headers(
@@ -128,7 +159,7 @@ def read_dead_letter(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     return {name: value.decode() for name, value in headers if name in DEAD_LETTER_HEADERS}
 
 
-def stored_dead_letter(record: KafkaRecord) -> StoredDeadLetter | None:
+def stored_dead_letter(record: StoredRecord) -> StoredDeadLetter | None:
     """The dead letter that a record of the dead-letter topic holds; None where it holds none."""
     try:
         told = read_dead_letter(record.headers)
@@ -143,6 +174,7 @@ def stored_dead_letter(record: KafkaRecord) -> StoredDeadLetter | None:
             key=record.key,
             value=None if any(name == NULL_VALUE for name, _ in record.headers) else record.value,
             headers=_foreign(record.headers),
+            is_truncated=any(name == TRUNCATED for name, _ in record.headers),
         )
     except (KeyError, ValueError, AttributeError):  # a header is missing, no number, or null
         return None

@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.deadletter import (
     REDRIVE_NOTE,
-    KafkaRecord,
     Place,
     StoredDeadLetter,
+    StoredRecord,
     stored_dead_letter,
 )
 from stream.kafka import TopicError, consumer_arguments, require_broker
@@ -122,7 +122,7 @@ async def stored_ranges(settings: Settings) -> Ranges:
 
 async def dead_letter_records(
     settings: Settings, ranges: Ranges
-) -> AsyncGenerator[KafkaRecord, None]:
+) -> AsyncGenerator[StoredRecord, None]:
     """The records of the ranges; in offset order within a partition. Close it (``aclosing``).
 
     Raises:
@@ -157,7 +157,7 @@ async def dead_letter_records(
         await consumer.stop()
 
 
-def noted_places(record: KafkaRecord) -> set[Place]:
+def noted_places(record: StoredRecord) -> set[Place]:
     """The places that a note of a redrive names; none where the record is no such note."""
     if not any(name == REDRIVE_NOTE for name, _ in record.headers):
         return set()

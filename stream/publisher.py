@@ -12,7 +12,7 @@ from serving import metrics
 from serving.intake import DeadLetter, Record
 from serving.recommend import Outcome
 from serving.recommendation import encode_recommendation
-from stream.deadletter import dead_letter_headers
+from stream.deadletter import dead_letter_message
 from stream.kafka import producer_arguments
 from stream.settings import Settings
 
@@ -122,14 +122,9 @@ class Publisher:
         return [*lists, *map(self._dead_letter, outcome.dead_letters)]
 
     def _dead_letter(self, letter: DeadLetter) -> Message:
-        record = letter.record
-        headers = dead_letter_headers(
-            letter.error, record.topic, record.partition, record.offset,
-            is_null=record.value is None, original=record.headers,
-        )  # fmt: skip
-        # A null value would be a tombstone in a compacted dead-letter topic.
-        value = record.value if record.value is not None else b""
-        return self._settings.dlq_topic, value, record.key, headers
+        most_bytes = self._settings.events_max_message_bytes
+        made = dead_letter_message(letter.error, letter.record, most_bytes)
+        return self._settings.dlq_topic, made.value, made.key, made.headers
 
     async def _give(self) -> None:
         """Hand the producer what it does not have yet; a time-out may have come in between."""

@@ -39,10 +39,12 @@ class RedriveReport(NamedTuple):
     """What a redrive did, or would do. Counts of dead letters."""
 
     sent: int
-    already: int
+    already: int = 0
     """Left out: sent back before."""
-    elsewhere: int
+    elsewhere: int = 0
     """Left out: they came from another topic than this one's events topic."""
+    truncated: int = 0
+    """Left out: the dead-letter topic could not take the whole record."""
 
 
 async def redrive(
@@ -67,15 +69,15 @@ async def redrive(
 
     Raises:
         BrokerError: no broker answers.
-        DeadLetterError: a place holds no dead letter or one of another topic (nothing is sent
-            then), or Kafka has not acknowledged all.
+        DeadLetterError: a place holds no dead letter, or one that cannot be sent back (nothing is
+            sent then); or Kafka has not acknowledged all.
         TopicError: a topic is missing, or cannot be read to its end.
     """
     ranges = await stored_ranges(settings)
     if places:
         ranges = _narrowed(settings, ranges, places)
     redriven = await _survey(settings, ranges, set(places))
-    already = elsewhere = 0
+    already = elsewhere = truncated = 0
     async with AIOKafkaProducer(**producer_arguments(settings), linger_ms=5) as producer:
         sender = _Sender(settings, producer, dry_run)
         async with aclosing(dead_letter_records(settings, ranges)) as records:
@@ -89,10 +91,12 @@ async def redrive(
                     already += 1
                 elif letter.topic != settings.events_topic:
                     elsewhere += 1
+                elif letter.is_truncated:
+                    truncated += 1
                 else:
                     await sender.send(letter)
         await sender.flush()
-    return RedriveReport(sender.sent, already, elsewhere)
+    return RedriveReport(sender.sent, already, elsewhere, truncated)
 
 
 class _Sender:
@@ -177,15 +181,24 @@ async def _survey(settings: Settings, ranges: Ranges, named: set[Place]) -> set[
                 redriven |= noted_places(record)
             elif letter.place in missing:
                 missing.discard(letter.place)
-                if letter.topic != settings.events_topic:
-                    raise DeadLetterError(
-                        f"{letter.place} came from the topic `{letter.topic}`, and the events "
-                        f"topic of these settings is `{settings.events_topic}`; correct "
-                        "`events_topic`, or leave it out"
-                    )
+                _refuse_unsendable(settings, letter)
     if missing:
         raise not_there(settings, missing)
     return redriven
+
+
+def _refuse_unsendable(settings: Settings, letter: StoredDeadLetter) -> None:
+    if letter.topic != settings.events_topic:
+        raise DeadLetterError(
+            f"{letter.place} came from the topic `{letter.topic}`, and the events topic of these "
+            f"settings is `{settings.events_topic}`; correct `events_topic`, or leave it out"
+        )
+    if letter.is_truncated:
+        raise DeadLetterError(
+            f"{letter.place} holds a part of its record only; the whole one is at partition "
+            f"{letter.partition}, offset {letter.offset} of `{letter.topic}` for as long as that "
+            "keeps it: leave it out"
+        )
 
 
 def _narrowed(settings: Settings, ranges: Ranges, places: Collection[Place]) -> Ranges:

@@ -1,11 +1,12 @@
-"""Keeps a log readable while a broker is away: aiokafka tells each of its vain tries, 100 a second."""
+"""Keeps a log readable while a broker is away: aiokafka tells each of 100 vain tries a second."""
 
 import logging
 import time
+from collections.abc import Callable
 
 QUIET_S = 30.0
 LOGGERS = (
-    "aiokafka.client",
+    "aiokafka",  # its client
     "aiokafka.cluster",
     "aiokafka.conn",
     "aiokafka.consumer.consumer",
@@ -19,10 +20,11 @@ LOGGERS = (
 
 
 class Repetition(logging.Filter):
-    """Lets a warning through once in ``QUIET_S``, whatever is filled into it, and counts the rest."""
+    """Lets a warning through once in ``QUIET_S`` seconds of `clock`, and counts the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -30,8 +32,8 @@ class Repetition(logging.Filter):
         if record.levelno < logging.WARNING:
             return True
         key = (record.name, str(record.msg))
-        quiet_until, left_out = self._told.get(key, (0.0, 0))
-        now = time.monotonic()
+        now = self._clock()
+        quiet_until, left_out = self._told.get(key, (now, 0))
         if now < quiet_until:
             self._told[key] = (quiet_until, left_out + 1)
             return False

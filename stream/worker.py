@@ -3,17 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from aiokafka.errors import (
     AuthenticationFailedError,
-    KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
 )
 from mode import Service
 from prometheus_client import start_http_server
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import BundleError, load_bundle
 from serving import metrics
@@ -118,9 +116,13 @@ class Worker(Service):
             closing.append(self._feed.stop())
         if self._parts is not None:
             closing.append(self._parts.store.redis.aclose())
-        for each in closing:
-            with suppress(TimeoutError, KafkaError, RedisError, OSError):
-                await asyncio.wait_for(each, CLOSE_S)
+        # What goes wrong now, or takes too long, does no harm: nothing of it is acknowledged.
+        # aiokafka's stop() may even end with the cancellation of one of its own tasks.
+        tasks = [asyncio.ensure_future(each) for each in closing]
+        _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @Service.task
     async def _follow_catalog(self) -> None:

@@ -257,7 +257,7 @@ async def chosen(parts: Parts, query: str) -> dict[str, float]:
 
 
 async def test_what_is_chosen_after_a_search_is_counted_by_the_query(parts: Parts) -> None:
-    log = [
+    log: list[Click | Search] = [
         search("u", "智能手机", NOW - TOGETHER_MS - 1),
         click("u", "a", NOW - TOGETHER_MS - 1),
         click("u", "b", NOW - 1),
