@@ -60,7 +60,7 @@ def in_waves(
         source_of: names a partition.
         most: events of one user in a wave.
     """
-    waves: list[Wave] = [Wave()]
+    waves = [Wave()]
     fronts: defaultdict[str, _Front] = defaultdict(_Front)
     for each in decoded:
         record = each.record
@@ -68,8 +68,8 @@ def in_waves(
         front = fronts[source]
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() | Search() as event:
-                held = waves[front.wave].changes.get(event.user_id)
-                if front.is_closed or (held is not None and len(held.events) == most):
+                # More than once where the user's events of other partitions fill the next ones.
+                while front.is_closed or _is_full(waves[front.wave], event.user_id, most):
                     front.wave, front.is_closed = front.wave + 1, False
                     if front.wave == len(waves):
                         waves.append(Wave())
@@ -84,6 +84,11 @@ def in_waves(
             case _:
                 pass
     return waves
+
+
+def _is_full(wave: Wave, user_id: str, most: int) -> bool:
+    change = wave.changes.get(user_id)
+    return change is not None and len(change.events) == most
 
 
 def _add(

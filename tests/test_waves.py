@@ -62,24 +62,22 @@ def test_a_wave_ends_where_a_user_has_as_many_events_as_admissions_are_kept() ->
     assert len(cut(calm * 2)) == 1
 
 
-PARTITION = {"u": 0, "v": 0, "w": 1, "x": 1}
-
-
-@given(st.lists(st.tuples(st.sampled_from("uuuuuvwx"), st.integers(0, 20)), max_size=90))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uuuuuvwx"), st.integers(0, 20), st.integers(0, 1)), max_size=90
+    )
+)
 def test_waves_hold_every_event_once_and_in_the_order_of_its_partition(
-    script: list[tuple[str, int]],
+    script: list[tuple[str, int, int]],
 ) -> None:
     """And what stands behind a forget or identify event comes in a later wave."""
     events = [
         forget(user) if die == 0 else identify(user, "anon") if die == 1 else click(user, "i")
-        for user, die in script
+        for user, die, _ in script
     ]
     given_events = [
-        Decoded(
-            replace(cast(FakeRecord, each.record), partition=PARTITION[each.event.user_id]),
-            each.event,
-        )
-        for each in decoded(events)
+        Decoded(replace(cast(FakeRecord, each.record), partition=place), each.event)
+        for each, (_, _, place) in zip(decoded(events), script, strict=True)
     ]
     waves = in_waves(given_events, source)
     seen: dict[int, list[int]] = {0: [], 1: []}
@@ -98,7 +96,7 @@ def test_waves_hold_every_event_once_and_in_the_order_of_its_partition(
             for each in given_events
             if each.record.partition == partition and isinstance(each.event, Click)
         ]
-    assert sum(len(wave.identifications) for wave in waves) == sum(die == 1 for _, die in script)
+    assert sum(len(wave.identifications) for wave in waves) == sum(die == 1 for _, die, _ in script)
 
 
 def test_what_comes_behind_forget_and_identify_waits() -> None:
