@@ -151,6 +151,13 @@ class Settings(BaseSettings):
     threads: PositiveInt = Field(
         1, description="Threads of one ONNX Runtime run; more workers scale better than threads."
     )
+    model_timeout_s: float = Field(
+        30,
+        gt=0,
+        le=600,
+        description="A run of the model fails after that: it takes milliseconds, the first ones of "
+        "a cold GPU seconds.",
+    )
     list_length: int = Field(10, ge=1, le=100, description="Items on a list.")
     max_batch: int = Field(
         256, ge=1, le=10_000, description="Events in a micro-batch at most: memory and latency."

@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 REFRESH_POPULAR_S = 5.0
 WATCH_KAFKA_S = 5.0
-MODEL_TIMEOUT_S = 30.0
-"""A run takes milliseconds; the first ones of a cold GPU some seconds."""
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
@@ -162,7 +160,10 @@ def build_parts(settings: Settings) -> Parts:
     """
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(
-        bundle, provider=settings.provider, threads=settings.threads, timeout_s=MODEL_TIMEOUT_S
+        bundle,
+        provider=settings.provider,
+        threads=settings.threads,
+        timeout_s=settings.model_timeout_s,
     )
     catalog = Catalog(bundle.vocabulary)
     store = Store(
