@@ -3,10 +3,13 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-kafka lint docs clean
+.PHONY: help demo test test-kafka chaos chaos-selftest lint docs clean
 
 PYTHON ?=
 ARGS ?=
+EVENTS ?= 1000000
+FAULTS ?= 200
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -18,6 +21,10 @@ help:
 	@echo "make test        set everything up and run every check that needs no Kafka of its own"
 	@echo "make test-kafka  the same stream on Apache Kafka; needs Java 17 or later and Maven"
 	@echo "                 (ARGS='...' goes to pytest, here and in make test)"
+	@echo "make chaos       a log under SIGKILLs, restarts and cut connections, and the proof that nothing"
+	@echo "                 was lost or doubled (EVENTS=$(EVENTS) FAULTS=$(FAULTS) SEED=$(SEED))"
+	@echo "make chaos-selftest"
+	@echo "                 the same with workers that are broken on purpose: each must turn it red"
 	@echo "make lint        ruff, mypy and the import floors"
 	@echo "make docs        write the generated pages of docs/ anew"
 	@echo "make clean       remove what demo, tests and builds left; $(VENV) stays"
@@ -34,6 +41,15 @@ test: lint
 test-kafka: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.maven .nextclick/kafka
 	NEXTCLICK_TEST_BACKEND=kafka $(PYTEST) -m "kafka or either_backend" $(ARGS)
+
+# On Apache Kafka where it can be had, else on the embedded broker, which is never killed.
+chaos: $(VENV)/.dev-installed
+	-$(BIN)/python -m tests.maven .nextclick/kafka
+	$(BIN)/python -m tests.chaos.run --events $(EVENTS) --faults $(FAULTS) --seed $(SEED) $(ARGS)
+
+chaos-selftest: $(VENV)/.dev-installed
+	-$(BIN)/python -m tests.maven .nextclick/kafka
+	$(BIN)/python -m tests.chaos.selftest $(ARGS)
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

@@ -21,9 +21,9 @@ from serving.profile import cut_query
 from serving.store import Store
 
 LANDMARK_MS = 1_500_000_000_000
-MAX_NEIGHBOURS = 50
-"""Kept per item, and what lists read. Pruning starts at twice as many, well below the 128 past
-which Redis no longer packs a sorted set: 3 KB an item instead of 17."""
+MAX_NEIGHBOURS = 64
+"""What lists read of an item. At most twice as many are kept, for past 128 Redis no longer packs
+a sorted set: 3 KB an item instead of 17."""
 MAX_POPULAR = 20_000
 """Kept per shard; far below any list's reach."""
 

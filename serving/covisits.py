@@ -15,9 +15,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.profile import IDENTITY_BYTES, INTERACTIONS, QUERIES, Profile, unsigned
+from model.ids import ITEM_HASH_BYTES
+from serving.profile import (
+    IDENTITY_BYTES,
+    INTERACTIONS,
+    LINKED,
+    QUERIES,
+    QUERY_BYTES,
+    Profile,
+    unsigned,
+)
 
 TOGETHER_MS = 30 * 60 * 1000
+NEVER = np.iinfo(np.int64).max
 QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""
 
@@ -60,7 +70,7 @@ class _Events(NamedTuple):
     hashes: NDArray[np.uint64]
     times: NDArray[np.int64]
     arrival: NDArray[np.int64]
-    """Place among the admission's arrivals; -1 came earlier."""
+    """Place among the admission's arrivals; -1 came earlier, ``NEVER`` makes no pairs."""
 
 
 @lru_cache(maxsize=1 << 14)
@@ -154,8 +164,9 @@ def _histories(admissions: Sequence[Admission], section: int) -> _Events:
     width = (INTERACTIONS, QUERIES)[section].width
     histories = [admission.profile.sections[section] for admission in admissions]
     lengths = np.array([len(history) // width for history in histories], np.int64)
-    hashes, times = _columns(b"".join(histories), width)
-    arrival = np.full(len(times), -1, np.int64)
+    packed = b"".join(histories)
+    hashes, times = _columns(packed, width)
+    arrival = np.where(_are_linked(packed, section), NEVER, -1)
     start = 0
     for admission, history in zip(admissions, histories, strict=True):
         for nth, each in enumerate(admission.arrivals):
@@ -175,13 +186,21 @@ def _place(history: bytes, identity: bytes, width: int) -> int:
     return at // width if at >= 0 else -1
 
 
+def _are_linked(records: bytes, section: int) -> NDArray[np.bool_]:
+    """Which of the packed records come from an anonymous id."""
+    width = (INTERACTIONS, QUERIES)[section].width
+    table = np.frombuffer(records, np.uint8).reshape(-1, width)
+    return (
+        table[:, IDENTITY_BYTES + ITEM_HASH_BYTES] >= LINKED if section == 0 else table[:, -1] > 0
+    )
+
+
 def _columns(records: bytes, width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Hashes of items or queries, and times, of packed records."""
-    table = np.frombuffer(
-        records, np.dtype([("time", "V6"), ("id", "V4"), ("what", f"V{width - 10}")])
-    )
+    layout = [("time", "V6"), ("event", "V4"), ("what", f"V{width - IDENTITY_BYTES}")]
+    table = np.frombuffer(records, np.dtype(layout))
     times = unsigned(table["time"]).astype(np.int64)
     if width == INTERACTIONS.width:
         return unsigned(np.ascontiguousarray(table["what"]).view("V6,V3")["f0"]), times
-    hashes = [query_hash(text) for text in table["what"].tolist()]
+    hashes = [query_hash(text[:QUERY_BYTES]) for text in table["what"].tolist()]
     return np.array(hashes, np.uint64), times

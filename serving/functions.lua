@@ -1,6 +1,6 @@
 #!lua name=@LIBRARY@
--- The server's half of nextclick. The library is named by its own text, so that workers of two
--- versions run side by side during an upgrade.
+-- The server's half of nextclick: profiles and last lists; counts.lua follows in the same library.
+-- It is named by its own text, so that workers of two versions run side by side in an upgrade.
 --
 -- Bytes are compared one by one: Lua's own `<` on strings follows the server's locale.
 
@@ -16,6 +16,7 @@ local LINK = 23
 local MOST_LINKS = 16
 local KIND = 17
 local PURCHASE = 5
+local LINKED = 128
 local DAY_MS = 86400000
 
 local function is_newer(a, b)
@@ -86,7 +87,7 @@ local function purchases_later(purchases, interactions, marker)
   for at = #interactions - WIDTHS[1] + 1, 1, -WIDTHS[1] do
     local record = string.sub(interactions, at, at + WIDTHS[1] - 1)
     if day_of(time_of(record, 1)) > marker_day then break end
-    if string.byte(record, KIND) == PURCHASE then
+    if string.byte(record, KIND) % LINKED == PURCHASE then
       purchases = insert(purchases, purchase_of(record), 3)
     end
   end
@@ -200,17 +201,27 @@ end
 -- The purchases with that of an interaction record, if it is one; and whether that was new. Also of
 -- a record below the window of interactions: purchases have a longer memory.
 local function with_purchase(purchases, record)
-  if string.byte(record, KIND) ~= PURCHASE then return purchases, false end
+  if string.byte(record, KIND) % LINKED ~= PURCHASE then return purchases, false end
   return insert(purchases, purchase_of(record), 3)
 end
 
+-- A record of an anonymous id in the known user's profile: it makes no pairs with the user's own
+-- events, or the pairs would depend on who came first.
+local function linked(record, which)
+  if which == 3 then return record end
+  if which == 2 then return string.sub(record, 1, -2) .. string.char(1) end
+  return string.sub(record, 1, KIND - 1)
+    .. string.char(string.byte(record, KIND) % LINKED + LINKED) .. string.sub(record, KIND + 1)
+end
+
 -- Unite whole sections with those of the profile; returns whether anything was new.
-local function absorb(sections, others, marker)
+local function absorb(sections, others, marker, is_linked)
   local is_any_new = false
   for which = 1, 3 do
     local width = WIDTHS[which]
     for at = 1, #others[which], width do
       local record, is_new = string.sub(others[which], at, at + width - 1), false
+      if is_linked then record = linked(record, which) end
       if which == 3 or time_of(record, 1) > marker then
         sections[which], is_new = insert(sections[which], record, which)
         is_any_new = is_any_new or is_new
@@ -260,6 +271,7 @@ end
 --       further records without an origin, by section: interactions, queries, purchases
 --       for further records that come from an anonymous id: link time u48, digest of that id; or ''
 --       with the last list as a key: forget until, ms
+--       (behind the events all may be left out)
 -- Returns two strings:
 --       forget marker f64, -1 for none | 1 where a profile was there before, u8 | events of this
 --       call u16 | conflicting ids u16 | admissions u16 | size of the profile u32 |
@@ -278,8 +290,7 @@ local function merge(keys, args)
     if fault then return redis.error_reply(fault) end
   end
   local marker, links = read_identity(keys[2])
-  if stored and marker < 0 and events ~= '' and #args == 6 and #args[3] + #args[4] + #args[5] == 0
-    and args[6] == '' then
+  if stored and marker < 0 and events ~= '' and #args == 2 then
     local value, open, conflicts = put_on_top(stored, ends, events)
     if value then
       if links ~= '' then redis.call('PEXPIRE', keys[2], lifetime) end
@@ -331,14 +342,15 @@ local function merge(keys, args)
   end
   open = string.sub(open, -MOST_ADMISSIONS * ADMISSION)
 
-  local link = args[6]
+  local link = args[6] or ''
   if link ~= '' then
     links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7))
     write_identity(keys[2], marker, links, lifetime)
   elseif links ~= '' and marker < 0 then
     redis.call('PEXPIRE', keys[2], lifetime)
   end
-  is_changed = absorb(sections, {args[3], args[4], args[5]}, marker) or is_changed
+  local others = {args[3] or '', args[4] or '', args[5] or ''}
+  is_changed = absorb(sections, others, marker, link ~= '') or is_changed
   if marker >= 0 and is_changed then
     sections[3] = purchases_later(sections[3], sections[1], marker)
   end
@@ -382,65 +394,6 @@ local function link(keys, args)
   return read(keys)
 end
 
--- KEYS: offsets, popularity, then one sorted set per item or query of the pairs.
--- ARGV: most neighbours per set; most popular items; time to live of a query's set ms; additions
---       to popularity; additions to the sets; then the sources (identity of topic, partition).
---       An addition: index of its source u16, offset u48, for a pair the index of the set's key
---       u16, item 8 bytes, weight f64; big-endian.
--- An addition whose offset this shard has already applied for its source is left out.
-local function count(keys, args)
-  local applied, newest, first_source = {}, {}, 6
-  for at = first_source, #args do
-    applied[at - first_source] = tonumber(redis.call('HGET', keys[1], args[at]) or -1)
-    newest[at - first_source] = applied[at - first_source]
-  end
-  local function is_due(source, high, low)
-    local offset = high * 4294967296 + low
-    if offset > newest[source] then newest[source] = offset end
-    return offset > applied[source]
-  end
-  for at = 1, #args[4], 24 do
-    local source, high, low, item, weight = struct.unpack('>I2I2I4c8d', args[4], at)
-    if is_due(source, high, low) then redis.call('ZINCRBY', keys[2], weight, item) end
-  end
-  local touched = {}
-  for at = 1, #args[5], 26 do
-    local source, high, low, index, item, weight = struct.unpack('>I2I2I4I2c8d', args[5], at)
-    if is_due(source, high, low) then
-      redis.call('ZINCRBY', keys[index + 3], weight, item)
-      touched[keys[index + 3]] = true
-    end
-  end
-  local function prune(key, most)
-    -- Twice the bound before cutting: cutting at each addition would starve newcomers.
-    local size = redis.call('ZCARD', key)
-    if size > 2 * most then redis.call('ZREMRANGEBYRANK', key, 0, size - most - 1) end
-  end
-  for key in pairs(touched) do
-    prune(key, tonumber(args[1]))
-    -- Items end with the catalogue; of queries there is no end.
-    if string.find(key, ':after:', 1, true) then redis.call('PEXPIRE', key, args[3]) end
-  end
-  prune(keys[2], tonumber(args[2]))
-  for at = first_source, #args do
-    local source = at - first_source
-    if newest[source] >= 0 then
-      -- Also where all was applied before: see `merge`.
-      redis.call('HSET', keys[1], args[at], string.format('%.0f', newest[source]))
-    end
-  end
-  return 1
-end
-
--- KEYS: a sorted set of items. ARGV: how many at most.
--- Returns its strongest members and their weights, 16 bytes each: a client reads thousands of
--- them at once, where parsing the server's own reply would hold up its event loop for a second.
-local function strongest(keys, args)
-  local rows = redis.call('ZREVRANGE', keys[1], 0, args[1] - 1, 'WITHSCORES')
-  for at = 2, #rows, 2 do rows[at] = struct.pack('>d', tonumber(rows[at])) end
-  return table.concat(rows)
-end
-
 -- KEYS: last list, identity.
 -- ARGV: source (identity of topic, partition), offset; event time ms; list as JSON; time to live ms.
 -- A worker woken from the dead can neither overwrite a newer list nor bring back a forgotten one.
@@ -458,6 +411,4 @@ end
 redis.register_function('@LIBRARY@_merge', merge)
 redis.register_function('@LIBRARY@_link', link)
 redis.register_function('@LIBRARY@_read', read)
-redis.register_function('@LIBRARY@_count', count)
-redis.register_function('@LIBRARY@_strongest', strongest)
 redis.register_function('@LIBRARY@_keep', keep)

@@ -1,4 +1,4 @@
-"""The server-side functions, loaded from ``functions.lua`` with this version's numbers in it."""
+"""The server-side functions: ``functions.lua`` and ``counts.lua`` with this version's numbers."""
 
 from hashlib import sha256
 from importlib.resources import files
@@ -27,11 +27,11 @@ class FunctionLibrary:
 
     Args:
         version: format of the profiles that it writes.
-        text: of the functions, where it is not ``functions.lua``.
+        text: of the functions, where it is not ``library_text()``.
     """
 
     def __init__(self, version: int = VERSION, text: str | None = None) -> None:
-        code = text or files("serving").joinpath("functions.lua").read_text("utf-8")
+        code = text or library_text()
         for name, value in _constants(version).items():
             code = code.replace(f"@{name}@", str(value))
         self.name = "nextclick_" + sha256(code.encode()).hexdigest()[:12]
@@ -61,6 +61,14 @@ class FunctionLibrary:
                 f"Redis refused FUNCTION LOAD ({error}); nextclick needs Redis 7 or later, or "
                 "Valkey, and a user that may run FUNCTION and FCALL"
             ) from error
+
+
+def library_text() -> str:
+    """All server-side functions, with places for this version's numbers."""
+    folder = files("serving")
+    return "\n".join(
+        folder.joinpath(name).read_text("utf-8") for name in ("functions.lua", "counts.lua")
+    )
 
 
 def _constants(version: int) -> dict[str, str | int]:

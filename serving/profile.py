@@ -7,11 +7,14 @@ a user is derived from these bytes when they are read.
 
     value        version u8 | interactions u8 | queries u8 | purchases u16 | the three sections
     interaction  time u48 ms | event id hash u32 | item hash u48 | kind u8 | value u8 | price u8
-    query        time u48 ms | event id hash u32 | text, 50 bytes of UTF-8, zero-padded
+    query        time u48 ms | event id hash u32 | text, 49 bytes of UTF-8, zero-padded | linked u8
     purchase     day u16 since 1970 | item hash u48
 
 At its bounds a value takes 4,905 bytes. Redis allots 5,120 to it, and the 209 left over hold the
 last admissions, which stand behind the profile and are no part of it (``functions.lua``).
+
+What an anonymous id did, in the profile of the user that it is linked with, has 128 added to its
+kind, or ``linked`` set.
 
 An event is known by its time, the hash of its id, and its content: of two events of one id and
 time that differ otherwise both are kept, and the conflict is counted.
@@ -42,8 +45,9 @@ from model.ids import ITEM_HASH_BYTES, item_hash
 VERSION = 2
 OLDEST_VERSION = 2
 DAY_MS = 86_400_000
-QUERY_BYTES = 50
+QUERY_BYTES = 49
 PURCHASE_KIND = INTERACTION_KINDS[Purchase]
+LINKED = 128
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Section:
 IDENTITY_BYTES = 10
 """Time and event id hash, in front of interactions and queries."""
 INTERACTIONS = Section(width=IDENTITY_BYTES + ITEM_HASH_BYTES + 3, bound=100)
-QUERIES = Section(width=IDENTITY_BYTES + QUERY_BYTES, bound=10)
+QUERIES = Section(width=IDENTITY_BYTES + QUERY_BYTES + 1, bound=10)
 # A grocery household has hundreds of purchase lines; a window of 100 costs it a sixth of NDCG@10.
 PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=300)
 SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
@@ -92,7 +96,7 @@ class Profile:
         records = np.frombuffer(self.interactions, dtype=_INTERACTION)[::-1]
         return Interactions(
             items=unsigned(records["item"]),
-            kinds=np.ascontiguousarray(records["kind"]),
+            kinds=records["kind"] % LINKED,
             times=unsigned(records["time"]).astype(np.int64),
         )
 
@@ -107,7 +111,7 @@ class Profile:
         return [
             (
                 int.from_bytes(record[:6], "big"),
-                record[IDENTITY_BYTES:].rstrip(b"\0").decode(errors="ignore"),
+                record[IDENTITY_BYTES:-1].rstrip(b"\0").decode(errors="ignore"),
             )
             for record in records
         ]
@@ -124,6 +128,20 @@ class Profile:
     def sections(self) -> tuple[bytes, bytes, bytes]:
         """The packed sections in the order of ``SECTIONS``."""
         return self.interactions, self.queries, self.purchases
+
+    def linked(self) -> "Profile":
+        """The same events as those of an anonymous id, in the profile of the user that it is."""
+        interactions = _split(self.interactions, INTERACTIONS.width)
+        queries = _split(self.queries, QUERIES.width)
+        kinds = [record[_KIND] % LINKED + LINKED for record in interactions]
+        return Profile(
+            b"".join(
+                record[:_KIND] + bytes((kind,)) + record[_KIND + 1 :]
+                for record, kind in zip(interactions, kinds, strict=True)
+            ),
+            b"".join(record[:-1] + b"\1" for record in queries),
+            self.purchases,
+        )
 
     def merge(self, other: "Profile") -> "Profile":
         """The union of two profiles, each section cut to its newest records."""
@@ -177,7 +195,7 @@ def pack_interaction(event: Interaction) -> bytes:
 
 def pack_query(event: Search) -> bytes:
     """The record of one search."""
-    text = cut_query(event.query).ljust(QUERY_BYTES, b"\0")
+    text = cut_query(event.query).ljust(QUERY_BYTES + 1, b"\0")
     return event.time.to_bytes(6, "big") + _event_hash(event.event_id) + text
 
 
@@ -194,7 +212,9 @@ def pack_purchase(interaction: bytes) -> bytes:
 
 def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
     """The profile that holds just these records, in any order, duplicates allowed."""
-    bought = [pack_purchase(record) for record in interactions if record[_KIND] == PURCHASE_KIND]
+    bought = [
+        pack_purchase(record) for record in interactions if record[_KIND] % LINKED == PURCHASE_KIND
+    ]
     unsorted = Profile(b"".join(interactions), b"".join(queries), b"".join(bought))
     return unsorted.merge(Profile())
 

@@ -228,10 +228,12 @@ class Store:
         )
         link = update.link
         linked = b"" if link is None else link.since.to_bytes(6, "big") + link.digest
-        arguments = self.profile_ttl_ms, events, *update.others.sections, linked
-        if update.forget_at is None:
-            return "merge", 2, keys.profile, keys.identity, *arguments
-        return "merge", 3, *keys, *arguments, update.forget_at
+        further: tuple[bytes, ...] = (*update.others.sections, linked)
+        if update.forget_at is not None:
+            return "merge", 3, *keys, self.profile_ttl_ms, events, *further, update.forget_at
+        if not any(further):  # each argument costs, and this is the usual case
+            further = ()
+        return "merge", 2, keys.profile, keys.identity, self.profile_ttl_ms, events, *further
 
     async def link(self, anonymous_id: str, known: bytes, since: int) -> StoredProfile:
         """From ``since`` on, or before, the anonymous id is the known user of that digest.

@@ -24,6 +24,7 @@ from serving.profile import (
     INTERACTIONS,
     PURCHASES,
     QUERIES,
+    QUERY_BYTES,
     VERSION,
     Profile,
     ProfileError,
@@ -175,6 +176,17 @@ def test_history_is_oldest_first_and_purchases_newest_first() -> None:
     assert bought.days.tolist() == [last // DAY_MS, first // DAY_MS]
 
 
+def test_linked_records_tell_the_same_and_know_that_they_are_linked() -> None:
+    log: list[Deed] = [purchase("u", "b"), click("u", "a"), search("u", "智" * 30)]
+    own, linked = of(log), of(log).linked()
+    assert linked == linked.linked() == unpack(linked.pack())
+    assert linked.interactions != own.interactions
+    assert linked.queries != own.queries
+    for told in (Profile.searches, lambda profile: profile.history().kinds.tolist()):
+        assert told(linked) == told(own)
+    assert linked.bought().items.tolist() == own.bought().items.tolist()
+
+
 def test_an_empty_value_is_an_empty_profile() -> None:
     assert unpack(None) == unpack(b"") == unpack(Profile().pack()) == Profile()
     assert len(Profile().history().items) == len(Profile().bought().items) == 0
@@ -185,9 +197,9 @@ def test_a_long_query_is_cut_at_a_character(query: str) -> None:
     ((time, kept),) = of([search("u", query, NOW - 5)]).searches()
     assert time == NOW - 5
     assert query.startswith(kept)
-    assert 47 <= len(kept.encode()) <= QUERIES.width - 10
+    assert 46 <= len(kept.encode()) <= QUERY_BYTES
     # One character more would not have fitted.
-    assert len(query[: len(kept) + 1].encode()) > 50 or kept == query
+    assert len(query[: len(kept) + 1].encode()) > QUERY_BYTES or kept == query
 
 
 def test_searches_are_newest_first() -> None:

@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from itertools import count
 from struct import unpack as unpack_header
 from typing import Any
@@ -14,6 +13,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from model.events import INTERACTION_KINDS, Forget, Purchase, Search
+from serving.functions import library_text
 from serving.profile import (
     IDENTITY_BYTES,
     SECTIONS,
@@ -304,6 +304,6 @@ def test_records_have_distinct_origins() -> None:
 
 
 def test_the_server_knows_a_purchase_by_its_number() -> None:
-    code = files("serving").joinpath("functions.lua").read_text("utf-8")
+    code = library_text()
     assert f"local PURCHASE = {INTERACTION_KINDS[Purchase]}\n" in code
     assert f"local ORIGIN = {ORIGIN_BYTES}\n" in code
