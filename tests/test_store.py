@@ -16,6 +16,7 @@ from model.events import INTERACTION_KINDS, Forget, Purchase, Search
 from serving.functions import library_text
 from serving.profile import (
     IDENTITY_BYTES,
+    LINKED,
     SECTIONS,
     VERSION,
     Profile,
@@ -307,3 +308,4 @@ def test_the_server_knows_a_purchase_by_its_number() -> None:
     code = library_text()
     assert f"local PURCHASE = {INTERACTION_KINDS[Purchase]}\n" in code
     assert f"local ORIGIN = {ORIGIN_BYTES}\n" in code
+    assert f"local LINKED = {LINKED}\n" in code
