@@ -186,7 +186,9 @@ class Fleet:
     def _see_out(self, worker: ChaosWorker) -> None:
         worker.signal(signal.SIGTERM)
         status = worker.wait(LEAVE_S)
-        if status != 0:
+        # Where nothing is said yet, the interpreter was still loading and had no handler.
+        was_loading = status == -signal.SIGTERM and not worker.log.stat().st_size
+        if status != 0 and not was_loading:
             told = "did not stop" if status is None else f"ended with status {status}"
             self.deaths.append(
                 f"{worker.name} {told} when asked to leave, see {worker.log}: "
