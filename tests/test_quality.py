@@ -1,0 +1,136 @@
+"""The quality benchmark end to end, on folders in the public layouts with a planted pattern."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.quality import main
+from benchmarks.quality_data import one_file
+from tests.sequence_shop import ITEMS
+
+
+def lines(count: int, length: int) -> list[list[int]]:
+    return [[(user + step) % ITEMS for step in range(length)] for user in range(count)]
+
+
+def joined(rows: list[list[int]]) -> list[str]:
+    return [" ".join(map(str, row)) for row in rows]
+
+
+def write(path: Path, rows: list[str]) -> None:
+    path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+
+
+def beauty(folder: Path) -> None:
+    owned = [f"user-{number} {row}" for number, row in enumerate(joined(lines(40, 9)))]
+    write(folder / "my_sequences.txt", owned)
+
+
+def ml1m(folder: Path) -> None:
+    rows = lines(40, 9)
+    write(folder / "test_input.txt", joined([row[:-1] for row in rows]))
+    write(folder / "test_output.txt", joined([row[-1:] for row in rows]))
+
+
+def diginetica(folder: Path) -> None:
+    write(folder / "train_sessions.txt", joined(lines(60, 4)))
+    write(folder / "test_prefix_target.txt", [f"{n} {n + 1}\t{n + 2}" for n in range(9)])
+
+
+def recbole(folder: Path) -> None:
+    rows = [
+        f"{user}\t{item}\t{place}"
+        for user, row in enumerate(lines(40, 9))
+        for place, item in enumerate(row)
+    ]
+    write(folder / "own.inter", ["user_id:token\titem_id:token\ttimestamp:float", *rows])
+
+
+def online_retail(folder: Path) -> None:
+    """Everyone buys an item of their own every week, and another one once."""
+    rows = [
+        (user, f"item {user % ITEMS}", 1, np.datetime64("2011-01-01T10:00") + 7 * week)
+        for user in range(24)
+        for week in np.arange(20).astype("timedelta64[D]")
+    ]
+    rows += [
+        (user, f"item {(user + 1) % ITEMS}", 1, np.datetime64("2011-01-02T10:00") + day)
+        for user in range(24)
+        for day in (np.arange(133)[user * 5 :: 133]).astype("timedelta64[D]")
+    ]
+    names = ("CustomerID", "Description", "Quantity", "InvoiceDate")
+    columns: dict[str, Any] = {
+        name: [row[place] for row in rows] for place, name in enumerate(names)
+    }
+    columns["InvoiceDate"] = np.array(columns["InvoiceDate"]).astype("datetime64[ms]")
+    pq.write_table(pa.table(columns), folder / "own.parquet")
+
+
+def run(name: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    main(["--dataset", name, "--data", str(folder), "--minutes", "0.002", "--json", *more])
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report
+
+
+@pytest.mark.parametrize("make", [beauty, ml1m, recbole])
+def test_leave_one_out_has_a_row_for_the_validation_item(
+    make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path)
+    report = run(make.__name__, tmp_path, capsys, "--test", "--methods", "popularity", "counts")
+    assert report["methods"].keys() == {"popularity", "counts"}
+    counts = report["methods"]["counts"]
+    assert counts.keys() == {"train_part_only", "validation_item_learned"}
+    for row in counts.values():
+        assert row["validation"]["NDCG@10"] == row["test"]["NDCG@10"] == 1.0
+        assert row["settings"]["gap_decay"] > 0
+    assert report["cases"]["train_part_only"] == {"validation": 40, "test": 40}
+    assert report["cleaning"]["kept"] == 360
+    assert report["unit"] == "share"
+
+
+def test_sessions_are_in_percent_and_all_methods_take_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diginetica(tmp_path)
+    report = run("diginetica", tmp_path, capsys, "--test")
+    named = report["methods"].keys() | report["left_out"].keys()
+    assert named == {"popularity", "item_knn", "ease", "als", "counts"}
+    assert report["methods"]["counts"]["all_items"]["test"]["P@20"] == 100.0
+    assert report["methods"]["counts"]["all_items"]["test"]["MRR@20"] == 100.0
+    assert report["unit"] == "percent"
+
+
+def test_baskets_have_habits_and_a_row_of_unseen_items(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online_retail(tmp_path)
+    report = run("online_retail", tmp_path, capsys, "--test", "--methods", "habits", "popularity")
+    assert report["methods"]["habits"].keys() == {"all_items"}
+    assert report["methods"]["habits"]["all_items"]["test"]["Hit@10"] > 0.9
+    assert report["methods"]["popularity"].keys() == {"all_items", "unseen_items_only"}
+
+
+def test_the_test_is_judged_only_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beauty(tmp_path)
+    report = run("beauty", tmp_path, capsys, "--methods", "popularity")
+    for row in report["methods"]["popularity"].values():
+        assert "validation" in row
+        assert "test" not in row
+
+
+def test_a_folder_without_the_file_or_with_two_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no \*\.txt"):
+        one_file(tmp_path, "*.txt")
+    write(tmp_path / "a.txt", [])
+    assert one_file(tmp_path, "b.txt", "*.txt").name == "a.txt"
+    write(tmp_path / "c.txt", [])
+    with pytest.raises(ValueError, match=r"several of \*\.txt: a\.txt, c\.txt"):
+        one_file(tmp_path, "*.txt")
