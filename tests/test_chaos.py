@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from model.events import Click, ContractError, Forget, Purchase, Search, decode_event
-from serving.profile import pack_interaction, pack_purchase, pack_query
+from serving.profile import pack_interaction, pack_purchase, pack_query, profile_of
 from tests.chaos.checks import check_coverage, check_searches
 from tests.chaos.deliveries import distinct, redelivered
 from tests.chaos.differences import Differences
@@ -174,11 +174,10 @@ def test_an_expected_profile_has_the_visitors_events_and_not_the_forgotten_ones(
     known.visitors, known.forgets = {"visitor"}, {NOW + MINUTE_MS}
     visitor = history(click("c", "jam", 0, "visitor"), click("d", "rice", 7, "visitor"))
     profile = expected_profile("ada", {"ada": known, "visitor": visitor})
-    kept = [click("d", "rice", 7), click("b", "milk", 5)]
-    assert profile.interactions == b"".join(map(pack_interaction, kept))
-    assert len(expected_profile("visitor", {"visitor": visitor}).interactions) == 2 * len(
-        pack_interaction(kept[0])
-    )
+    of_visitor = profile_of([pack_interaction(click("d", "rice", 7, "visitor"))], []).linked()
+    own = pack_interaction(click("b", "milk", 5))
+    assert profile.interactions == of_visitor.interactions + own
+    assert len(expected_profile("visitor", {"visitor": visitor}).interactions) == 2 * len(own)
 
 
 def test_a_purchase_of_the_day_of_a_forget_lasts_as_long_as_its_proof() -> None:

@@ -38,9 +38,10 @@ def expected_profile(user_id: str, histories: Mapping[str, History]) -> Profile:
     interactions = _later(own.interactions, marker)
     profile = profile_of(interactions, _later(own.queries, marker))
     for visitor in (histories[each] for each in own.visitors if each in histories):
-        others = _later(visitor.interactions, marker)
+        others = [_linked(each) for each in _later(visitor.interactions, marker)]
+        queries = profile_of([], _later(visitor.queries, marker)).linked().queries
         interactions += others
-        profile = profile.merge(profile_of(others, _later(visitor.queries, marker)).linked())
+        profile = profile.merge(profile_of(others, [])).merge(Profile(queries=queries))
     return profile if marker < 0 else _with_proven_purchases(profile, interactions, marker)
 
 
@@ -57,6 +58,10 @@ def _with_proven_purchases(profile: Profile, interactions: list[bytes], marker: 
     }
     newest = sorted(purchases, reverse=True)[: PURCHASES.bound]
     return Profile(profile.interactions, profile.queries, b"".join(newest))
+
+
+def _linked(interaction: bytes) -> bytes:
+    return Profile(interaction).linked().interactions
 
 
 def _later(packed: Iterable[bytes], marker: int) -> list[bytes]:
