@@ -215,6 +215,9 @@ def faust_settings() -> dict[str, Any]:
         # until the others hear of it, and then what has piled up.
         "broker_session_timeout": 8.0,
         "broker_heartbeat_interval": 2.0,
+        # A broker that has just come back may know no topics yet. A leader who assigns in that
+        # moment leaves everybody without partitions, until it looks again.
+        "consumer_metadata_max_age_ms": 5_000,
         # What a killed worker did since its last commit is done twice.
         "broker_commit_interval": 1.0,
         "broker_max_poll_records": MAX_POLL_RECORDS,

@@ -182,3 +182,9 @@ def declares(kind: type, name: str) -> bool:
         return False
     source = Path(inspect.getsourcefile(kind) or "").read_text()
     return re.search(rf"\bself\.{name}(: .*)? = |^    {name}: ", source, re.MULTILINE) is not None
+
+
+def test_a_leader_who_knew_no_partitions_looks_again_within_seconds() -> None:
+    """aiokafka has the group join anew when the partitions it assigned have changed."""
+    app = make_app("127.0.0.1:1", "shop")
+    assert app.conf.consumer_metadata_max_age_ms <= 5_000
