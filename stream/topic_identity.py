@@ -9,10 +9,10 @@ import logging
 from uuid import UUID
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
-from stream.kafka import TopicError, kafka_python_arguments, require_broker
+from stream.kafka import TopicError
 from stream.settings import Settings
+from stream.topics import admin_client
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +36,7 @@ async def topic_identity(settings: Settings, topic: str) -> str:
 
 
 def _identity(settings: Settings, topic: str) -> str:
-    require_broker(settings)
-    admin = None
-    try:
-        admin = KafkaAdminClient(**kafka_python_arguments(settings))
+    with admin_client(settings) as admin:
         # All topics: asked for one by name, some brokers would make it.
         found = {each["name"]: each.get("topic_id") for each in admin.describe_topics()}
         if topic not in found:
@@ -49,14 +46,6 @@ def _identity(settings: Settings, topic: str) -> str:
             )
         number = UUID(str(found[topic] or NO_ID))
         return str(number) if number != NO_ID else _substitute(admin, topic)
-    except KafkaError as error:
-        raise TopicError(
-            f"Kafka at {settings.brokers} cannot be asked about topics ({error}); check "
-            "`brokers`, the security settings and the rights of this user"
-        ) from None
-    finally:
-        if admin is not None:
-            admin.close()
 
 
 def _substitute(admin: KafkaAdminClient, topic: str) -> str:

@@ -72,7 +72,7 @@ def create_topics(settings: Settings) -> list[TopicState]:
         TopicError: Kafka refuses, or topics are missing at the embedded broker, which makes them
             only at its own start.
     """
-    with _admin(settings) as admin:
+    with admin_client(settings) as admin:
         states = _compare(admin, settings)
         missing = [
             plan
@@ -99,12 +99,13 @@ def check_topics(settings: Settings) -> list[TopicState]:
         BrokerError: no broker answers.
         TopicError: Kafka refuses.
     """
-    with _admin(settings) as admin:
+    with admin_client(settings) as admin:
         return _compare(admin, settings)
 
 
 @contextmanager
-def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
+    """A client for topics, closed at the end. Raises BrokerError and TopicError with a way on."""
     require_broker(settings)
     admin = None
     try:

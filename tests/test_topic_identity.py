@@ -104,7 +104,7 @@ async def test_a_broker_without_ids_gets_a_stable_substitute_and_a_warning(
     ids: Any,
 ) -> None:
     monkeypatch.setattr(AdminWithoutIds, "ids", ids)
-    monkeypatch.setattr("stream.topic_identity.KafkaAdminClient", AdminWithoutIds)
+    monkeypatch.setattr("stream.topics.KafkaAdminClient", AdminWithoutIds)
     with caplog.at_level(logging.WARNING):
         identity = await topic_identity(stream_settings, "events")
     assert identity == "QV4x/events"

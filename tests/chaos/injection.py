@@ -91,10 +91,8 @@ class Injection:
                 fleet.leave(fault.choice)
             case Kind.KILL_REDIS:
                 servers.kill_redis()
-            case Kind.KILL_BROKER:
-                servers.kill_broker()
-            case Kind.BROKER_OUTAGE:
-                servers.broker_outage(fault.seconds)
+            case Kind.KILL_BROKER | Kind.BROKER_OUTAGE:
+                servers.fail_broker(fault.seconds)
             case Kind.CUT_REDIS:
                 servers.redis_proxy.cut()
             case Kind.STALL_REDIS:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -37,11 +37,8 @@ class Broker(Protocol):
     def create_topics(self, settings: Settings) -> None:
         """Make the topics of the settings."""
 
-    def kill_and_restart(self) -> None:
-        """SIGKILL, then start on the same data."""
-
-    def outage(self, seconds: float) -> None:
-        """Be away for a while."""
+    def fail(self, seconds: float) -> None:
+        """Be gone, and come back with all that was acknowledged; after `seconds` if it may."""
 
     def stop(self) -> None:
         """End it."""
@@ -76,14 +73,10 @@ class KafkaBroker:
         """By the admin client, as `nextclick topics` does."""
         create_topics(settings)
 
-    def kill_and_restart(self) -> None:
-        """SIGKILL, then start on the same data; recovery from the log included."""
+    def fail(self, seconds: float) -> None:
+        """SIGKILL, then start on the same data at once; recovery from the log included."""
         self._kafka.kill()
         self._kafka.start()
-
-    def outage(self, seconds: float) -> None:
-        """Kafka is killed here instead."""
-        raise NotImplementedError("Apache Kafka is killed, not switched off")
 
     def stop(self) -> None:
         """End Kafka and the proxy."""
@@ -133,11 +126,7 @@ class EmbeddedKafka:
     def create_topics(self, settings: Settings) -> None:
         """They are there from the start."""
 
-    def kill_and_restart(self) -> None:
-        """Its records would be gone."""
-        raise NotImplementedError("the embedded broker keeps all in memory")
-
-    def outage(self, seconds: float) -> None:
+    def fail(self, seconds: float) -> None:
         """Drop every client and refuse new ones for a while."""
         with self._broker.outage():
             time.sleep(seconds)
@@ -173,7 +162,7 @@ class Servers:
                 "list_length": 3,
                 "publish_replayed": True,
                 "embedded": self._kafka is None,
-                **durable_settings(),
+                "redis_durability": "disk",
             }
             tiny_bundle(self._folder / "bundle", [item.item_id for item in ITEMS], length=10)
             self.broker: Broker = (
@@ -215,20 +204,10 @@ class Servers:
             self.redis.kill()
             self.redis.start()
 
-    def kill_broker(self) -> None:
-        """SIGKILL, then start on the same data and ports."""
+    def fail_broker(self, seconds: float) -> None:
+        """Have the broker gone, and come back."""
         with self.broker_lock:
-            self.broker.kill_and_restart()
-
-    def broker_outage(self, seconds: float) -> None:
-        """The embedded broker is away."""
-        with self.broker_lock:
-            self.broker.outage(seconds)
-
-
-def durable_settings() -> Mapping[str, object]:
-    """A write counts once it is on Redis' disk."""
-    return {"redis_durability": "disk"} if "redis_durability" in Settings.model_fields else {}
+            self.broker.fail(seconds)
 
 
 @contextmanager
