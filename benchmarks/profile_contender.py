@@ -1,4 +1,5 @@
-"""One client process of the profile benchmark: merges into profiles, or plain SETs of their bytes.
+"""One client process of the profile benchmark: merges into profiles, or plain SETs of their bytes,
+through redis-py's own pipeline (``set``) or through the trip that merges take (``bare``).
 
     python -m benchmarks.profile_contender merge redis://127.0.0.1:6379/0 --users 5000
 
@@ -14,20 +15,24 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from benchmarks.profile_load import DAY_MS, Load
+from serving.merge import ProfileUpdate
 from serving.round_trip import Acknowledgement, Command, round_trip
-from serving.store import ProfileUpdate, Store
+from serving.store import Store
 
 TTL_MS = 30 * DAY_MS
 FILL_DEPTH = 250
 
 
-def open_store(url: str, prefix: str) -> Store:
-    """A store with the time-outs that a worker has."""
+def open_store(url: str, prefix: str, cached: int = 8_192) -> Store:
+    """A store with the time-outs that a worker has, and so many profiles in hand."""
     redis = Redis.from_url(url, protocol=2, socket_timeout=5.0, socket_connect_timeout=5.0)
-    return Store(redis, prefix=prefix, profile_ttl_ms=TTL_MS, list_ttl_ms=3 * DAY_MS)
+    return Store(
+        redis, prefix=prefix, profile_ttl_ms=TTL_MS, list_ttl_ms=3 * DAY_MS, cached_profiles=cached
+    )
 
 
 async def fill(store: Store, load: Load) -> None:
@@ -76,14 +81,23 @@ class Contender:
             return lambda: drive(batches, in_flight, self._store.merge)
         commands = [self._set(update, ttl) for update in prepared]
         trips = [commands[at : at + depth] for at in range(0, updates, depth)]
-        return lambda: drive(trips, in_flight, self._set_all)
+        run = self._pipeline if self._kind == "set" else self._bare_trip
+        return lambda: drive(trips, in_flight, run)
 
     def _set(self, update: ProfileUpdate, ttl: bool) -> Command:
         user = str(update.user)
         command = "SET", self._store.keys(user).profile, self._values[user]
         return (*command, "PX", TTL_MS) if ttl else command
 
-    async def _set_all(self, commands: Sequence[Command]) -> list[Any]:
+    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        redis = self._store.redis
+        assert isinstance(redis, Redis)
+        async with redis.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return await pipeline.execute()
+
+    async def _bare_trip(self, commands: Sequence[Command]) -> list[Any]:
         replies = await round_trip(self._store.redis, commands, Acknowledgement())
         failed = next((reply for reply in replies if isinstance(reply, Exception)), None)
         if failed is not None:
@@ -91,9 +105,9 @@ class Contender:
         return replies
 
 
-async def serve(kind: str, url: str, users: int, number: int) -> None:
+async def serve(kind: str, url: str, users: int, number: int, cached: int) -> None:
     """Fill the server, then run what standard input asks for."""
-    store = open_store(url, f"{kind}{number}")
+    store = open_store(url, f"{kind}{number}", cached)
     await store.open()
     load = Load(users, prefix=f"shopper-{number}", seed=number)
     await fill(store, load)
@@ -103,8 +117,15 @@ async def serve(kind: str, url: str, users: int, number: int) -> None:
         start = await contender.round(**json.loads(line))
         say({"ready": True})
         sys.stdin.readline()
-        say(await start())
+        before = held()
+        seconds = await start()
+        say({**seconds, "held": held() - before})
     await store.redis.aclose()
+
+
+def held() -> float:
+    """Merges so far for which no stored profile was needed."""
+    return REGISTRY.get_sample_value("nextclick_merges_total", {"profile": "held"}) or 0.0
 
 
 def say(fact: dict[str, Any]) -> None:
@@ -116,12 +137,13 @@ def say(fact: dict[str, Any]) -> None:
 def main() -> None:
     """Serve tasks until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("merge", "set"))
+    parser.add_argument("kind", choices=("merge", "set", "bare"))
     parser.add_argument("url")
     parser.add_argument("--users", type=int, required=True)
     parser.add_argument("--number", type=int, default=0)
+    parser.add_argument("--cached", type=int, default=8_192)
     asked = parser.parse_args()
-    asyncio.run(serve(asked.kind, asked.url, asked.users, asked.number))
+    asyncio.run(serve(asked.kind, asked.url, asked.users, asked.number, asked.cached))
 
 
 if __name__ == "__main__":

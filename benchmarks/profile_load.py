@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from model.events import Click, Purchase, Search
 from model.journey import load_items
+from serving.merge import ProfileUpdate, origin
 from serving.profile import (
     INTERACTIONS,
     PURCHASES,
@@ -18,7 +19,6 @@ from serving.profile import (
     pack_query,
     profile_of,
 )
-from serving.store import ProfileUpdate, origin
 
 START_MS = 1_780_000_000_000
 DAY_MS = 86_400_000
@@ -62,7 +62,7 @@ def full_profile(chance: random.Random, items: list[str]) -> Profile:
     profile = profile_of(
         [pack_interaction(each) for each in events], list(map(pack_query, queries))
     )
-    full = zip(profile.sections, (INTERACTIONS, QUERIES, PURCHASES), strict=True)
+    full = zip(profile, (INTERACTIONS, QUERIES, PURCHASES), strict=True)
     assert all(len(packed) == kind.bound * kind.width for packed, kind in full)
     return profile
 

@@ -7,9 +7,11 @@ from typing import Any
 from benchmarks.profile_contender import open_store
 from benchmarks.profile_load import START_MS, catalogue_ids, full_profile
 from model.events import Click
+from serving.functions import MOST_ADMISSIONS
+from serving.merge import ProfileUpdate, origin
 from serving.profile import Profile, pack_interaction
 from serving.recommendation import AsOf, Recommendation, Recommended
-from serving.store import MOST_ADMISSIONS, ProfileUpdate, Store, origin
+from serving.store import Store
 from stream.embedded_redis import EmbeddedRedis
 
 CROWD = 1_000

@@ -162,7 +162,7 @@ def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
 
 def _histories(admissions: Sequence[Admission], section: int) -> _Events:
     width = (INTERACTIONS, QUERIES)[section].width
-    histories = [admission.profile.sections[section] for admission in admissions]
+    histories = [admission.profile[section] for admission in admissions]
     lengths = np.array([len(history) // width for history in histories], np.int64)
     packed = b"".join(histories)
     hashes, times = _columns(packed, width)

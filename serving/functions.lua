@@ -12,6 +12,7 @@ local IDENTITY = @IDENTITY_BYTES@
 local ORIGIN = 10
 local ADMISSION = ORIGIN + IDENTITY
 local MOST_ADMISSIONS = @MOST_ADMISSIONS@
+local STAMP = @STAMP_BYTES@
 local LINK = 23
 local MOST_LINKS = 16
 local KIND = 17
@@ -94,7 +95,8 @@ local function purchases_later(purchases, interactions, marker)
   return purchases
 end
 
--- Where the header and each section of a stored value end; or nil and an error.
+-- Where the header, each section and the admissions of a stored value end; or nil and an error.
+-- Behind them is the stamp; a value that was written before there were stamps has none.
 local function ends_of(stored)
   local format = string.byte(stored, 1) or 0
   if format > VERSION then return nil, 'NEWERFORMAT the profile is of format ' .. format end
@@ -105,26 +107,28 @@ local function ends_of(stored)
   local a = 5 + n1 * WIDTHS[1]
   local b = a + n2 * WIDTHS[2]
   local c = b + n3 * WIDTHS[3]
-  if #stored < c or (#stored - c) % ADMISSION ~= 0 then
+  local behind = (#stored - c) % ADMISSION
+  if #stored < c or (behind ~= 0 and behind ~= STAMP) then
     return nil, 'DAMAGED the profile of ' .. #stored .. ' bytes does not match its own header'
   end
-  return {5, a, b, c}
+  return {5, a, b, c, #stored - behind}
 end
 
--- The three sections of a stored value, and the admissions behind them.
+-- The three sections of a stored value, the admissions behind them, and the stamp.
 local function sections_of(stored, ends)
-  if not stored then return {'', '', '', ''} end
+  if not stored then return {'', '', '', '', ''} end
   return {string.sub(stored, 6, ends[2]), string.sub(stored, ends[2] + 1, ends[3]),
-    string.sub(stored, ends[3] + 1, ends[4]), string.sub(stored, ends[4] + 1)}
+    string.sub(stored, ends[3] + 1, ends[4]), string.sub(stored, ends[4] + 1, ends[5]),
+    string.sub(stored, ends[5] + 1)}
 end
 
 local function header(size1, size2, size3)
   return struct.pack(HEADER, VERSION, size1 / WIDTHS[1], size2 / WIDTHS[2], size3 / WIDTHS[3])
 end
 
-local function packed(sections, admissions)
+local function packed(sections, admissions, stamp)
   return header(#sections[1], #sections[2], #sections[3])
-    .. sections[1] .. sections[2] .. sections[3] .. admissions
+    .. sections[1] .. sections[2] .. sections[3] .. admissions .. stamp
 end
 
 -- Drop what is not later than the marker; of a profile that was written before the marker was,
@@ -239,7 +243,7 @@ end
 -- spliced, not taken apart: Lua hashes each string that it makes, byte for byte, and the copies
 -- of a profile cost more than all the rest. Returns the value, its admissions and the number of
 -- conflicts; or nil where the event has another place.
-local function put_on_top(stored, ends, events)
+local function put_on_top(stored, ends, events, stamp)
   local which = string.byte(events, 1)
   local width, from, to = WIDTHS[which], ends[which], ends[which + 1]
   if #events ~= 1 + ORIGIN + width then return nil end
@@ -256,33 +260,48 @@ local function put_on_top(stored, ends, events)
     purchases = with_purchase(string.sub(stored, ends[3] + 1, ends[4]), record)
     sizes[3] = #purchases
   end
-  local open = still_open(string.sub(stored, ends[4] + 1), events)
+  local open = still_open(string.sub(stored, ends[4] + 1, ends[5]), events)
   open = string.sub(open .. string.sub(events, 2, 1 + ADMISSION), -MOST_ADMISSIONS * ADMISSION)
   local is_conflict = string.sub(newest, 1, IDENTITY) == string.sub(record, 1, IDENTITY)
   return header(sizes[1], sizes[2], sizes[3]) .. string.sub(stored, 6, from) .. record
-    .. string.sub(stored, from + 1, from + kept) .. between .. purchases .. open, open,
-    is_conflict and 1 or 0
+    .. string.sub(stored, from + 1, from + kept) .. between .. purchases .. open .. stamp,
+    open, is_conflict and 1 or 0
 end
 
 -- KEYS: profile, identity; with a time to forget until also the last list.
 -- ARGV: time to live ms
 --       events in order of arrival: section u8 (1 interaction, 2 query), origin (source 4 bytes,
 --         offset u48), record
+--       stamp of the value that is written
+--    either, where the worker holds the profile and has merged the events itself:
+--       stamp of the value that it holds; the whole new value, left out where it is the same
+--    or:
 --       further records without an origin, by section: interactions, queries, purchases
 --       for further records that come from an anonymous id: link time u48, digest of that id; or ''
 --       with the last list as a key: forget until, ms
---       (behind the events all may be left out)
--- Returns two strings:
+--       (behind the stamp all may be left out)
+-- Returns an empty string where the worker is right about what is stored; else two strings:
 --       forget marker f64, -1 for none | 1 where a profile was there before, u8 | events of this
 --       call u16 | conflicting ids u16 | admissions u16 | size of the profile u32 |
 --       '1' or '0' per event: was it admitted by this very record? | admissions (origin,
 --       identity) in the order in which they came in | links
---       profile | what else is in the value, which is sent as it is to save a copy
+--       profile | what else is in the value, which is sent as it is to save a copy: admissions,
+--       stamp
 --
 -- The admissions stay in the stored value until the worker has counted them, so that the answer
 -- is the same for a record that is delivered again.
 local function merge(keys, args)
-  local lifetime, events = args[1], args[2]
+  local lifetime, events, stamp = args[1], args[2], args[3]
+  if #args >= 4 and #args <= 5 and redis.call('GETRANGE', keys[1], -STAMP, -1) == args[4]
+    and redis.call('EXISTS', keys[2]) == 0 then
+    if args[5] then
+      redis.call('SET', keys[1], args[5], 'PX', lifetime)
+    else
+      redis.call('PEXPIRE', keys[1], lifetime)
+    end
+    return ''
+  end
+  local given = #args > 5 and args or {}
   local stored = redis.call('GET', keys[1])
   local ends, fault
   if stored then
@@ -290,16 +309,17 @@ local function merge(keys, args)
     if fault then return redis.error_reply(fault) end
   end
   local marker, links = read_identity(keys[2])
-  if stored and marker < 0 and events ~= '' and #args == 2 then
-    local value, open, conflicts = put_on_top(stored, ends, events)
+  if stored and marker < 0 and events ~= '' and #args <= 5 then
+    local value, open, conflicts = put_on_top(stored, ends, events, stamp)
     if value then
       if links ~= '' then redis.call('PEXPIRE', keys[2], lifetime) end
       redis.call('SET', keys[1], value, 'PX', lifetime)
-      return {struct.pack(ANSWER, marker, 1, 1, conflicts, #open / ADMISSION, #value - #open)
+      return {struct.pack(ANSWER, marker, 1, 1, conflicts, #open / ADMISSION,
+        #value - #open - STAMP)
         .. '1' .. open .. links, value}
     end
   end
-  local asked = tonumber(args[7]) or -1
+  local asked = tonumber(given[8]) or -1
   local is_changed = false
   if asked > marker then
     marker = asked
@@ -342,21 +362,22 @@ local function merge(keys, args)
   end
   open = string.sub(open, -MOST_ADMISSIONS * ADMISSION)
 
-  local link = args[6] or ''
+  local link = given[7] or ''
   if link ~= '' then
     links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7))
     write_identity(keys[2], marker, links, lifetime)
   elseif links ~= '' and marker < 0 then
     redis.call('PEXPIRE', keys[2], lifetime)
   end
-  local others = {args[3] or '', args[4] or '', args[5] or ''}
+  local others = {given[4] or '', given[5] or '', given[6] or ''}
   is_changed = absorb(sections, others, marker, link ~= '') or is_changed
   if marker >= 0 and is_changed then
     sections[3] = purchases_later(sections[3], sections[1], marker)
   end
 
-  local value = packed(sections, open)
-  local size = #value - #open
+  if not is_changed then stamp = sections[5] end
+  local value = packed(sections, open, stamp)
+  local size = #value - #open - #stamp
   if size == 5 then
     if stored then redis.call('DEL', keys[1]) end
   elseif is_changed then
@@ -380,7 +401,7 @@ local function read(keys)
   local marker, links = read_identity(keys[2])
   local sections = sections_of(stored, ends)
   forget_in(sections, marker)
-  local value = packed(sections, '')
+  local value = packed(sections, '', '')
   return struct.pack('>dI4', marker, #value) .. value .. links
 end
 

@@ -18,6 +18,8 @@ from serving.round_trip import RedisClient, StoreError
 
 MOST_ADMISSIONS = 10
 """Of one user between two counts; what fits behind a full profile without another size class."""
+STAMP_BYTES = 8
+"""Random, at the end of a stored value: no other value has them."""
 
 
 class FunctionLibrary:
@@ -79,4 +81,5 @@ def _constants(version: int) -> dict[str, str | int]:
         "BOUNDS": ", ".join(str(section.bound) for section in SECTIONS),
         "IDENTITY_BYTES": IDENTITY_BYTES,
         "MOST_ADMISSIONS": MOST_ADMISSIONS,
+        "STAMP_BYTES": STAMP_BYTES,
     }

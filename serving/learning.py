@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from model.events import Identify
 from serving import metrics
 from serving.covisits import Admission
+from serving.merge import Link, MergedProfile, ProfileUpdate
 from serving.parts import Parts
 from serving.profile import INTERACTIONS, QUERIES, Profile
-from serving.store import Link, MergedProfile, ProfileUpdate
 from serving.waves import ProfileChange, Wave
 
 

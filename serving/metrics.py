@@ -15,6 +15,9 @@ CONFLICTING_IDS = Counter(
     "nextclick_conflicting_ids", "New events with the id and time of another event of their user."
 )
 UNKNOWN_ITEMS = Counter("nextclick_unknown_items", "Events of items that are not in the catalogue.")
+MERGES = Counter(
+    "nextclick_merges", "Merges into profiles, by what was needed of the stored one.", ["profile"]
+)
 NEW_USERS = Counter("nextclick_new_users", "Users seen without any profile before.")
 KEY_MISMATCHES = Counter(
     "nextclick_key_mismatches", "Records whose key is not their user_id; order is not kept there."

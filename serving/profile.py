@@ -11,7 +11,8 @@ a user is derived from these bytes when they are read.
     purchase     day u16 since 1970 | item hash u48
 
 At its bounds a value takes 4,905 bytes. Redis allots 5,120 to it, and the 209 left over hold the
-last admissions, which stand behind the profile and are no part of it (``functions.lua``).
+last admissions and a stamp, which stand behind the profile and are no part of it
+(``functions.lua``).
 
 What an anonymous id did, in the profile of the user that it is linked with, has 128 added to its
 kind, or ``linked`` set.
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from math import log2
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +85,11 @@ class ProfileError(ValueError):
     """A stored profile that this version cannot read."""
 
 
-@dataclass(frozen=True)
-class Profile:
-    """A profile as read: newest first in the packed sections, oldest first in the arrays."""
+class Profile(NamedTuple):
+    """A profile as read: newest first in the packed sections, oldest first in the arrays.
+
+    The sections stand in the order of ``SECTIONS``.
+    """
 
     interactions: bytes = b""
     queries: bytes = b""
@@ -118,16 +122,16 @@ class Profile:
 
     def pack(self) -> bytes:
         """The bytes that are stored."""
-        counts = (
-            len(section) // kind.width
-            for section, kind in zip(self.sections, SECTIONS, strict=True)
-        )
-        return _HEADER.pack(VERSION, *counts) + b"".join(self.sections)
+        return b"".join((self.header(), *self))
 
-    @property
-    def sections(self) -> tuple[bytes, bytes, bytes]:
-        """The packed sections in the order of ``SECTIONS``."""
-        return self.interactions, self.queries, self.purchases
+    def header(self) -> bytes:
+        """What a stored value begins with."""
+        return _HEADER.pack(
+            VERSION,
+            len(self.interactions) // INTERACTIONS.width,
+            len(self.queries) // QUERIES.width,
+            len(self.purchases) // PURCHASES.width,
+        )
 
     def linked(self) -> "Profile":
         """The same events as those of an anonymous id, in the profile of the user that it is."""
@@ -152,7 +156,7 @@ class Profile:
                         : kind.bound
                     ]
                 )
-                for a, b, kind in zip(self.sections, other.sections, SECTIONS, strict=True)
+                for a, b, kind in zip(self, other, SECTIONS, strict=True)
             )
         )
 
@@ -210,11 +214,14 @@ def pack_purchase(interaction: bytes) -> bytes:
     return day.to_bytes(2, "big") + interaction[_ITEM]
 
 
+def is_purchase(interaction: bytes) -> bool:
+    """Whether an interaction record is a purchase, the user's own or an anonymous id's."""
+    return interaction[_KIND] % LINKED == PURCHASE_KIND
+
+
 def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
     """The profile that holds just these records, in any order, duplicates allowed."""
-    bought = [
-        pack_purchase(record) for record in interactions if record[_KIND] % LINKED == PURCHASE_KIND
-    ]
+    bought = [pack_purchase(record) for record in interactions if is_purchase(record)]
     unsorted = Profile(b"".join(interactions), b"".join(queries), b"".join(bought))
     return unsorted.merge(Profile())
 

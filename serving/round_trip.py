@@ -1,7 +1,8 @@
 """One pipelined trip to Redis: to one server, or to each node of a cluster in parallel.
 
 redis-py's own pipelines spend more on a command than the server does, cannot ask a node of a
-cluster to wait for its replicas, and send what was redirected one by one.
+cluster to wait for its replicas, and send what was redirected one by one; its packing of a command
+in Python costs six times that of hiredis.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import AbstractConnection
@@ -135,7 +137,7 @@ async def _exchange(
     waits = acknowledgement.commands()
     sent = [*commands, *waits]
     try:
-        await connection.send_packed_command(connection.pack_commands(sent))
+        await connection.send_packed_command([pack_command(command) for command in sent])
         replies = [await _reply(connection) for _ in sent]
     except BaseException:
         # Replies that nobody has read would answer the next commands.

@@ -4,18 +4,26 @@ Works with a single server, Redis Cluster and Valkey (7 or later): all keys of a
 hash tag, and every key is passed as a key.
 """
 
-import struct
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
-from serving.functions import MOST_ADMISSIONS, FunctionLibrary
-from serving.profile import IDENTITY_BYTES, INTERACTIONS, VERSION, Profile, ProfileError, unpack
+from serving import metrics
+from serving.functions import FunctionLibrary
+from serving.merge import (
+    MergedProfile,
+    ProfileUpdate,
+    StoredProfile,
+    UserOrDigest,
+    unpack_answer,
+    unpack_stored,
+)
+from serving.profile import VERSION, Profile, ProfileError
+from serving.profile_cache import ProfileCache, Proposal
 from serving.recommendation import (
     Recommendation,
     decode_recommendation,
@@ -29,18 +37,9 @@ from serving.round_trip import (
     round_trip,
 )
 
-__all__ = ["MOST_ADMISSIONS", "RedisClient", "Store", "StoreError"]
+__all__ = ["Store", "StoreError"]
 
-ORIGIN_BYTES = 10
-ADMISSION_BYTES = ORIGIN_BYTES + IDENTITY_BYTES
-_MERGED = struct.Struct(">dBHHHI")
-_READ = struct.Struct(">dI")
-_INTERACTION, _QUERY = b"\x01", b"\x02"
-_LINK_BYTES = 23
 _DURABLE = frozenset({"merge", "link", "count", "keep"})
-
-UserOrDigest: TypeAlias = "str | bytes"
-"""A user id, or the 16 bytes by which the store knows one."""
 
 
 class UserKeys(NamedTuple):
@@ -50,68 +49,6 @@ class UserKeys(NamedTuple):
     identity: str
     """Forget marker, and links between anonymous and known ids."""
     last_list: str
-
-
-class Link(NamedTuple):
-    """An anonymous id is a known user."""
-
-    is_known: bool
-    """Whether ``digest`` is the known user, seen from the anonymous id; else the other way."""
-    since: int
-    """Time of the newest identify event that says so, epoch milliseconds."""
-    digest: bytes
-
-
-def origin(source: str, offset: int) -> bytes:
-    """The 10 bytes that name a Kafka record; ``source`` names topic and partition."""
-    return _hash_of_source(source) + offset.to_bytes(6, "big")
-
-
-@dataclass
-class ProfileUpdate:
-    """What one micro-batch adds to one user.
-
-    Raises ValueError from ``Store.merge`` where it holds more events than admissions are kept.
-    """
-
-    user: UserOrDigest
-    events: list[bytes] = field(default_factory=list)
-    """Packed interactions and queries in order of arrival, whose admission is asked for."""
-    origins: list[bytes] = field(default_factory=list)
-    """Of each event, the ``origin`` of the Kafka record that brought it."""
-    forget_at: int | None = None
-    others: Profile = field(default_factory=Profile)
-    """Records without an origin, which are merged too."""
-    link: Link | None = None
-    """Where ``others`` come from an anonymous id of this user."""
-
-
-@dataclass(frozen=True)
-class MergedProfile:
-    """The profile after the merge, and what the merge has done to get there."""
-
-    profile: Profile
-    is_new: tuple[bool, ...]
-    """For each event given, whether its very record brought it into the profile: the same answer
-    when the micro-batch is run again."""
-    arrivals: list[bytes]
-    """Origin and identity (time, event id hash) of the admissions that may not be counted yet,
-    these events' among them, in the order in which they came in."""
-    forgotten_until: int
-    """Time of the user's newest forget event, epoch milliseconds; -1 for none."""
-    was_known: bool
-    """Whether the user had a profile before."""
-    conflicts: int
-    """New events whose id and time another event of this user has."""
-    links: tuple[Link, ...]
-
-
-@dataclass(frozen=True)
-class StoredProfile:
-    """A profile as read, without what was forgotten."""
-
-    profile: Profile
-    links: tuple[Link, ...]
 
 
 class Store:
@@ -127,6 +64,7 @@ class Store:
         secret: keys the hash that stands for a user id, so that nobody can try ids against it.
         acknowledgement: what writes wait for.
         functions: the server's half.
+        cached_profiles: how many profiles to hold in memory, see ``serving.profile_cache``.
     """
 
     def __init__(
@@ -140,11 +78,13 @@ class Store:
         secret: bytes = b"",
         acknowledgement: Acknowledgement | None = None,
         functions: FunctionLibrary | None = None,
+        cached_profiles: int = 8_192,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
         self.generation = generation
         self.functions = functions or FunctionLibrary()
+        self.cache = ProfileCache(cached_profiles)
         self.profile_ttl_ms = profile_ttl_ms
         self._list_ttl_ms = list_ttl_ms
         self.topic_identities: dict[str, str] = {}
@@ -207,33 +147,48 @@ class Store:
         raise failed if isinstance(failed, RedisError) else StoreError(str(failed))
 
     async def merge(self, updates: Sequence[ProfileUpdate]) -> list[MergedProfile]:
-        """Merge new events into the users' profiles, atomically per user, in one trip."""
-        replies = await self.run([self._merge_call(update) for update in updates])
-        return [_merged(reply) for reply in replies]
+        """Merge new events into the users' profiles, atomically per user, in one trip.
 
-    def _merge_call(self, update: ProfileUpdate) -> tuple[Any, ...]:
-        if len(update.events) > MOST_ADMISSIONS:
-            raise ValueError(f"{len(update.events)} events of a user; at most {MOST_ADMISSIONS}")
-        keys = self.keys(update.user)
-        events = b"".join(
-            [
-                part
-                for record, place in zip(update.events, update.origins, strict=True)
-                for part in (
-                    _INTERACTION if len(record) == INTERACTIONS.width else _QUERY,
-                    place,
-                    record,
-                )
-            ]
+        Raises:
+            ValueError: an update holds more events than admissions are kept.
+            What ``run`` raises.
+        """
+        keys = [self.keys(update.user) for update in updates]
+        stamps = [self.cache.stamp() for _ in updates]
+        proposals = [
+            self.cache.propose(each.profile, update, stamp)
+            for each, update, stamp in zip(keys, updates, stamps, strict=True)
+        ]
+        replies = await self.run(
+            [self._merge_call(*each) for each in zip(keys, updates, stamps, proposals, strict=True)]
         )
-        link = update.link
-        linked = b"" if link is None else link.since.to_bytes(6, "big") + link.digest
-        further: tuple[bytes, ...] = (*update.others.sections, linked)
-        if update.forget_at is not None:
-            return "merge", 3, *keys, self.profile_ttl_ms, events, *further, update.forget_at
-        if not any(further):  # each argument costs, and this is the usual case
-            further = ()
-        return "merge", 2, keys.profile, keys.identity, self.profile_ttl_ms, events, *further
+        taken = 0
+        merged: list[MergedProfile] = []
+        for each, proposal, reply in zip(keys, proposals, replies, strict=True):
+            if proposal is None or reply:
+                stored = unpack_answer(reply)
+            else:
+                stored, taken = proposal.outcome, taken + 1
+            merged.append(self.cache.keep(each.profile, stored))
+        metrics.MERGES.labels("held").inc(taken)
+        metrics.MERGES.labels("fetched").inc(len(merged) - taken)
+        return merged
+
+    def _merge_call(
+        self, keys: UserKeys, update: ProfileUpdate, stamp: bytes, proposal: Proposal | None
+    ) -> tuple[Any, ...]:
+        events = update.pack_events()
+        usual = "merge", 2, keys.profile, keys.identity, self.profile_ttl_ms, events, stamp
+        if proposal is not None:
+            value = () if proposal.value is None else (proposal.value,)
+            return *usual, proposal.instead_of, *value
+        if update.holds_events_only:
+            return usual  # each argument costs
+        linked = b"" if update.link is None else update.link.pack()
+        further: tuple[bytes, ...] = (*update.others, linked)
+        if update.forget_at is None:
+            return *usual, *further
+        return "merge", 3, *keys, *usual[4:], *further, update.forget_at
 
     async def link(self, anonymous_id: str, known: bytes, since: int) -> StoredProfile:
         """From ``since`` on, or before, the anonymous id is the known user of that digest.
@@ -251,7 +206,7 @@ class Store:
                 )
             ]
         )  # fmt: skip
-        return _stored(reply)
+        return unpack_stored(reply)
 
     def source(self, topic: str, partition: int) -> str:
         """The name of a partition: a topic that was made anew does not share its predecessor's."""
@@ -275,7 +230,7 @@ class Store:
         """The stored profiles; an empty one where there is none."""
         keys = [self.keys(user) for user in users]
         replies = await self.run([("read", 2, each.profile, each.identity) for each in keys])
-        return [_stored(reply) for reply in replies]
+        return [unpack_stored(reply) for reply in replies]
 
     async def profile(self, user_id: str) -> Profile:
         """The stored profile of a user; an empty one where there is none."""
@@ -286,44 +241,3 @@ class Store:
         """The user's last list, or None."""
         data: Any = await self.redis.hget(self.keys(user_id).last_list, "list")
         return None if data is None else decode_recommendation(data)
-
-
-@lru_cache(maxsize=1 << 12)
-def _hash_of_source(source: str) -> bytes:
-    return blake2b(source.encode(), digest_size=4).digest()
-
-
-def _stored(reply: bytes) -> StoredProfile:
-    _, size = _READ.unpack_from(reply)
-    end = _READ.size + size
-    return StoredProfile(unpack(reply[_READ.size : end]), _links(reply[end:]))
-
-
-def _merged(reply: list[bytes]) -> MergedProfile:
-    """What the server's merge has answered; ``functions.lua`` says how it is packed."""
-    answer, value = reply
-    marker, was_known, count, conflicts, admissions, size = _MERGED.unpack_from(answer)
-    flags_end = _MERGED.size + count
-    open_end = flags_end + admissions * ADMISSION_BYTES
-    return MergedProfile(
-        profile=unpack(value[:size]),
-        is_new=tuple([flag == 0x31 for flag in answer[_MERGED.size : flags_end]]),
-        arrivals=[
-            answer[at : at + ADMISSION_BYTES] for at in range(flags_end, open_end, ADMISSION_BYTES)
-        ],
-        forgotten_until=int(marker),
-        was_known=bool(was_known),
-        conflicts=conflicts,
-        links=_links(answer[open_end:]),
-    )
-
-
-def _links(packed: bytes) -> tuple[Link, ...]:
-    return tuple(
-        Link(
-            is_known=packed[at : at + 1] == b"k",
-            since=int.from_bytes(packed[at + 1 : at + 7], "big"),
-            digest=packed[at + 7 : at + _LINK_BYTES],
-        )
-        for at in range(0, len(packed), _LINK_BYTES)
-    )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from model.events import Cart, Click, Favorite, Forget, Identify, Purchase, Rating, Search
+from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
+from serving.merge import ProfileUpdate, origin
 from serving.profile import pack_interaction, pack_query
-from serving.store import MOST_ADMISSIONS, ProfileUpdate, origin
 
 SourceOf: TypeAlias = Callable[[str, int], str]
 """The name of a topic's partition (``Store.source``)."""

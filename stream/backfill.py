@@ -7,10 +7,10 @@ from itertools import islice
 from zlib import crc32
 
 from model.events import Event
+from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
 from serving.learning import Learned, learn
 from serving.parts import Parts
-from serving.store import MOST_ADMISSIONS
 from serving.waves import in_waves
 
 BATCH = 5_000

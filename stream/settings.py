@@ -124,6 +124,13 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,32}$",
         description="Start of every key, so that several installations can share a Redis.",
     )
+    cached_profiles: int = Field(
+        8_192,
+        ge=0,
+        le=1_000_000,
+        description="Profiles that a worker holds in memory, about 6 KB each, so that the next "
+        "event of the user need not fetch it.",
+    )
     user_hash_secret: SecretStr | None = Field(
         None,
         description="Keys the hash that stands for a user id in Redis; with another one all "

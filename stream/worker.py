@@ -178,6 +178,7 @@ def build_parts(settings: Settings) -> Parts:
             settings.redis_replicas,
             timeout_ms=round(settings.redis_timeout_s * 800),
         ),
+        cached_profiles=settings.cached_profiles,
     )
     manifest = bundle.manifest
     counts = Counts(

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from itertools import count
 from struct import unpack as unpack_header
 from typing import Any
@@ -13,7 +12,8 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from model.events import INTERACTION_KINDS, Forget, Purchase, Search
-from serving.functions import library_text
+from serving.functions import MOST_ADMISSIONS, library_text
+from serving.merge import ORIGIN_BYTES, MergedProfile, ProfileUpdate, origin
 from serving.profile import (
     IDENTITY_BYTES,
     LINKED,
@@ -25,16 +25,8 @@ from serving.profile import (
     pack_query,
 )
 from serving.recommendation import AsOf, Recommendation
-from serving.store import (
-    MOST_ADMISSIONS,
-    ORIGIN_BYTES,
-    MergedProfile,
-    ProfileUpdate,
-    RedisClient,
-    Store,
-    StoreError,
-    origin,
-)
+from serving.round_trip import RedisClient
+from serving.store import Store, StoreError
 from tests.parts import DAY_MS, NOW, click, open_store, search
 from tests.test_profile import Deed, cuts, in_batches, logs, long_log, of
 
@@ -87,7 +79,7 @@ async def merge(
         (merged,) = await store.merge([update_of(user_id, some, first_offset + start)])
         is_new += merged.is_new
     assert merged is not None
-    return replace(merged, is_new=tuple(is_new))
+    return merged._replace(is_new=tuple(is_new))
 
 
 async def stored(store: Store, user_id: str) -> bytes | None:
@@ -153,7 +145,7 @@ async def test_a_full_profile_takes_at_most_6_kb(store: Store) -> None:
     await merge(store, user, [*long_log(0), *queries])
     taken = await store.redis.memory_usage(store.keys(user)[0])
     assert taken is not None
-    # The value alone has 4,905 bytes, and up to 200 of admissions.
+    # The value alone has 4,905 bytes, and up to 208 of admissions and stamp.
     assert 4_905 < taken <= 5_400
 
 

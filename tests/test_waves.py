@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.events import Cart, Click, Event, Favorite, Identify, Impression, Rating, User
+from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded, decode
+from serving.merge import origin
 from serving.profile import pack_interaction, pack_query
-from serving.store import MOST_ADMISSIONS, origin
 from serving.waves import Wave, in_waves
 from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 

@@ -82,8 +82,8 @@ def _told(expected: Profile, actual: Profile) -> str:
         for name, width, ours, theirs in zip(
             ("interactions", "queries", "purchases"),
             (section.width for section in SECTIONS),
-            expected.sections,
-            actual.sections,
+            expected,
+            actual,
             strict=True,
         )
         if ours != theirs
