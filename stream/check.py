@@ -1,4 +1,4 @@
-"""What `nextclick check` looks at: Kafka, its topics, Redis, the bundle, the execution provider."""
+"""What `nextclick check` looks at: Kafka, its topics, Redis, user ids in it, bundle, provider."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -26,6 +26,7 @@ async def check(settings: Settings) -> list[Finding]:
     return [
         *_check_kafka(settings),
         *await _check_redis(settings),
+        _check_user_hash(settings),
         *_check_model(settings),
     ]
 
@@ -95,6 +96,17 @@ def _check_server(node: str, info: dict[str, Any]) -> Finding:
             f"{server} may evict profiles (maxmemory-policy {policy}); set it to noeviction",
         )
     return Finding("redis", "ok", server)
+
+
+def _check_user_hash(settings: Settings) -> Finding:
+    if settings.user_hash_secret is None:
+        return Finding(
+            "user ids",
+            "warning",
+            "are hashed without a key in Redis, so whoever reads it can try ids; set "
+            "NEXTCLICK_USER_HASH_SECRET before the first event (docs/privacy.md)",
+        )
+    return Finding("user ids", "ok", "are hashed with a key in Redis")
 
 
 def _check_model(settings: Settings) -> Iterator[Finding]:

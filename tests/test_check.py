@@ -41,13 +41,24 @@ async def findings(broker: EmbeddedBroker, redis_url: str, **values: Any) -> dic
 
 
 async def test_all_is_well(broker: EmbeddedBroker, redis: EmbeddedRedis, bundle: Path) -> None:
-    found = await findings(broker, redis.url, bundle=bundle, provider="cpu")
+    found = await findings(
+        broker, redis.url, bundle=bundle, provider="cpu", user_hash_secret="a long one"
+    )
     assert {each.state for each in found.values()} == {"ok"}
     assert set(found) == {
-        "kafka", *(f"topic {name}" for name in TOPICS), "redis", "redis functions", "bundle",
-        "provider",
+        "kafka", *(f"topic {name}" for name in TOPICS), "redis", "redis functions", "user ids",
+        "bundle", "provider",
     }  # fmt: skip
     assert found["provider"].text == "CPUExecutionProvider in use"
+
+
+async def test_user_ids_that_can_be_guessed(
+    broker: EmbeddedBroker, redis: EmbeddedRedis, bundle: Path
+) -> None:
+    found = await findings(broker, redis.url, bundle=bundle, provider="cpu")
+    assert {name for name, each in found.items() if each.state != "ok"} == {"user ids"}
+    assert found["user ids"].state == "warning"
+    assert "NEXTCLICK_USER_HASH_SECRET" in found["user ids"].text
 
 
 async def test_topics_that_are_missing_or_differ(redis: EmbeddedRedis, bundle: Path) -> None:
