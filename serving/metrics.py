@@ -16,7 +16,9 @@ CONFLICTING_IDS = Counter(
 )
 UNKNOWN_ITEMS = Counter("nextclick_unknown_items", "Events of items that are not in the catalogue.")
 MERGES = Counter(
-    "nextclick_merges", "Merges into profiles, by what was needed of the stored one.", ["profile"]
+    "nextclick_merges",
+    "Merges into profiles: of one that was held, refused since it had changed meanwhile, fetched.",
+    ["profile"],
 )
 NEW_USERS = Counter("nextclick_new_users", "Users seen without any profile before.")
 KEY_MISMATCHES = Counter(

@@ -162,16 +162,17 @@ class Store:
         replies = await self.run(
             [self._merge_call(*each) for each in zip(keys, updates, stamps, proposals, strict=True)]
         )
-        taken = 0
+        taken = refused = 0
         merged: list[MergedProfile] = []
         for each, proposal, reply in zip(keys, proposals, replies, strict=True):
-            if proposal is None or reply:
-                stored = unpack_answer(reply)
-            else:
+            if proposal is not None and not reply:
                 stored, taken = proposal.outcome, taken + 1
+            else:
+                stored, refused = unpack_answer(reply), refused + (proposal is not None)
             merged.append(self.cache.keep(each.profile, stored))
         metrics.MERGES.labels("held").inc(taken)
-        metrics.MERGES.labels("fetched").inc(len(merged) - taken)
+        metrics.MERGES.labels("refused").inc(refused)
+        metrics.MERGES.labels("fetched").inc(len(merged) - taken - refused)
         return merged
 
     def _merge_call(

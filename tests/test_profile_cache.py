@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from model.events import Click, Purchase
-from serving.functions import STAMP_BYTES
+from serving.functions import STAMP_BYTES, FunctionLibrary, library_text
 from serving.merge import Link, MergedProfile, ProfileUpdate, origin
 from serving.profile import INTERACTIONS, PURCHASES, QUERIES, Profile
 from serving.store import Store
@@ -22,9 +22,16 @@ from tests.test_store import new_user, packed, update_of
 pytestmark = pytest.mark.either_backend
 
 
-def a_worker(redis: Redis, cached: int = 100, kind: type[Store] = Store) -> Store:
+def a_worker(
+    redis: Redis, cached: int = 100, kind: type[Store] = Store, text: str | None = None
+) -> Store:
     return kind(
-        redis, prefix="nc", profile_ttl_ms=30 * DAY_MS, list_ttl_ms=DAY_MS, cached_profiles=cached
+        redis,
+        prefix="nc",
+        profile_ttl_ms=30 * DAY_MS,
+        list_ttl_ms=DAY_MS,
+        cached_profiles=cached,
+        functions=FunctionLibrary(text=text),
     )
 
 
@@ -122,11 +129,24 @@ async def test_answers_are_those_of_a_worker_without_a_cache(
 
 async def test_another_worker_s_events_are_kept(redis: Redis) -> None:
     one, other, shopper = a_worker(redis), a_worker(redis), Shopper()
+    before = counted("merges", profile="refused")
     for store in (one, other, one, one, other, one):
         merged = await shopper.clicks(store)
         assert merged.profile == of(shopper.log)
         assert merged.is_new == (True,)
+    assert counted("merges", profile="refused") - before == 3
     assert await one.profile(shopper.user_id) == of(shopper.log)
+
+
+async def test_without_a_look_at_the_stamp_they_would_be_lost(redis: Redis) -> None:
+    sound = "redis.call('GETRANGE', keys[1], -STAMP, -1) == args[4]"
+    assert library_text().count(sound) == 1
+    one = a_worker(redis, text=library_text().replace(sound, "true"))
+    other, shopper = a_worker(redis), Shopper()
+    await one.open()
+    for store in (one, other, one):
+        await shopper.clicks(store)
+    assert await one.profile(shopper.user_id) == of([shopper.log[0], shopper.log[2]])
 
 
 async def test_a_forget_event_of_another_worker_holds(redis: Redis) -> None:

@@ -81,10 +81,6 @@ SABOTAGES = {
         BrokenFunctions("return struct.unpack('>d', held), string.sub", "return -1, string.sub"),
         frozenset({"profiles", "forgotten and still stored"}),
     ),
-    "no-stamp-check": Sabotage(
-        BrokenFunctions("redis.call('GETRANGE', keys[1], -STAMP, -1) == args[4]", "true"),
-        frozenset({"profiles"}),
-    ),
     "no-count-guard": Sabotage(
         BrokenFunctions("return offset > applied[source]", "return true"),
         frozenset({"popularity", "co-visits", "items after a query"}),
