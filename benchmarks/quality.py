@@ -2,8 +2,10 @@
 
     python -m benchmarks.quality --dataset beauty --data DIR --minutes 2 --json [--test]
 
-Settings are chosen on validation within the minutes. Only with --test is the test judged, once for
-each method and row. ``methods`` holds method -> row -> validation, test, settings, seconds.
+Settings are chosen on validation within the minutes, and with --journal each trial is written
+down, so that the same command goes on where it was broken off. Only with --test is the test judged,
+once for each method and row. ``methods`` holds method -> row -> validation, test, settings,
+seconds, trials.
 """
 
 import argparse
@@ -11,19 +13,28 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.quality_data import DATASETS, Dataset, Row
-from benchmarks.quality_methods import Contender, LeftOut, contenders, fits
-from model.choice import Budget
+from benchmarks.quality_methods import (
+    Contender,
+    LeftOut,
+    Terms,
+    contenders,
+    fits,
+    with_what_they_need,
+)
+from model.choice import Budget, Choice
+from model.journal import Journal
 from model.method import Method
 from model.ranks import judge
 from model.sequences import Cases
 
 SEED = 7
 DIGITS = 5
+BEST_TRIALS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", choices=sorted(DATASETS), required=True, help="the protocol")
     parser.add_argument("--data", type=Path, required=True, help="a folder in its layout")
     parser.add_argument("--minutes", type=float, default=2.0, help="to choose settings in")
+    parser.add_argument("--journal", type=Path, help="a file of trials, to go on from")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--methods", nargs="*", help="only these")
     parser.add_argument("--test", action="store_true", help="judge the test too")
@@ -41,23 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def quality(asked: argparse.Namespace) -> dict[str, Any]:
-    """The whole report."""
+    """The whole report.
+
+    Raises:
+        ValueError: when no method is left to judge.
+    """
     begun = time.perf_counter()
     data = DATASETS[asked.dataset](asked.data)
-    methods: dict[str, Any] = {}
-    left_out: dict[str, str] = {}
-    wanted = [
-        each
-        for each in contenders(asked.dataset, data)
-        if not asked.methods or each.name in asked.methods
-    ]
-    total = sum(each.share for each in wanted if isinstance(each, Contender))
-    for each in wanted:
-        if isinstance(each, LeftOut):
-            left_out[each.name] = each.reason
-            continue
-        seconds = 60 * asked.minutes * each.share / total
-        methods[each.name] = judged(each, data, Budget(seconds), asked)
+    wanted = list(contenders(asked.dataset, data, asked.data))
+    if asked.methods:
+        wanted = with_what_they_need(asked.methods, wanted)
+    taking_part = [each for each in wanted if isinstance(each, Contender)]
+    if not taking_part:
+        raise ValueError("no method is left to judge; give other --methods")
+    methods: dict[str, Any] = {each.name: {} for each in taking_part}
+    # Rows that share their settings follow each other, and share the fitted methods.
+    for choice in dict.fromkeys(row.choice for row in data.rows):
+        rows = [row for row in data.rows if row.choice == choice]
+        judged(taking_part, data, rows, asked, methods)
     return {
         "dataset": asked.dataset,
         "sequences": len(data.sequences),
@@ -70,7 +83,7 @@ def quality(asked: argparse.Namespace) -> dict[str, Any]:
         },
         "unit": data.unit,
         "methods": methods,
-        "left_out": left_out,
+        "left_out": {each.name: each.reason for each in wanted if isinstance(each, LeftOut)},
         "seed": asked.seed,
         "minutes": asked.minutes,
         "seconds": round(time.perf_counter() - begun, 1),
@@ -79,22 +92,44 @@ def quality(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def judged(
-    contender: Contender, data: Dataset, budget: Budget, asked: argparse.Namespace
-) -> dict[str, Any]:
-    """One method on every row that it fits."""
-    rows = [row for row in data.rows if fits(contender, row)]
-    choices = {row.choice for row in rows}
-    each = Budget(budget.seconds / len(choices), budget.trials)
-    chosen: dict[str, tuple[Method, dict[str, Any]]] = {}
-    report: dict[str, Any] = {}
-    for row in rows:
-        if row.choice not in chosen:
-            chosen[row.choice] = choose_settings(contender.make(each, asked.seed), data, row)
-        method, figures = chosen[row.choice]
-        report[row.name] = figures
-        if asked.test:
-            report[row.name] = figures | {"test": tested(method, data, row)}
-    return report
+    taking_part: Iterable[Contender],
+    data: Dataset,
+    rows: Sequence[Row],
+    asked: argparse.Namespace,
+    report: dict[str, Any],
+) -> None:
+    """All methods on rows that share their choice of settings, into method -> row -> figures."""
+    ready = [each for each in taking_part if fits(each, rows[0])]
+    choices = len({row.choice for row in data.rows})
+    total = sum(each.share for each in ready)
+    fitted: dict[str, Method] = {}
+    for each in ready:
+        seconds = 60 * asked.minutes * each.share / total / choices
+        journal = journal_of(asked, data, f"{each.name} {rows[0].choice}")
+        if each.of_others:
+            # What its weights are worth changes with the others.
+            journal = None
+        terms = Terms(Budget(seconds), asked.seed, journal, dict(fitted))
+        fitted[each.name], figures = choose_settings(each.make(terms), data, rows[0])
+        for row in rows:
+            report[each.name][row.name] = dict(figures)
+    learned = rows[0].split.train
+    for row in rows if asked.test else ():
+        for each in ready:
+            method = fitted[each.name]
+            # What is made of the methods before it is ready when they are.
+            if row.split.final is not learned and not (each.of_others or each.needs):
+                method.refit(row.split.final)
+            report[each.name][row.name]["test"] = measured(method, data, row.split.test)
+        learned = row.split.final
+
+
+def journal_of(asked: argparse.Namespace, data: Dataset, name: str) -> Journal | None:
+    """Where the trials of one search are written down, if that is asked for."""
+    if asked.journal is None:
+        return None
+    size = f"{len(data.sequences)} sequences {len(data.sequences.items)} events"
+    return Journal(asked.journal, f"{asked.dataset} {size} {name} seed {asked.seed}")
 
 
 def choose_settings(method: Method, data: Dataset, row: Row) -> tuple[Method, dict[str, Any]]:
@@ -102,22 +137,18 @@ def choose_settings(method: Method, data: Dataset, row: Row) -> tuple[Method, di
     begun = time.perf_counter()
     method.fit(row.split.train, row.split.validation)
     fitted = time.perf_counter()
-    figures = {
+    figures: dict[str, Any] = {
         "validation": measured(method, data, row.split.validation),
         "settings": dict(method.settings()),
         "fit_seconds": round(fitted - begun, 2),
         "judge_seconds": round(time.perf_counter() - fitted, 2),
     }
-    choice = getattr(method, "choice", None)
-    if choice is not None:
-        figures |= {"trials": choice.trials, "choice_finished": choice.finished}
+    if isinstance(choice := getattr(method, "choice", None), Choice):
+        figures |= {"trials": len(choice.tried), "choice_finished": choice.finished}
+        figures["best_trials"] = choice.table()[:BEST_TRIALS]
+    if (held_out := getattr(method, "held_out", None)) is not None:
+        figures["held_out"] = round(held_out, DIGITS)
     return method, figures
-
-
-def tested(method: Method, data: Dataset, row: Row) -> dict[str, float]:
-    """The test, after learning all that the row allows."""
-    method.refit(row.split.final)
-    return measured(method, data, row.split.test)
 
 
 def measured(method: Method, data: Dataset, cases: Cases) -> dict[str, float]:

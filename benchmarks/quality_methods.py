@@ -1,18 +1,26 @@
 """The contenders of a data set, each with its share of the time."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from benchmarks.quality_data import Dataset, Row
 from model.choice import Budget
+from model.content_neighbours import ContentNeighbours
 from model.ease import MOST_ITEMS, Ease
 from model.factorization import Factorization
 from model.habits import Habits
+from model.journal import Journal
 from model.method import Method
+from model.mixture import BUDGET, Mixture
 from model.neighbours import ItemNeighbours
 from model.popularity import Popularity
+from model.sequence_neighbours import SequenceNeighbours, SequenceSettings
 from model.transitions import Transitions, TransitionSettings
+from model.two_steps import TwoSteps
 
 START = {
     "beauty": TransitionSettings(
@@ -35,14 +43,47 @@ START = {
 """Where the choice begins; it moves on from there. From earlier choices on validation."""
 
 
+SHORT = {
+    "ml1m": replace(START["ml1m"], history_decay=0.02, backward=0.03, gap_decay=0.5, gap_power=0.5),
+    "diginetica": replace(START["diginetica"], recency=8.0),
+}
+"""A second scale of counts, of a shorter memory: what follows the newest item alone, or what the
+newest sessions did. One scale cannot be both without forgetting the rest."""
+NEIGHBOUR_START = {
+    "beauty": SequenceSettings(
+        history_decay=0.3, rarity_power=0.5, length_power=0.25, gap_decay=0.7, target_damping=0.05,
+    ),
+    # Long histories meet many sequences: so few of them still take most of the time.
+    "ml1m": SequenceSettings(neighbours=200, occurrences=200),
+    "diginetica": SequenceSettings(
+        neighbours=200, rarity_power=1.5, recency=2.0, backward=1.0,
+    ),
+}  # fmt: skip
+"""The same for sequence-kNN."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a method is made with."""
+
+    budget: Budget
+    seed: int
+    journal: Journal | None
+    fitted: Mapping[str, Method]
+    """The methods before it, fitted on the same training part."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """A method and the part of all time that it may take to choose its settings."""
 
     name: str
     share: float
-    make: Callable[[Budget, int], Method]
-    """From its budget and the seed."""
+    make: Callable[[Terms], Method]
+    needs: frozenset[str] = frozenset()
+    """Methods that have to be fitted before it, which it is made of."""
+    of_others: bool = False
+    """Whether it is made of all methods before it."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +94,103 @@ class LeftOut:
     reason: str
 
 
-def contenders(name: str, data: Dataset) -> Iterator[Contender | LeftOut]:
-    """All methods, in the order of the table."""
+def contenders(name: str, data: Dataset, folder: Path) -> Iterator[Contender | LeftOut]:
+    """All methods of a protocol, in the order of the table."""
     worth = data.objective
-    yield Contender("popularity", 0.05, lambda _, seed: Popularity(worth, seed=seed))
-    yield Contender(
-        "item_knn", 0.15, lambda budget, seed: ItemNeighbours(worth, budget=budget, seed=seed)
-    )
+    yield Contender("popularity", 0.02, lambda terms: Popularity(worth, seed=terms.seed))
+    yield Contender("item_knn", 0.05, lambda terms: ItemNeighbours(worth, **_search(terms)))
     if data.sequences.item_count <= MOST_ITEMS:
-        yield Contender("ease", 0.1, lambda budget, seed: Ease(worth, budget=budget, seed=seed))
+        yield Contender("ease", 0.05, lambda terms: Ease(worth, **_search(terms)))
     else:
         yield LeftOut("ease", f"more than {MOST_ITEMS:,} items")
     if find_spec("implicit"):
-        yield Contender(
-            "als", 0.15, lambda budget, seed: Factorization(worth, budget=budget, seed=seed)
-        )
+        yield Contender("als", 0.05, lambda terms: Factorization(worth, **_search(terms)))
     else:
         yield LeftOut("als", "implicit is not installed; run: pip install implicit")
     if data.sequences.times is not None:
-        yield Contender("habits", 0.15, lambda budget, _: Habits(worth, budget=budget))
+        yield Contender("habits", 0.05, lambda terms: Habits(worth, **_search(terms)))
+    yield Contender(
+        "sequence_knn",
+        0.1,
+        lambda terms: SequenceNeighbours(worth, start=NEIGHBOUR_START.get(name), **_search(terms)),
+    )
     yield Contender(
         "counts",
-        0.4,
-        lambda budget, seed: Transitions(worth, start=START.get(name), budget=budget, seed=seed),
+        0.1,
+        lambda terms: Transitions(worth, start=START.get(name), **_search(terms)),
     )
+    if short := SHORT.get(name):
+        yield Contender(
+            "counts_short", 0.01, lambda terms: Transitions(worth, start=short, grid={})
+        )
+    yield Contender(
+        "counts_twice", 0.01, lambda terms: _two_steps("counts", terms), needs=frozenset({"counts"})
+    )
+    yield from _with_torch(name, data, folder)
+    yield Contender("blend", 0.1, lambda terms: _blend(data, terms), of_others=True)
+
+
+def _with_torch(name: str, data: Dataset, folder: Path) -> Iterator[Contender | LeftOut]:
+    """What knows more of an item than its id, and the network; torch is heavy, and only here."""
+    if not find_spec("torch"):
+        for each in ("content", "content_then_counts", "network"):
+            yield LeftOut(each, "torch is not installed; run: pip install 'nextclick[train]'")
+        return
+    network = import_module("benchmarks.quality_network")
+    content = network.content_of(name, folder, data.sequences)
+    if content is None:
+        for each in ("content", "content_then_counts"):
+            yield LeftOut(each, "the folder says nothing about its items")
+    else:
+        yield Contender(
+            "content",
+            0.05,
+            lambda terms: ContentNeighbours(data.objective, content, **_search(terms)),
+        )
+        yield Contender(
+            "content_then_counts",
+            0.01,
+            lambda terms: _two_steps("content", terms),
+            needs=frozenset({"content", "counts"}),
+        )
+    yield Contender(
+        "network",
+        0.5,
+        lambda terms: network.network_for(name, folder, data, terms.budget, terms.seed),
+    )
+
+
+def _two_steps(first: str, terms: Terms) -> Method:
+    counts = terms.fitted["counts"]
+    assert isinstance(counts, Transitions)
+    return TwoSteps(terms.fitted[first], counts, parts_fitted=True)
+
+
+def _search(terms: Terms) -> dict[str, Any]:
+    return {"budget": terms.budget, "seed": terms.seed, "journal": terms.journal}
+
+
+def _blend(data: Dataset, terms: Terms) -> Method:
+    return Mixture(
+        data.objective,
+        terms.fitted,
+        logits={"network"},
+        sources_fitted=True,
+        budget=replace(BUDGET, seconds=terms.budget.seconds),
+        seed=terms.seed,
+        journal=terms.journal,
+    )
+
+
+def with_what_they_need(
+    asked: Collection[str], everyone: Sequence[Contender | LeftOut]
+) -> list[Contender | LeftOut]:
+    """The methods asked for, and those that they are made of."""
+    needed = set(asked)
+    for each in everyone:
+        if isinstance(each, Contender) and each.name in asked:
+            needed |= each.needs
+    return [each for each in everyone if each.name in needed]
 
 
 def fits(contender: Contender, row: Row) -> bool:

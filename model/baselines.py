@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from model.dataset import PROFILE_INTERACTIONS, PROFILE_PURCHASES, Baskets, EventLog
 from model.features import DAY_MS
+from model.signals import NEIGHBOURS, strongest
 
 POPULAR_DAYS = 28
 DAYS_CACHED = 64
 TOGETHER_MS = 30 * 60 * 1000
 REMEMBERED_HALF_LIVES = 2
 """A pair older than this weighs less than a quarter and is left out: half the memory and time."""
-MOST_NEIGHBOURS = 50
-"""As many as a live worker reads of an item."""
 
 
 class MostPopular:
@@ -49,7 +48,7 @@ class MostPopular:
         return [self.top(baskets.time(number), count) for number in range(len(baskets))]
 
     def _top(self, day: int, count: int) -> NDArray[np.int64]:
-        return _best(self._on_day(day), count)
+        return strongest(self._on_day(day), self._log.hashes, count)
 
     def _counts(self, day: int) -> NDArray[np.float64]:
         times = self._log.times
@@ -106,7 +105,7 @@ class DecayedPopularity:
         return self._top_on_day(time // DAY_MS, count)
 
     def _top(self, day: int, count: int) -> NDArray[np.int64]:
-        return _best(self._on_day(day), count)
+        return strongest(self._on_day(day), self._log.hashes, count)
 
     def _counts(self, day: int) -> NDArray[np.float64]:
         earlier = self._log.times < day * DAY_MS
@@ -117,7 +116,7 @@ class DecayedPopularity:
 
 
 class CoVisits:
-    """Pairs of one user's events within 30 minutes, decaying, the strongest 50 of each item.
+    """Pairs of one user's events within 30 minutes, decaying, the strongest of each item.
 
     Args:
         log: all rows; only pairs before each moment are counted.
@@ -133,6 +132,7 @@ class CoVisits:
         size = len(log.item_ids)
         pairs, self._slots = np.unique(left * size + right, return_inverse=True)
         self._right = pairs % size
+        self._hashes = log.hashes[self._right]
         self._first = np.searchsorted(pairs // size, np.arange(size + 1))
         self._times = times
         self._on_day = lru_cache(maxsize=1)(self._weights)
@@ -144,7 +144,7 @@ class CoVisits:
         strengths: list[NDArray[np.float64]] = [np.empty(0)]
         for seed in seeds:
             part = slice(self._first[seed], self._first[seed + 1])
-            best = _best(weights[part], MOST_NEIGHBOURS)
+            best = strongest(weights[part], self._hashes[part], NEIGHBOURS)
             items.append(self._right[part][best])
             strengths.append(weights[part][best])
         return np.concatenate(items), np.concatenate(strengths)
@@ -175,13 +175,3 @@ def _pairs(
         moments += [times[later], times[later]]
     left, right = (np.concatenate(part).astype(np.int64) for part in (lefts, rights))
     return left, right, np.concatenate(moments)
-
-
-def _best(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Positions of the ``count`` greatest positive values, greatest first."""
-    if len(values) > count:
-        chosen = np.sort(np.argpartition(-values, count)[:count])
-    else:
-        chosen = np.arange(len(values))
-    order = chosen[np.argsort(-values[chosen], kind="stable")]
-    return order[values[order] > 0].astype(np.int64)

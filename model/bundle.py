@@ -7,10 +7,11 @@ a bundle is executed: JSON and ONNX only, and every file's SHA-256 stands in the
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -23,6 +24,14 @@ ITEMS_FILE = "items.json"
 MANIFEST_FILE = "manifest.json"
 FILES = (MODEL_FILE, ITEMS_FILE)
 
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+"""The numbers that a graph computes in."""
+MODEL_FILES: dict[Precision, str] = {
+    "fp32": MODEL_FILE,
+    "fp16": "model.fp16.onnx",
+    "int8": "model.int8.onnx",
+}
+
 
 class BundleError(RuntimeError):
     """A bundle that must not be served; the message says what to do."""
@@ -34,6 +43,24 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     max_difference: float
     identical_top_20: float
     users: int
+
+
+class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a graph of one precision takes and gives, measured when the bundle was made."""
+
+    bytes: int
+    sha256: str
+    milliseconds: dict[str, float]
+    """Processor time of a run on one CPU thread, by users in the run."""
+    ndcg: float
+    """NDCG@10 of the blended lists on a sample of the validation baskets."""
+    ndcg_lost: float
+    """Share of the full graph's NDCG@10 on the same baskets; below zero where it gained."""
+    max_difference: float
+    """Of two scores, to the full graph, on real users."""
+    identical_top_20: float
+    admitted: bool
+    """Whether the bundle holds the graph: a refused one stands here with its figures alone."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +87,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     blend: BlendWeights
     network: dict[str, int | float]
     popularity_half_life_days: float = 14.0
+    variants: dict[str, VariantReport] = {}
+    """By precision, "fp32" among them; empty where no other graph was asked for."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +101,28 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """Where ONNX Runtime finds the graph."""
+        """Where ONNX Runtime finds the full graph."""
         return self.path / MODEL_FILE
+
+    def graph(self, precision: Precision = "fp32") -> Path:
+        """Where ONNX Runtime finds the graph of a precision.
+
+        Raises:
+            BundleError: the bundle does not hold it.
+        """
+        name = MODEL_FILES[precision]
+        if name in self.manifest.files:
+            return self.path / name
+        report = self.manifest.variants.get(precision)
+        reason = (
+            f"it was refused in training, for its lists lost {report.ndcg_lost:.2%} of the NDCG@10"
+            if report
+            else "none was made; run `nextclick train --variants`"
+        )
+        raise BundleError(
+            f"{self.path} has no {precision} graph: {reason}, or ask for another precision "
+            "(NEXTCLICK_PRECISION=fp32)"
+        )
 
 
 class _Version(msgspec.Struct):
@@ -83,7 +132,13 @@ class _Version(msgspec.Struct):
     feature_version: int
 
 
-def write_bundle(out: Path, model: Path, item_ids: Sequence[str], manifest: Manifest) -> Manifest:
+def write_bundle(
+    out: Path,
+    model: Path,
+    item_ids: Sequence[str],
+    manifest: Manifest,
+    variants: Mapping[Precision, Path] | None = None,
+) -> Manifest:
     """Write a bundle folder in one step: a reader sees the whole of it or nothing.
 
     Args:
@@ -91,6 +146,7 @@ def write_bundle(out: Path, model: Path, item_ids: Sequence[str], manifest: Mani
         model: the exported graph, copied in.
         item_ids: the vocabulary, in row order.
         manifest: everything but ``version``, ``created`` and ``files``.
+        variants: the graphs of other precisions that were admitted, copied in.
 
     Returns:
         The manifest as written.
@@ -104,13 +160,18 @@ def write_bundle(out: Path, model: Path, item_ids: Sequence[str], manifest: Mani
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         staging.chmod(0o755)
-        shutil.copyfile(model, staging / MODEL_FILE)
+        graphs: dict[Precision, Path] = {**(variants or {}), "fp32": model}
+        for precision, file in graphs.items():
+            shutil.copyfile(file, staging / MODEL_FILES[precision])
         (staging / ITEMS_FILE).write_bytes(msgspec.json.encode(list(item_ids)))
         now = datetime.now(UTC)
         complete = msgspec.structs.replace(
             manifest,
             created=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            files={name: _digest(staging / name) for name in FILES},
+            files={
+                name: digest_of(staging / name)
+                for name in (*sorted(MODEL_FILES[each] for each in graphs), ITEMS_FILE)
+            },
         )
         complete = msgspec.structs.replace(complete, version=_version(complete, now))
         encoded = msgspec.json.format(msgspec.json.encode(complete), indent=2)
@@ -139,7 +200,7 @@ def load_bundle(path: Path) -> Bundle:
     for name, digest in manifest.files.items():
         if not (path / name).is_file():
             raise BundleError(f"{path / name} is no file; copy the whole folder again")
-        if _digest(path / name) != digest:
+        if digest_of(path / name) != digest:
             raise BundleError(
                 f"{path / name} is damaged (its SHA-256 is not the manifest's); "
                 "copy the whole folder again or run `nextclick train`"
@@ -183,7 +244,8 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{file} is damaged ({error}); copy the whole folder again") from None
 
 
-def _digest(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from model.journal import Journal, Settings, Trial, ordered
 from model.method import Setting
 
 
@@ -15,6 +16,8 @@ class Budget:
     trials: int = 200
     least_gain: float = 0.005
     """Relative; on some thousand cases a smaller one is noise, and the settings stay put."""
+    patience: int = 1
+    """A walk along a setting's values ends after so many steps without a gain."""
 
 
 @dataclass
@@ -26,7 +29,16 @@ class Choice:
     trials: int = 1
     finished: bool = False
     """Whether a whole round over all settings brought nothing more."""
-    tried: dict[tuple[tuple[str, Setting], ...], float] = field(default_factory=dict, repr=False)
+    tried: dict[Settings, float] = field(default_factory=dict, repr=False)
+
+    def table(self) -> list[dict[str, float]]:
+        """All trials, the best first: what each was worth, and where it differs from the best."""
+        rows = sorted(self.tried.items(), key=lambda trial: -trial[1])
+        best = dict(rows[0][0])
+        return [
+            {"worth": worth} | {name: value for name, value in settings if value != best[name]}
+            for settings, worth in rows
+        ]
 
 
 def choose(
@@ -34,29 +46,31 @@ def choose(
     start: Mapping[str, Setting],
     grid: Mapping[str, Sequence[Setting]],
     budget: Budget,
+    journal: Journal | None = None,
 ) -> Choice:
     """Climb from ``start``: in turn, each setting takes the best of its values on the grid.
 
     A setting moves along its values from where it stands, in either direction, and stops where
-    the worth does not rise enough, so the values must be in order. The order of trials does not
-    depend on time; how far it gets does, unless ``budget.trials`` ends first.
+    the worth has not risen enough for ``budget.patience`` steps, so the values must be in order.
+    The order of trials does not depend on time; how far it gets does, unless ``budget.trials``
+    ends first.
 
     Args:
         worth: of settings, on validation; higher is better.
         start: a value for each setting.
         grid: ascending values of the settings to choose; a start may lie between them.
         budget: when to stop.
+        journal: where trials are written down. Those that it holds are not made again, but the
+            seconds that they took count, so that a search that was broken off ends where it
+            would have ended.
     """
-    deadline = time.monotonic() + budget.seconds
-    chosen = Choice(dict(start), worth(start))
-    chosen.tried[_key(start)] = chosen.value
+    search = _Search(worth, budget, journal)
+    chosen = Choice(dict(start), search.worth(start), tried=search.tried)
 
     def better(name: str, value: Setting) -> bool:
         candidate = {**chosen.settings, name: value}
-        if _key(candidate) not in chosen.tried:
-            chosen.tried[_key(candidate)] = worth(candidate)
-            chosen.trials += 1
-        found = chosen.tried[_key(candidate)]
+        found = search.worth(candidate)
+        chosen.trials = len(search.tried)
         if found <= chosen.value + budget.least_gain * abs(chosen.value):
             return False
         chosen.settings, chosen.value = candidate, found
@@ -69,14 +83,53 @@ def choose(
             higher = [value for value in values if value > here]
             lower = [value for value in reversed(values) if value < here]
             for path in (higher, lower):
+                left = budget.patience
                 for value in path:
-                    if chosen.trials >= budget.trials or time.monotonic() > deadline:
+                    if search.over:
                         return chosen
-                    if not better(name, value):
+                    left = budget.patience if better(name, value) else left - 1
+                    if not left:
                         break
         chosen.finished = chosen.value <= before
     return chosen
 
 
-def _key(settings: Mapping[str, Setting]) -> tuple[tuple[str, Setting], ...]:
-    return tuple(sorted(settings.items()))
+class _Search:
+    """Trials made, remembered and paid for."""
+
+    def __init__(
+        self,
+        worth: Callable[[Mapping[str, Setting]], float],
+        budget: Budget,
+        journal: Journal | None,
+    ) -> None:
+        self._worth = worth
+        self._budget = budget
+        self._journal = journal
+        self._begun = time.monotonic()
+        self._earlier = 0.0
+        """Seconds that remembered trials took when they were made."""
+        self.tried: dict[Settings, float] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is spent."""
+        spent = time.monotonic() - self._begun + self._earlier
+        return len(self.tried) >= self._budget.trials or spent > self._budget.seconds
+
+    def worth(self, settings: Mapping[str, Setting]) -> float:
+        """Of settings, tried at most once."""
+        key = ordered(settings)
+        if key not in self.tried:
+            known = None if self._journal is None else self._journal.known(settings)
+            if known is not None:
+                self._earlier += known.seconds
+            self.tried[key] = self._try(settings) if known is None else known.worth
+        return self.tried[key]
+
+    def _try(self, settings: Mapping[str, Setting]) -> float:
+        begun = time.monotonic()
+        found = self._worth(settings)
+        if self._journal is not None:
+            self._journal.note(settings, Trial(found, time.monotonic() - begun))
+        return found

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 
 from model.events import INTERACTION_KINDS, Purchase
 from model.features import DAY_MS, FIRST_ITEM, Interactions, Purchases, Vocabulary
+from model.ids import ITEM_HASH_BYTES
 
 PROFILE_INTERACTIONS = 100
 PROFILE_PURCHASES = 300
 """What a profile keeps of one user, and so all that a prediction may use."""
+
+LAST_DAY = 0xFFFF
+HASH_BITS = np.uint64(8 * ITEM_HASH_BYTES)
+ITEM_HASH = np.uint64((1 << 8 * ITEM_HASH_BYTES) - 1)
+"""A purchase as a profile keeps it is one number: the day in two bytes, the item's hash in six."""
 
 PURCHASE = INTERACTION_KINDS[Purchase]
 
@@ -106,13 +112,15 @@ class EventLog:
     def purchase_days(
         self, start: int, end: int, limit: int | None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The newest ``limit`` distinct (day, item) purchases, newest first; None for all."""
+        """The newest ``limit`` distinct (day, item) purchases, newest first; None for all.
+
+        Those of one day come by hash, the highest first: so does a profile keep them.
+        """
         bought = np.flatnonzero(self.kinds[start:end] == PURCHASE) + start
-        days = self.times[bought] // DAY_MS
-        keys = np.sort(days * len(self.item_ids) + self.items[bought])
-        newest = keys[np.diff(keys, prepend=-1) > 0][::-1][:limit]
-        days, items = np.divmod(newest, len(self.item_ids))
-        return days, items
+        days = np.minimum(self.times[bought] // DAY_MS, LAST_DAY).astype(np.uint64)
+        keys = np.unique((days << HASH_BITS) | self.hashes[self.items[bought]])
+        newest = keys[::-1][:limit]
+        return (newest >> HASH_BITS).astype(np.int64), self.positions_of(newest & ITEM_HASH)
 
     def positions_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Positions in ``item_ids`` of hashes of this log's items."""

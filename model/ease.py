@@ -5,89 +5,48 @@ their number play no part. One dense matrix over all items is inverted, so it is
 some thousands of items.
 """
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget, Choice, choose
-from model.method import Scores, Setting
-from model.ranks import Objective, judge
-from model.sequences import Cases, Sequences
+from model.method import Scores
+from model.sequences import Sequences
+from model.tuned import Tuned
 
 MOST_ITEMS = 8_000
 """An inversion of 8,000 items takes 1.5 GB and a minute on one core."""
-REGULARIZATIONS = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+GRID: dict[str, tuple[float, ...]] = {"regularization": (30.0, 100.0, 300.0, 1000.0, 3000.0)}
 CHUNK = 512
 
 
-class Ease:
+@dataclass(frozen=True)
+class EaseSettings:
+    """The knob."""
+
+    regularization: float = 300.0
+    """Added to the diagonal."""
+
+
+class Ease(Tuned[EaseSettings, NDArray[np.float64]]):
     """The method.
 
-    Args:
-        objective: what the regularisation is chosen by.
-        regularization: added to the diagonal; to begin with, and kept without validation.
-        budget: of the choice.
-        cases: at most so many validation cases are judged in each trial.
-        seed: draws those cases.
+    Raises:
+        ValueError: by ``fit`` and ``refit``, when the catalogue is too large to invert.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        *,
-        regularization: float = 300.0,
-        budget: Budget | None = None,
-        cases: int = 5000,
-        seed: int = 0,
-    ) -> None:
-        self._objective = objective
-        self._regularization = regularization
-        self._budget = budget or Budget()
-        self._cases = cases
-        self._seed = seed
-        self.choice: Choice | None = None
-        """How the regularisation was chosen; None where it was given."""
-
-    def fit(
-        self,
-        train: Sequences,
-        validation: Cases | None = None,
-        regularizations: Sequence[float] = REGULARIZATIONS,
-    ) -> None:
-        """Learn; with ``validation``, choose the regularisation on it first.
-
-        Raises:
-            ValueError: when the catalogue is too large to invert.
-        """
-        gram = _gram(train)
-        if validation is not None:
-            sample = validation.sample(self._cases, self._seed)
-
-            def worth(candidate: Mapping[str, Setting]) -> float:
-                self._weights = _solve(gram, float(candidate["regularization"]))
-                return self._objective(judge(self, sample))
-
-            grid = {"regularization": regularizations}
-            self.choice = choose(worth, dict(self.settings()), grid, self._budget)
-            self._regularization = float(self.choice.settings["regularization"])
-        self._weights = _solve(gram, self._regularization)
-
-    def refit(self, train: Sequences) -> None:
-        """Learn from other sequences with the same regularisation.
-
-        Raises:
-            ValueError: when the catalogue is too large to invert.
-        """
-        self._weights = _solve(_gram(train), self._regularization)
+    DEFAULTS = EaseSettings()
+    GRID = GRID
 
     def scores(self, histories: Sequences) -> Scores:
         """float32 [B, items]."""
         return _incidence(histories) @ self._weights
 
-    def settings(self) -> Mapping[str, Setting]:
-        """The regularisation."""
-        return {"regularization": self._regularization}
+    def _count(self, train: Sequences) -> NDArray[np.float64]:
+        return _gram(train)
+
+    def _learn(self, counted: NDArray[np.float64]) -> None:
+        self._weights = _solve(counted, self._settings.regularization)
 
 
 def _incidence(sequences: Sequences) -> NDArray[np.float32]:

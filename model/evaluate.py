@@ -19,12 +19,25 @@ from numpy.typing import NDArray
 from model.baselines import CoVisits, DecayedPopularity
 from model.blend import BlendWeights, Signals, blend
 from model.dataset import Baskets, EventLog
-from model.features import DAY_MS, FIRST_ITEM, PADDING, Vocabulary, featurize, repeat_strength
+from model.features import FIRST_ITEM, PADDING, Interactions, Purchases, Vocabulary, featurize
+from model.signals import (
+    NO_ROWS,
+    POPULAR,
+    Found,
+    Gatherer,
+    Pool,
+    Weighted,
+    best,
+    looked_at,
+    may_return,
+    own_repeat,
+    seeds_of,
+    seen_items,
+    signals_of,
+    with_nearest,
+)
 
 CUT = 10
-SEEDS = 10
-"""Newest distinct items whose neighbours become candidates."""
-POPULAR = 100
 BATCH = 64
 
 
@@ -85,8 +98,11 @@ class CandidateTable:
     def top(self, scores: NDArray[np.float32]) -> list[NDArray[np.int64]]:
         """The first ten of each basket by ``scores`` float32 [M]."""
         starts = np.searchsorted(self.basket, np.arange(len(self.baskets) + 1))
+        no_query = np.zeros(len(scores), np.float32)
         return [
-            self.item[start:end][np.argsort(-scores[start:end], kind="stable")[:CUT]]
+            self.item[start:end][
+                best(no_query[start:end], scores[start:end], self.item[start:end], CUT)
+            ]
             for start, end in pairwise(starts.tolist())
         ]
 
@@ -119,7 +135,11 @@ class Judge:
         repeat_half_life_days: float,
         repeats_allowed: bool = True,
     ) -> None:
-        self._session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(model), options, providers=["CPUExecutionProvider"]
+        )
         self._vocabulary = vocabulary
         self._log = log
         self._length = length
@@ -128,6 +148,7 @@ class Judge:
         self._popular = DecayedPopularity(log, popularity_half_life_days)
         self._half_life_days = popularity_half_life_days
         self._row_of_item = vocabulary.index_of(log.hashes)
+        self._gatherer = Gatherer(_is_in_log)
         self._item_of_row = np.full(len(vocabulary), -1, np.int64)
         known = self._row_of_item >= FIRST_ITEM
         self._item_of_row[self._row_of_item[known]] = np.flatnonzero(known)
@@ -151,8 +172,8 @@ class Judge:
         ]
         signals = Signals(
             **{
-                name: np.concatenate([getattr(part, name) for part in scored])
-                for name in ("rows", "network", "repeat", "covisit", "popular")
+                name: np.concatenate([getattr(part.signals, name) for part in scored])
+                for name in Signals.__struct_fields__
             }
         )
         return CandidateTable(
@@ -165,88 +186,99 @@ class Judge:
         )
 
     def _score(self, baskets: Baskets, numbers: list[int]) -> Iterator["_Scored"]:
-        gathered = [self._gather(baskets, number) for number in numbers]
-        widest = max(len(each.items) for each in gathered)
+        profiles = [self._profile(baskets, number) for number in numbers]
+        pools = [self._pool(profile) for profile in profiles]
+        widest = max(len(each.rows) for each in pools)
         rows = np.full((len(numbers), max(widest, 1)), PADDING, np.int64)
-        for place, each in enumerate(gathered):
-            rows[place, : len(each.items)] = self._row_of_item[each.items]
-        histories = [baskets.interactions(number) for number in numbers]
+        for place, each in enumerate(pools):
+            rows[place, : len(each.rows)] = self._row_of_item[each.rows]
+        histories = [profile.history for profile in profiles]
         features = featurize(histories, self._vocabulary, self._length)
         bias = np.zeros(len(self._vocabulary), np.float32)
         top_rows, top_scores, scores = self._session.run(
             ["top_items", "top_scores", "candidate_scores"],
             {**features._asdict(), "item_bias": bias, "candidates": rows},
         )
-        for place, each in enumerate(gathered):
-            yield self._join(each, scores[place], self._item_of_row[top_rows[place]],
-                             top_scores[place])  # fmt: skip
+        for place, (profile, pool) in enumerate(zip(profiles, pools, strict=True)):
+            yield self._join(
+                profile, pool, scores[place, : len(pool.rows)],
+                self._item_of_row[top_rows[place]], top_scores[place],
+            )  # fmt: skip
 
-    def _gather(self, baskets: Baskets, number: int) -> "_Gathered":
+    def _profile(self, baskets: Baskets, number: int) -> "_Profile":
         # The user's own signals are those of the last list a worker made; the shared counts are
         # those of the basket's day, since others go on shopping.
-        time = baskets.time(number)
-        hashes, strength = repeat_strength(
-            baskets.purchases(number), baskets.as_of(number) // DAY_MS, self._repeat_half_life_days
+        return _Profile(
+            baskets.interactions(number),
+            baskets.purchases(number),
+            baskets.as_of(number),
+            baskets.time(number),
         )
-        own = self._log.positions_of(hashes)
-        history = self._log.items[baskets.history_starts[number] : baskets.history_ends[number]]
-        seeds = list(dict.fromkeys(history[: -4 * SEEDS - 1 : -1].tolist()))[:SEEDS]
-        near, weights = self._together.of(seeds, time)
-        popular = self._popular.top(time, POPULAR)
-        held = np.zeros(len(self._log.item_ids), bool)
-        for part in (own, near, popular):
-            held[part] = True
-        items = np.flatnonzero(held)
-        repeat = np.zeros(len(items), np.float32)
-        repeat[np.searchsorted(items, own)] = strength
-        covisit = np.bincount(np.searchsorted(items, near), weights, len(items))
-        barred = np.empty(0, np.int64) if self._repeats_allowed else np.union1d(own, history)
-        return _Gathered(
-            items, repeat, covisit.astype(np.float32), self._popular.counts(time), barred
+
+    def _pool(self, profile: "_Profile") -> Pool:
+        hashes, strength = own_repeat(profile.purchases, profile.as_of, self._repeat_half_life_days)
+        seeds = self._log.positions_of(np.array(seeds_of(profile.history), np.uint64))
+        found = Found(
+            repeat=Weighted(self._log.positions_of(hashes), strength),
+            together=Weighted(*self._together.of(seeds.tolist(), profile.time)),
+            popular=self._popular.top(profile.time, POPULAR),
         )
+        return self._gatherer.unite(
+            found, len(self._log.item_ids), lambda items: self._popularity(items, profile.time)
+        )
+
+    def _popularity(self, items: NDArray[np.int64], time: int) -> NDArray[np.float32]:
+        return self._popular.counts(time)[items].astype(np.float32)
 
     def _join(
         self,
-        gathered: "_Gathered",
+        profile: "_Profile",
+        pool: Pool,
         scores: NDArray[np.float32],
         nearest: NDArray[np.int64],
         nearest_scores: NDArray[np.float32],
     ) -> "_Scored":
-        """Add the network's own nearest to the candidates that were scored with it."""
-        barred = np.zeros(len(self._log.item_ids), bool)
-        barred[gathered.barred] = True
-        held = np.zeros(len(barred), bool)
-        held[gathered.items] = True
-        allowed, kept = ~barred[nearest], ~barred[gathered.items]
-        fresh = allowed & ~held[nearest]
-        items = np.concatenate([gathered.items[kept], nearest[fresh]])
-        nothing = np.zeros(int(fresh.sum()), np.float32)
-        network = scores[: len(gathered.items)][kept]
-        return _Scored(
-            items=items,
-            rows=self._row_of_item[items],
-            network=np.concatenate([network, nearest_scores[fresh]]),
-            repeat=np.concatenate([gathered.repeat[kept], nothing]),
-            covisit=np.concatenate([gathered.covisit[kept], nothing]),
-            popular=gathered.popular[items].astype(np.float32),
-            nearest=nearest[allowed][:CUT],
-        )
+        """Add the network's own nearest, take out what may not return."""
+        joined, network = with_nearest(
+            pool, scores, nearest, nearest_scores, self._popularity(nearest, profile.time),
+            _is_in_log,
+        )  # fmt: skip
+        signals = signals_of(joined, network, self._row_of_item[joined.rows])
+        kept = self._may_return(profile, joined.rows)
+        if not kept.all():
+            signals = Signals(
+                **{name: getattr(signals, name)[kept] for name in Signals.__struct_fields__}
+            )
+        own = nearest[_is_in_log(nearest)]
+        return _Scored(joined.rows[kept], signals, own[self._may_return(profile, own)][:CUT])
+
+    def _may_return(self, profile: "_Profile", items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        hashed = looked_at(profile.history)
+        current = -1
+        if hashed is not None:
+            current = int(self._log.positions_of(np.array([hashed], np.uint64))[0])
+        seen = NO_ROWS
+        if not self._repeats_allowed:
+            seen = self._log.positions_of(seen_items(profile.history, profile.purchases))
+        return may_return(items, current, seen, self._repeats_allowed)
 
 
-class _Gathered(NamedTuple):
-    items: NDArray[np.int64]
-    repeat: NDArray[np.float32]
-    covisit: NDArray[np.float32]
-    popular: NDArray[np.float64]
-    """Of every item of the log."""
-    barred: NDArray[np.int64]
+def _is_in_log(items: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return items >= 0
+
+
+class _Profile(NamedTuple):
+    """A user as a worker knows him when a list is made."""
+
+    history: Interactions
+    purchases: Purchases
+    as_of: int
+    """Event time of the list's cause, epoch ms."""
+    time: int
+    """Of the basket, epoch ms."""
 
 
 class _Scored(NamedTuple):
     items: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    network: NDArray[np.float32]
-    repeat: NDArray[np.float32]
-    covisit: NDArray[np.float32]
-    popular: NDArray[np.float32]
+    signals: Signals
     nearest: NDArray[np.int64]

@@ -69,7 +69,7 @@ class RankingGraph(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the module's table for shapes."""
         user = self.network.encode(items, kinds, gaps, newest_only=True)[:, 0]
-        scores = user @ self.network.item_table.weight.T + self.network.item_bias
+        scores = user @ self.network.item_vectors().T + self.network.item_bias
         best = torch.topk(scores + (item_bias + self.never), self.top_k, dim=1)
         return best.indices, best.values, torch.gather(scores, 1, candidates)
 
@@ -77,16 +77,20 @@ class RankingGraph(nn.Module):
 def export_network(network: Network, path: Path, users: Features, top_k: int = 100) -> Parity:
     """Write ``network`` to ``path`` as ONNX, after comparing both on ``users``.
 
+    What the network computes of its items alone (content, norms) is computed once, here: the graph
+    holds a table of finished vectors.
+
     Raises:
         ExportError: when scores differ by more than ``MAX_DIFFERENCE``; ``path`` is removed.
     """
     graph = RankingGraph(network.eval(), top_k).eval()
+    folded = RankingGraph(network.folded(), top_k).eval()
     arguments = _graph_inputs(users, network.config.vocabulary_size, slice(0, 2))
     with warnings.catch_warnings():
         # The legacy exporter is the one that was measured to agree; its notice is no news.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            graph,
+            folded,
             tuple(torch.from_numpy(value) for value in arguments.values()),
             str(path),
             input_names=list(INPUTS),

@@ -5,18 +5,20 @@ learned from are served like any other. The order of events plays no part.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget, Choice, choose
-from model.method import Scores, Setting
+from model.choice import Budget
+from model.journal import Journal
+from model.method import Scores
 from model.neighbours import once_each
-from model.ranks import Objective, judge
-from model.sequences import Cases, Sequences
+from model.ranks import Objective
+from model.sequences import Sequences
+from model.tuned import Tuned
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 
 
-class Factorization:
+class Factorization(Tuned[FactorSettings, Any]):
     """The method.
 
     Args:
@@ -48,10 +50,14 @@ class Factorization:
         cases: at most so many validation cases are judged in each trial.
         threads: that the library may use.
         seed: of the first factors, and of the draw of those cases.
+        journal: of the trials.
 
     Raises:
         ModuleNotFoundError: when ``implicit`` is not installed.
     """
+
+    DEFAULTS = FactorSettings()
+    GRID = GRID
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class Factorization:
         cases: int = 5000,
         threads: int = 1,
         seed: int = 0,
+        journal: Journal | None = None,
     ) -> None:
         try:
             self._als: Any = import_module("implicit.cpu.als")
@@ -72,32 +79,28 @@ class Factorization:
             raise ModuleNotFoundError(
                 "matrix factorisation needs implicit; run: pip install implicit"
             ) from missing
-        self._objective = objective
-        self._settings = start or FactorSettings()
-        self._grid = GRID if grid is None else grid
-        self._budget = budget or Budget()
-        self._cases = cases
+        super().__init__(
+            objective,
+            start=start,
+            grid=grid,
+            budget=budget,
+            cases=cases,
+            seed=seed,
+            journal=journal,
+        )
         self._threads = threads
-        self._seed = seed
-        self.choice: Choice | None = None
-        """How the settings were chosen; None where they were given."""
 
-    def fit(self, train: Sequences, validation: Cases | None = None) -> None:
-        """Learn; with ``validation``, choose the settings on it first."""
-        if validation is not None:
-            sample = validation.sample(self._cases, self._seed)
+    def scores(self, histories: Sequences) -> Scores:
+        """float32 [B, items]."""
+        users = np.arange(len(histories))
+        factors = self._model.recalculate_user(users, self._matrix(histories))
+        scores: NDArray[np.float32] = factors @ self._model.item_factors.T
+        return scores
 
-            def worth(candidate: Mapping[str, Setting]) -> float:
-                self._settings = _settings(candidate)
-                self.refit(train)
-                return self._objective(judge(self, sample))
+    def _count(self, train: Sequences) -> Any:
+        return self._matrix(train)
 
-            self.choice = choose(worth, asdict(self._settings), self._grid, self._budget)
-            self._settings = _settings(self.choice.settings)
-        self.refit(train)
-
-    def refit(self, train: Sequences) -> None:
-        """Learn from other sequences with the settings as they are."""
+    def _learn(self, counted: Any) -> None:
         settings = self._settings
         # Its threads and those of the linear algebra below it would fight for the cores.
         with self._limits.threadpool_limits(1, "blas"):
@@ -109,18 +112,7 @@ class Factorization:
                 num_threads=self._threads,
                 random_state=self._seed,
             )
-            self._model.fit(self._matrix(train), show_progress=False)
-
-    def scores(self, histories: Sequences) -> Scores:
-        """float32 [B, items]."""
-        users = np.arange(len(histories))
-        factors = self._model.recalculate_user(users, self._matrix(histories))
-        scores: NDArray[np.float32] = factors @ self._model.item_factors.T
-        return scores
-
-    def settings(self) -> Mapping[str, Setting]:
-        """The settings in force."""
-        return asdict(self._settings)
+            self._model.fit(counted, show_progress=False)
 
     def _matrix(self, sequences: Sequences) -> Any:
         """A sparse float32 [S, items], 1 where an item occurs."""
@@ -129,7 +121,3 @@ class Factorization:
         # The library keeps 32-bit places.
         places = (ones, distinct.items, distinct.starts.astype(np.int32))
         return self._sparse.csr_matrix(places, shape=(len(distinct), distinct.item_count))
-
-
-def _settings(values: Mapping[str, Setting]) -> FactorSettings:
-    return FactorSettings(**cast(Mapping[str, Any], values))

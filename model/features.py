@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.ids import item_hashes
+from model.ids import ITEM_HASH_BYTES, item_hashes
 
 FEATURE_VERSION = 1
 
@@ -80,11 +80,12 @@ class Vocabulary:
         # Hashes are uniform: their leading bits say where to look, a tenth of a binary search's
         # cost. Eight buckets an item keep the longest bucket at two or three items.
         bits = max(len(self.ids) * 8, 2).bit_length()
-        self._shift = np.uint64(64 - bits)
+        self._shift = np.uint64(8 * ITEM_HASH_BYTES - bits)
         buckets = (self._sorted >> self._shift).astype(np.int64)
         sizes = np.bincount(buckets, minlength=1 << bits)
         self._first = np.cumsum(sizes) - sizes
-        self._longest = int(sizes.max())
+        self.longest_bucket = int(sizes.max())
+        """Steps of a look-up."""
         if len(self.ids) > 1 and (self._sorted[1:] == self._sorted[:-1]).any():
             clash = int(np.flatnonzero(self._sorted[1:] == self._sorted[:-1])[0])
             first, second = (self.ids[order[clash + offset]] for offset in (0, 1))
@@ -100,7 +101,7 @@ class Vocabulary:
         if not self.ids:
             return rows
         first = self._first[hashes >> self._shift]
-        for step in range(self._longest):
+        for step in range(self.longest_bucket):
             slots = np.minimum(first + step, len(self._sorted) - 1)
             np.copyto(rows, self._rows[slots], where=self._sorted[slots] == hashes)
         return rows
@@ -129,7 +130,7 @@ def featurize(histories: Sequence[Interactions], vocabulary: Vocabulary, length:
     times = np.concatenate([history.times for history in histories])
     ends = np.cumsum(counts)
     starts = ends - counts
-    gaps = _gap_buckets(times, starts[counts > 0])
+    gaps = gap_buckets(times, starts[counts > 0])
     # Cell (b, l) of a right-aligned window holds the event `length - l` before the user's end.
     source = ends[:, None] + np.arange(-length, 0)
     held = source >= starts[:, None]
@@ -147,7 +148,7 @@ def featurize(histories: Sequence[Interactions], vocabulary: Vocabulary, length:
     )
 
 
-def _gap_buckets(times: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+def gap_buckets(times: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     """The bucket of the pause before each event; ``starts`` are the users' first events."""
     pause = np.zeros(len(times))
     np.subtract(times[1:], times[:-1], out=pause[1:], casting="unsafe")
@@ -173,7 +174,8 @@ def repeat_strength(
     """
     if not len(purchases.items):
         return np.empty(0, np.uint64), np.empty(0, np.float32)
-    order = np.argsort(purchases.items)
+    # By day within an item: sums of the same numbers in the same order are the same bits.
+    order = np.lexsort((purchases.days, purchases.items))
     items = purchases.items[order]
     age = np.maximum(today - purchases.days[order].astype(np.int64), 0)
     starts = np.flatnonzero(np.append(True, items[1:] != items[:-1]))

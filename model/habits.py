@@ -4,18 +4,16 @@ The score of an item is the sum, over the days on which the user bought it, of
 2 ** (-age / half-life), and ``back_off`` times its share of the most popular item's count.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget, Choice, choose
 from model.features import DAY_MS
-from model.method import Scores, Setting
+from model.method import Scores
 from model.popularity import WINDOWS, newest_counts
-from model.ranks import Objective, judge
-from model.sequences import Cases, Sequences
+from model.sequences import Sequences
+from model.tuned import Tuned
 
 
 @dataclass(frozen=True)
@@ -36,50 +34,19 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 
 
-class Habits:
-    """The method; it needs times.
+class Habits(Tuned[HabitSettings, Sequences]):
+    """The method; it needs times."""
 
-    Args:
-        objective: what settings are chosen by.
-        start: settings to begin with, and to keep where there is no validation.
-        grid: ordered values to choose from.
-        budget: of the choice.
-    """
+    DEFAULTS = HabitSettings()
+    GRID = GRID
 
-    def __init__(
-        self,
-        objective: Objective,
-        *,
-        start: HabitSettings | None = None,
-        grid: Mapping[str, Sequence[float]] | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        self._objective = objective
-        self._settings = start or HabitSettings()
-        self._grid = GRID if grid is None else grid
-        self._budget = budget or Budget()
-        self.choice: Choice | None = None
-        """How the settings were chosen; None where they were given."""
+    def _count(self, train: Sequences) -> Sequences:
+        return train
 
-    def fit(self, train: Sequences, validation: Cases | None = None) -> None:
-        """Count; with ``validation``, choose the settings on it first."""
-        if validation is not None:
-
-            def worth(candidate: Mapping[str, Setting]) -> float:
-                self._settings = _settings(candidate)
-                self.refit(train)
-                return self._objective(judge(self, validation))
-
-            start = asdict(self._settings)
-            self.choice = choose(worth, start, self._grid, self._budget)
-            self._settings = _settings(self.choice.settings)
-        self.refit(train)
-
-    def refit(self, train: Sequences) -> None:
-        """Count other sequences with the settings as they are."""
+    def _learn(self, counted: Sequences) -> None:
         # Histories are frozen where the learned log ends, so ages count from there.
-        self._today = int(train.known_times.max(initial=0)) // DAY_MS
-        counts = newest_counts(train, self._settings.window)
+        self._today = int(counted.known_times.max(initial=0)) // DAY_MS
+        counts = newest_counts(counted, self._settings.window)
         self._popularity: NDArray[np.float64] = counts / max(float(counts.max(initial=0)), 1.0)
 
     def scores(self, histories: Sequences) -> Scores:
@@ -101,11 +68,3 @@ class Habits:
         scores = sums.astype(np.float64, copy=False).reshape(len(histories), size)
         scores += self._settings.back_off * self._popularity
         return scores
-
-    def settings(self) -> Mapping[str, Setting]:
-        """The settings in force."""
-        return asdict(self._settings)
-
-
-def _settings(values: Mapping[str, Setting]) -> HabitSettings:
-    return HabitSettings(**values)

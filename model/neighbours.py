@@ -4,22 +4,21 @@ After Sarwar et al., "Item-based collaborative filtering recommendation algorith
 counts once a sequence; the order plays no part.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import cast
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget, Choice, choose
-from model.method import Scores, Setting
-from model.ranks import Objective, judge
-from model.sequences import Cases, Sequences
+from model.method import Scores
+from model.sequences import Sequences
 from model.sparse_rows import SparseRows
 from model.transitions import Pairs, TransitionSettings
+from model.tuned import Tuned
 
 UNORDERED = TransitionSettings(gap_decay=1, gap_power=0, backward=1, count_power=1, recency=0)
 """Every pair counts 1, whichever came first."""
+REACH = 100
+"""Distinct items of a sequence that are further apart are not counted."""
 
 
 @dataclass(frozen=True)
@@ -40,78 +39,36 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 
 
-class ItemNeighbours:
-    """The method.
+@dataclass(frozen=True)
+class Counted:
+    """What does not depend on settings."""
 
-    Args:
-        objective: what settings are chosen by.
-        start: settings to begin with, and to keep where there is no validation.
-        grid: ordered values to choose from.
-        budget: of the choice.
-        cases: at most so many validation cases are judged in each trial.
-        reach: distinct items of a sequence that are further apart are not counted.
-        seed: draws those cases.
-    """
+    together: SparseRows
+    occurrences: NDArray[np.int64]
 
-    def __init__(
-        self,
-        objective: Objective,
-        *,
-        start: NeighbourSettings | None = None,
-        grid: Mapping[str, Sequence[float]] | None = None,
-        budget: Budget | None = None,
-        cases: int = 5000,
-        reach: int = 100,
-        seed: int = 0,
-    ) -> None:
-        self._objective = objective
-        self._settings = start or NeighbourSettings()
-        self._grid = GRID if grid is None else grid
-        self._budget = budget or Budget()
-        self._cases = cases
-        self._reach = reach
-        self._seed = seed
-        self.choice: Choice | None = None
-        """How the settings were chosen; None where they were given."""
 
-    def fit(self, train: Sequences, validation: Cases | None = None) -> None:
-        """Learn; with ``validation``, choose the settings on it first."""
-        together, occurrences = self._count(train)
-        if validation is not None:
-            sample = validation.sample(self._cases, self._seed)
+class ItemNeighbours(Tuned[NeighbourSettings, Counted]):
+    """The method."""
 
-            def worth(candidate: Mapping[str, Setting]) -> float:
-                self._settings = _settings(candidate)
-                self._table = self._similar(together, occurrences)
-                return self._objective(judge(self, sample))
-
-            self.choice = choose(worth, asdict(self._settings), self._grid, self._budget)
-            self._settings = _settings(self.choice.settings)
-        self._table = self._similar(together, occurrences)
-
-    def refit(self, train: Sequences) -> None:
-        """Learn from other sequences with the settings as they are."""
-        self._table = self._similar(*self._count(train))
+    DEFAULTS = NeighbourSettings()
+    GRID = GRID
 
     def scores(self, histories: Sequences) -> Scores:
         """[B, items]."""
         newest = histories.newest(self._settings.history)
         return self._table.weighted_sums(newest, np.ones(len(newest.items)))
 
-    def settings(self) -> Mapping[str, Setting]:
-        """The settings in force."""
-        return asdict(self._settings)
-
-    def _count(self, train: Sequences) -> tuple[SparseRows, NDArray[np.int64]]:
+    def _count(self, train: Sequences) -> Counted:
         distinct = once_each(train)
-        return Pairs(distinct, self._reach).counts(UNORDERED), distinct.counts()
+        return Counted(Pairs(distinct, REACH).counts(UNORDERED), distinct.counts())
 
-    def _similar(self, together: SparseRows, occurrences: NDArray[np.int64]) -> SparseRows:
-        norms = np.sqrt(occurrences.astype(np.float64))
+    def _learn(self, counted: Counted) -> None:
+        together = counted.together
+        norms = np.sqrt(counted.occurrences.astype(np.float64))
         product = norms[together.rows] * norms[together.columns]
         cosine = together.values / (product + self._settings.shrinkage)
         nearest = replace(together, values=cosine.astype(np.float32))
-        return nearest.strongest(self._settings.neighbours)
+        self._table = nearest.strongest(self._settings.neighbours)
 
 
 def once_each(sequences: Sequences) -> Sequences:
@@ -127,7 +84,3 @@ def once_each(sequences: Sequences) -> Sequences:
         times=None if sequences.times is None else sequences.times[kept],
         kinds=None if sequences.kinds is None else sequences.kinds[kept],
     )
-
-
-def _settings(values: Mapping[str, Setting]) -> NeighbourSettings:
-    return NeighbourSettings(**cast(Mapping[str, int], values))

@@ -2,17 +2,20 @@
 
 After SASRec (Kang and McAuley, "Self-Attentive Sequential Recommendation", 2018), with pre-norm
 blocks and a learned bias per head and distance in place of absolute positions (Raffel et al.,
-"Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020), so
-that a window that slides by one event still means the same.
+"Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020). An
+event sees itself and the ``band - 1`` before it: a window that slides by one event still means
+the same, and a state needs no more than the keys and values of so many events.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.content import ItemContent
+from model.content_tower import ContentTower
 from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING
 
 NEVER = -1e9
@@ -30,7 +33,29 @@ class NetworkConfig:
     blocks: int = 2
     heads: int = 2
     dropout: float = 0.1
-    """Of the summed embeddings alone: random numbers are a seventh of a step's cost on a CPU."""
+    """Of the summed embeddings."""
+    block_dropout: float = 0.0
+    """Of what each half of a block adds; random numbers are a seventh of a step's cost on a CPU."""
+    feed: int = 2
+    """Width of the feed-forward part, in dims."""
+    band: int | None = None
+    """Events that an event sees, itself included; None: ``length``."""
+    spread: float | None = None
+    """Standard deviation of the embeddings at the start; None: dim ** -0.5. What is rarely seen
+    stays close to where it started, so a small one keeps it out of the lists."""
+    unit_items: bool = False
+    """Item vectors of length 1 and a learned temperature: popularity cannot hide in their norm
+    (Gupta et al., "NISER: Normalized Item and Session Representations to Handle Popularity Bias",
+    2019)."""
+
+    tasks: bool = False
+    """Whether answers of each kind have a view of the state of their own: what one looks at next
+    is not what one buys next."""
+
+    @property
+    def reach(self) -> int:
+        """The band as a number."""
+        return self.length if self.band is None else self.band
 
     def __post_init__(self) -> None:
         if self.dim % self.heads:
@@ -51,17 +76,19 @@ class Block(nn.Module):
         self.key_value = nn.Linear(config.dim, 2 * config.dim)
         self.merge = nn.Linear(config.dim, config.dim)
         self.norm_feed = nn.LayerNorm(config.dim)
-        self.widen = nn.Linear(config.dim, 2 * config.dim)
-        self.narrow = nn.Linear(2 * config.dim, config.dim)
-        self.distance_bias = nn.Parameter(torch.zeros(config.heads, config.length))
+        self.widen = nn.Linear(config.dim, config.feed * config.dim)
+        self.narrow = nn.Linear(config.feed * config.dim, config.dim)
+        self.dropout = nn.Dropout(config.block_dropout)
+        self.distance_bias = nn.Parameter(torch.zeros(config.heads, config.reach))
         distance = torch.arange(config.length)[:, None] - torch.arange(config.length)[None, :]
-        self.register_buffer("distance", distance.clamp(min=0), persistent=False)
-        self.register_buffer("future", (distance < 0).float() * NEVER, persistent=False)
+        beyond = (distance < 0) | (distance >= config.reach)
+        self.register_buffer("distance", distance.clamp(0, config.reach - 1), persistent=False)
+        self.register_buffer("beyond", beyond.float() * NEVER, persistent=False)
         self.distance: Tensor
-        self.future: Tensor
+        self.beyond: Tensor
 
     def forward(self, hidden: Tensor, blocked: Tensor, newest_only: bool) -> Tensor:
-        """Args: hidden [B, L, D]; blocked [B, 1, 1, L], ``NEVER`` at padding.
+        """Args: hidden [B, L, D]; blocked [B, 1, 1 or L, L], ``NEVER`` at what is not to be seen.
 
         Returns [B, L, D], or [B, 1, D] when only the newest position is asked for.
         """
@@ -72,15 +99,16 @@ class Block(nn.Module):
         key, value = (self._split(part) for part in self.key_value(normed).chunk(2, dim=-1))
         length = normed.shape[1]
         bias = self.distance_bias[:, self.distance[:length, :length]]
-        bias = bias + self.future[:length, :length]
+        bias = bias + self.beyond[:length, :length]
         if newest_only:
-            bias = bias[:, -1:]
+            bias, blocked = bias[:, -1:], blocked[:, :, -1:]
         weights = query @ key.transpose(-1, -2) * self.scale + bias + blocked
         mixed = torch.softmax(weights, dim=-1) @ value
         mixed = mixed.transpose(1, 2).flatten(2)
-        hidden = hidden + self.merge(mixed)
+        hidden = hidden + self.dropout(self.merge(mixed))
         fed: Tensor = self.narrow(functional.relu(self.widen(self.norm_feed(hidden))))
-        return hidden + fed
+        added: Tensor = self.dropout(fed)
+        return hidden + added
 
     def _split(self, states: Tensor) -> Tensor:
         """[B, L, D] to [B, heads, L, D / heads]."""
@@ -89,9 +117,14 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Scores every item of the vocabulary for what a user does next."""
+    """Scores every item of the vocabulary for what a user does next.
 
-    def __init__(self, config: NetworkConfig) -> None:
+    Args:
+        config: the shape.
+        content: what is known of the items beside their ids, or None.
+    """
+
+    def __init__(self, config: NetworkConfig, content: ItemContent | None = None) -> None:
         super().__init__()
         self.config = config
         self.item_table = nn.Embedding(config.vocabulary_size, config.dim, padding_idx=PADDING)
@@ -102,11 +135,45 @@ class Network(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
         for table in (self.item_table, self.kind_table, self.gap_table):
-            nn.init.normal_(table.weight, std=config.dim**-0.5)
+            spread: float = config.spread or config.dim**-0.5
+            nn.init.normal_(table.weight, std=spread)
             nn.init.zeros_(table.weight[PADDING])
+        self.tower = ContentTower(content, config.dim) if content is not None else None
+        self.task_gain = nn.Parameter(torch.ones(KIND_COUNT, config.dim)) if config.tasks else None
+        self.task_shift = (
+            nn.Parameter(torch.zeros(KIND_COUNT, config.dim)) if config.tasks else None
+        )
+        self.log_scale = nn.Parameter(torch.zeros(())) if config.unit_items else None
+
+    def item_vectors(self, rows: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+        """What stands for rows of the vocabulary, as input and as output.
+
+        Args:
+            rows: int64 [U]; None: all.
+            kept: bool [U], False where the id is not to be looked at, so that content alone
+                speaks; None keeps all.
+
+        Returns:
+            float32 [U, D].
+        """
+        vectors: Tensor = self.item_table.weight if rows is None else self.item_table(rows)
+        if kept is not None:
+            vectors = vectors * kept[:, None]
+        if self.tower is not None:
+            if rows is None:
+                rows = torch.arange(self.config.vocabulary_size)
+            vectors = vectors + self.tower(rows)
+        return functional.normalize(vectors, dim=1) if self.config.unit_items else vectors
 
     def encode(
-        self, items: Tensor, kinds: Tensor, gaps: Tensor, *, newest_only: bool = False
+        self,
+        items: Tensor,
+        kinds: Tensor,
+        gaps: Tensor,
+        *,
+        newest_only: bool = False,
+        segments: Tensor | None = None,
+        embedded: Tensor | None = None,
     ) -> Tensor:
         """User states after each position.
 
@@ -114,15 +181,56 @@ class Network(nn.Module):
             items, kinds, gaps: int64 [B, L] as ``model.features.featurize`` gives them; L may be
                 shorter than the configured length.
             newest_only: compute the last block for the newest position alone.
+            segments: int64 [B, L], where a row packs several histories: a position sees those of
+                its own number only. None: one history a row, after padding.
+            embedded: float32 [B, L, D], the items' vectors where they are at hand already.
 
         Returns:
             float32 [B, L, D], or [B, 1, D].
         """
-        hidden = self.item_table(items) + self.kind_table(kinds) + self.gap_table(gaps)
-        hidden = self.dropout(hidden)
-        blocked = (items == PADDING)[:, None, None, :].to(hidden.dtype) * NEVER
+        if embedded is None:
+            embedded = functional.embedding(items, self.item_vectors(), PADDING)
+        hidden = self.dropout(embedded + self.kind_table(kinds) + self.gap_table(gaps))
+        if segments is None:
+            blocked = (items == PADDING)[:, None, None, :].to(hidden.dtype) * NEVER
+        else:
+            foreign = segments[:, :, None] != segments[:, None, :]
+            blocked = foreign[:, None].to(hidden.dtype) * NEVER
         for depth, block in enumerate(self.stack):
             last = depth == len(self.stack) - 1
             hidden = block(hidden, blocked, newest_only and last)
         normed: Tensor = self.norm(hidden)
-        return normed
+        return normed if self.log_scale is None else normed * self.log_scale.exp()
+
+    def for_tasks(self, states: Tensor, kinds: Tensor) -> Tensor:
+        """What the states say of answers of some kinds: float32 [P, D], int64 [P] to [P, D]."""
+        if self.task_gain is None or self.task_shift is None:
+            return states
+        return states * self.task_gain[kinds] + self.task_shift[kinds]
+
+    @torch.no_grad()
+    def folded(self, task: int | None = None) -> "Network":
+        """A network that gives the same states and scores from its item table alone.
+
+        Content, normalisation, temperature and the view of one task are worked into the weights.
+
+        Args:
+            task: kind of the answers that are asked for, where the network has tasks.
+
+        Raises:
+            ValueError: when the network has tasks and none is given, or the other way round.
+        """
+        if self.config.tasks != (task is not None):
+            raise ValueError("give a task to a network that has tasks, and to no other")
+        plain = Network(replace(self.config, unit_items=False, tasks=False))
+        own = self.state_dict()
+        state = {name: own[name].clone() for name in plain.state_dict()}
+        state["item_table.weight"] = self.item_vectors().clone()
+        if self.log_scale is not None:
+            for name in ("norm.weight", "norm.bias"):
+                state[name] *= self.log_scale.exp()
+        if self.task_gain is not None and self.task_shift is not None:
+            state["norm.weight"] *= self.task_gain[task]
+            state["norm.bias"] = state["norm.bias"] * self.task_gain[task] + self.task_shift[task]
+        plain.load_state_dict(state)
+        return plain.train(self.training)

@@ -6,12 +6,14 @@ follow first appearance or popularity, and would leak it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.method import Method, Scores
-from model.sequences import Cases
+from model.method import Scores
+from model.sequences import Cases, Sequences
 
 BATCH_CELLS = 2_000_000
 """Scores held at once: 8 MB, which a core's caches still help with."""
@@ -77,7 +79,15 @@ Objective = Callable[[Ranks], float]
 """What settings are chosen by: higher is better."""
 
 
-def judge(method: Method, cases: Cases) -> Ranks:
+class Scorer(Protocol):
+    """What is judged: every ``model.method.Method``, and a network that is exported already."""
+
+    def scores(self, histories: Sequences) -> Scores:
+        """A new array [len(histories), items] that the caller may overwrite."""
+        ...
+
+
+def judge(method: Scorer, cases: Cases) -> Ranks:
     """Rank all items for every case.
 
     Raises:
@@ -91,6 +101,25 @@ def judge(method: Method, cases: Cases) -> Ranks:
         batch = cases.take(np.arange(start, min(start + size, len(cases))))
         parts.append(rank_targets(method.scores(batch.histories), batch))
     return Ranks(np.concatenate(parts), cases.target_starts)
+
+
+def ranks_in_lists(
+    lists: NDArray[np.int64], targets: NDArray[np.int32], target_starts: NDArray[np.int64]
+) -> Ranks:
+    """The rank of each answer in its case's list, for metrics no deeper than the lists.
+
+    Args:
+        lists: int64 [B, K] of distinct items, best first; -1 where a list is shorter.
+        targets: int32 [T], of all cases end to end.
+        target_starts: int64 [B + 1].
+
+    Returns:
+        Ranks; K + 1 for an answer that is not listed.
+    """
+    rows = np.repeat(np.arange(len(lists)), np.diff(target_starts))
+    found = lists[rows] == targets[:, None]
+    ranks = np.where(found.any(axis=1), found.argmax(axis=1), lists.shape[1]) + 1
+    return Ranks(ranks.astype(np.int64), target_starts)
 
 
 def rank_targets(scores: Scores, cases: Cases) -> NDArray[np.int64]:
@@ -131,6 +160,7 @@ def rank_targets(scores: Scores, cases: Cases) -> NDArray[np.int64]:
     return ranks
 
 
+@lru_cache(maxsize=4)
 def _shuffle(count: int) -> NDArray[np.int64]:
     """The place of each item among equals, the same in every run."""
     return np.random.default_rng(TIE_SEED).permutation(count)

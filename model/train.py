@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import BlendWeights, fit_blend
-from model.bundle import Manifest, ParityReport, write_bundle
+from model.bundle import Manifest, ParityReport, Precision, VariantReport, write_bundle
 from model.checkpoint import Checkpoint
 from model.dataset import Baskets, EventLog, Split, split_by_time
 from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
@@ -25,6 +26,8 @@ from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
 __all__ = ["Progress", "TrainConfig", "TrainError", "TrainedNetwork", "train", "train_bundle"]
 
 PARITY_USERS = 500
+VARIANT_BASKETS = 2_000
+"""All graphs are judged on the same ones, so that half a percent between two of them shows."""
 
 
 class TrainError(RuntimeError):
@@ -100,6 +103,7 @@ def train_bundle(
     seed: int,
     progress: Progress,
     checkpoint: Path | None = None,
+    precisions: Sequence[Precision] = (),
 ) -> Manifest:
     """Train, export, fit the blend on validation, judge on the test window, write the bundle.
 
@@ -110,6 +114,7 @@ def train_bundle(
         seed: of the training.
         progress: called often.
         checkpoint: see ``train``.
+        precisions: of further graphs, each admitted only if it ranks as well as the full one.
 
     Returns:
         The manifest; ``metrics`` holds every contender on both windows.
@@ -130,19 +135,17 @@ def train_bundle(
         progress("exporting", TRAINING_SHARE)
         users = _users(split.validation, trained.vocabulary, config.length)
         parity = export_network(trained.network, model, users, config.top_k)
-        judge = Judge(
-            model,
-            trained.vocabulary,
-            log,
-            length=config.length,
-            popularity_half_life_days=config.popularity_half_life_days,
-            repeat_half_life_days=config.repeat_half_life_days,
-            repeats_allowed=config.repeats_allowed,
-        )
+        judge = _judge(model, trained.vocabulary, log, config)
         progress("choosing the blend on validation baskets", TRAINING_SHARE + 0.05)
         validation = judge.candidates(split.validation)
         weights = _fit(validation, config)
         metrics = _judged("validation", split.validation, validation, weights)
+        variants: dict[str, VariantReport] = {}
+        files: dict[Precision, Path] = {}
+        if precisions:
+            progress("judging smaller graphs on validation baskets", TRAINING_SHARE + 0.1)
+            variants, files = _variants(model, precisions, users, trained.vocabulary,
+                                        split.validation, config, weights)  # fmt: skip
         progress("judging on the test window", TRAINING_SHARE + 0.15)
         metrics |= _judged("test", split.test, judge.candidates(split.test), weights)
         manifest = Manifest(
@@ -161,8 +164,9 @@ def train_bundle(
             blend=weights,
             network=_numbers(trained.network, config),
             popularity_half_life_days=config.popularity_half_life_days,
+            variants=variants,
         )
-        written = write_bundle(out, model, trained.vocabulary.ids, manifest)
+        written = write_bundle(out, model, trained.vocabulary.ids, manifest, files)
     progress(f"bundle {written.version} written", 1.0)
     return written
 
@@ -187,6 +191,42 @@ def _users(baskets: Baskets, vocabulary: Vocabulary, length: int) -> Features:
     """What the network reads of some real users, for the comparison of ONNX with torch."""
     numbers = np.linspace(0, len(baskets) - 1, min(len(baskets), PARITY_USERS)).astype(np.int64)
     return featurize([baskets.interactions(int(n)) for n in numbers], vocabulary, length)
+
+
+def _judge(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainConfig) -> Judge:
+    return Judge(
+        model,
+        vocabulary,
+        log,
+        length=config.length,
+        popularity_half_life_days=config.popularity_half_life_days,
+        repeat_half_life_days=config.repeat_half_life_days,
+        repeats_allowed=config.repeats_allowed,
+    )
+
+
+def _variants(
+    model: Path,
+    precisions: Sequence[Precision],
+    users: Features,
+    vocabulary: Vocabulary,
+    validation: Baskets,
+    config: TrainConfig,
+    weights: BlendWeights,
+) -> tuple[dict[str, VariantReport], dict[Precision, Path]]:
+    """Smaller graphs, judged by the blended lists that they make for validation baskets."""
+    # Only here: converters take seconds to import, and most trainings need none.
+    from model.variants import make_variants
+
+    count = min(len(validation), VARIANT_BASKETS)
+    some = validation.take(np.linspace(0, len(validation) - 1, count).astype(np.int64))
+
+    def quality(graph: Path) -> float:
+        return (
+            _judge(graph, vocabulary, validation.log, config).candidates(some).metrics(weights).ndcg
+        )
+
+    return make_variants(model, precisions, model.parent, users, quality)
 
 
 def _fit(validation: CandidateTable, config: TrainConfig) -> BlendWeights:
@@ -220,11 +260,11 @@ def _judged(
 
 
 def _numbers(network: Network, config: TrainConfig) -> dict[str, int | float]:
-    """The configuration of the network and of its training."""
+    """The configuration of the network and of its training: yes is 1, what is unset is left out."""
     return {
-        name: value
+        name: int(value) if isinstance(value, bool) else value
         for name, value in {**asdict(config), **asdict(network.config)}.items()
-        if not isinstance(value, bool)
+        if isinstance(value, int | float)
     }
 
 

@@ -9,16 +9,18 @@ little popularity.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget, Choice, choose
-from model.method import Scores, Setting
-from model.ranks import Objective, judge
+from model.choice import Budget
+from model.journal import Journal
+from model.method import Scores
+from model.ranks import Objective
 from model.sequences import Cases, Sequences
 from model.sparse_rows import SparseRows
+from model.tuned import Tuned
 
 MOST_PAIRS = 30_000_000
 """Pairs held at once, about 20 bytes each; the reach is cut to what fits."""
@@ -114,7 +116,15 @@ class Pairs:
         return SparseRows.from_keys(self.keys, sums.astype(np.float32), self._size)
 
 
-class Transitions:
+@dataclass(frozen=True)
+class Counted:
+    """What does not depend on settings."""
+
+    pairs: Pairs
+    popularity: NDArray[np.int64]
+
+
+class Transitions(Tuned[TransitionSettings, Counted]):
     """The method.
 
     Args:
@@ -125,7 +135,11 @@ class Transitions:
         cases: at most so many validation cases are judged in each trial.
         reach: pairs further apart are not counted; at most 127.
         seed: draws those cases.
+        journal: of the trials.
     """
+
+    DEFAULTS = TransitionSettings()
+    GRID = GRID
 
     def __init__(
         self,
@@ -137,40 +151,18 @@ class Transitions:
         cases: int = 10_000,
         reach: int = 50,
         seed: int = 0,
+        journal: Journal | None = None,
     ) -> None:
-        self._objective = objective
-        self._settings = start or TransitionSettings()
-        self._grid = GRID if grid is None else grid
-        self._budget = budget or Budget()
-        self._cases = cases
+        super().__init__(
+            objective,
+            start=start,
+            grid=grid,
+            budget=budget,
+            cases=cases,
+            seed=seed,
+            journal=journal,
+        )
         self._reach = reach
-        self._seed = seed
-        self.choice: Choice | None = None
-        """How the settings were chosen; None where they were given."""
-
-    def fit(self, train: Sequences, validation: Cases | None = None) -> None:
-        """Learn; with ``validation``, choose the settings on it first."""
-        pairs = Pairs(train, self._reach)
-        popularity = train.counts()
-        if validation is not None:
-            sample = validation.sample(self._cases, self._seed)
-
-            def worth(candidate: Mapping[str, Setting]) -> float:
-                self._learn(pairs, popularity, _settings(candidate))
-                return self._objective(judge(self, sample))
-
-            start = asdict(self._settings)
-            grid = dict(self._grid)
-            if sample.seen_excluded:
-                # No item of the history is ranked, so this would be a walk on the level.
-                grid.pop("repeat", None)
-            self.choice = choose(worth, start, grid, self._budget)
-            self._settings = _settings(self.choice.settings)
-        self._learn(pairs, popularity, self._settings)
-
-    def refit(self, train: Sequences) -> None:
-        """Learn from other sequences with the settings as they are."""
-        self._learn(Pairs(train, self._reach), train.counts(), self._settings)
 
     def scores(self, histories: Sequences) -> Scores:
         """float64 [B, items]."""
@@ -182,22 +174,38 @@ class Transitions:
         np.add.at(scores, (newest.rows, newest.items), self._settings.repeat * weights)
         return scores
 
-    def settings(self) -> Mapping[str, Setting]:
-        """The settings in force."""
-        return asdict(self._settings)
+    def following(self, histories: Sequences, weights: NDArray[np.float64]) -> Scores:
+        """What follows the items of histories that count as the caller says, and nothing else.
 
-    def _learn(
-        self, pairs: Pairs, popularity: NDArray[np.int64], settings: TransitionSettings
-    ) -> None:
-        self._settings = settings
-        counts = pairs.counts(settings)
+        Args:
+            histories: B of them, of N events in all.
+            weights: float64 [N].
+
+        Returns:
+            [B, items].
+        """
+        return self._table.weighted_sums(histories, weights)
+
+    def _count(self, train: Sequences) -> Counted:
+        return Counted(Pairs(train, self._reach), train.counts())
+
+    def _learn(self, counted: Counted) -> None:
+        settings = self._settings
+        counts = counted.pairs.counts(settings)
         damped = counts.values.astype(np.float64)
         # An item without a pair has no entry to damp, so the floor is never used.
         damped *= (np.maximum(counts.row_sums(), 1e-9) ** -settings.row_damping)[counts.rows]
         columns = np.maximum(counts.column_sums(), 1e-9) ** -settings.target_damping
         damped *= columns[counts.columns]
         self._table = replace(counts, values=damped.astype(np.float32))
-        self._popularity = settings.back_off * popularity / max(int(popularity.max(initial=0)), 1)
+        most = max(int(counted.popularity.max(initial=0)), 1)
+        self._popularity = settings.back_off * counted.popularity / most
+
+    def _grid_for(self, cases: Cases) -> Mapping[str, Sequence[float]]:
+        if not cases.seen_excluded:
+            return self._grid
+        # No item of the history is ranked, so a walk along it would be one on the level.
+        return {name: values for name, values in self._grid.items() if name != "repeat"}
 
 
 def reach_of(decay: float) -> int:
@@ -216,7 +224,3 @@ def _affordable(lengths: NDArray[np.int64], reach: int) -> int:
         if not more or total > MOST_PAIRS:
             return gap - 1
     return reach
-
-
-def _settings(values: Mapping[str, Setting]) -> TransitionSettings:
-    return TransitionSettings(**values)

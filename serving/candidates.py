@@ -8,34 +8,41 @@ network itself and joins in ``serving.rerank``.
 from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
-from typing import TypeAlias, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import Interactions, Purchases, repeat_strength
+from model.features import Interactions, Purchases
+from model.signals import (
+    MATCHES,
+    NEIGHBOURS,
+    NO_ROWS,
+    NO_VALUES,
+    NOTHING,
+    POPULAR,
+    Found,
+    Gatherer,
+    Origin,
+    Pool,
+    Weighted,
+    own_repeat,
+    seeds_of,
+    strongest,
+)
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
 from serving.popularity import Popularity
 from serving.recommendation import AsOf, Source
 
 SOURCES: tuple[Source, ...] = get_args(Source)
-SOURCE_BIT: dict[Source, int] = {source: 1 << at for at, source in enumerate(SOURCES)}
+SOURCE_BIT: dict[Source, int] = {source: Origin[source.upper()].value for source in SOURCES}
 
-SEEDS = 10
-"""Newest distinct items whose neighbours are taken; older ones say little about now."""
-MAX_POPULAR = 100
-MAX_MATCHES = 100
 NEIGHBOURS_FRESH_S = 5.0
 """How long neighbours may lag behind the stream: a few seconds, for one read per item and worker
 instead of one per event."""
 CACHED_ITEMS = 50_000
-"""Times 50 neighbours of 16 bytes: 40 MB."""
-DAY_MS = 86_400_000
-
-_Found: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.floating]]"
-_NO_ROWS = np.empty(0, np.int64)
-_NO_VALUES = np.empty(0, np.float64)
+"""Times 64 neighbours of 24 bytes: 77 MB."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +62,6 @@ class ListRequest:
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Candidates of one list: catalogue rows int64 [N], distinct, and float32 [N] signals."""
-
-    rows: NDArray[np.int64]
-    sources: NDArray[np.uint8]
-    """Bits of ``SOURCE_BIT``."""
-    repeat: NDArray[np.float32]
-    together: NDArray[np.float32]
-    popular: NDArray[np.float32]
-    match: NDArray[np.float32]
-    """Share of the query that the item covers; 0 without a query."""
-    ties: "Ties"
-    """What "together" can be put down to."""
-
-
-@dataclass(frozen=True)
 class Ties:
     """Which of the user's newest items are seen together with what; three arrays [M]."""
 
@@ -79,6 +70,14 @@ class Ties:
     rows: NDArray[np.int64]
     """Catalogue row of the other item, -1 where it has none."""
     weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Candidates(Pool):
+    """Candidates of one list, as catalogue rows."""
+
+    ties: Ties
+    """What "together" can be put down to."""
 
 
 @dataclass
@@ -99,18 +98,20 @@ class CandidateSources:
         self._repeat_half_life_days = repeat_half_life_days
         self._neighbours: OrderedDict[int, _Cached] = OrderedDict()
         self.popular_now = Popularity(catalog)
-        self._slots = np.empty(0, np.int64)
+        self._gatherer = Gatherer(catalog.usable)
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""
-        self.popular_now.refresh(await self._counts.popular())
+        popular = await self._counts.popular()
+        order = strongest(popular.weights, popular.items, len(popular.items))
+        self.popular_now.refresh(Neighbours(popular.items[order], popular.weights[order]))
 
     async def gather(self, requests: list[ListRequest]) -> list[Candidates]:
         """The candidates of each request; at most one trip to Redis for all of them."""
-        seeds = [_newest_distinct(request.history.items) for request in requests]
+        seeds = [seeds_of(request.history) for request in requests]
         await self._fetch_neighbours(seeds)
         rows = self.popular_now.rows
-        popular = rows[self._catalog.usable(rows)][:MAX_POPULAR]
+        popular = rows[self._catalog.usable(rows)][:POPULAR]
         return [
             self._gather_one(request, self._ties(own), popular)
             for request, own in zip(requests, seeds, strict=True)
@@ -125,7 +126,9 @@ class CandidateSources:
             if (held := self._neighbours.get(seed)) is None
             or now - held.fetched_s > NEIGHBOURS_FRESH_S
         ]
-        for seed, fetched in zip(stale, await self._counts.neighbours(stale), strict=True):
+        for seed, fetched in zip(
+            stale, await self._counts.neighbours(stale, NEIGHBOURS), strict=True
+        ):
             rows = self._catalog.rows_of_hashes(fetched.items)
             self._neighbours[seed] = _Cached(now, fetched, self._catalog.edition, rows)
         for seed in wanted:
@@ -143,78 +146,32 @@ class CandidateSources:
             seeds=np.repeat(
                 np.array(seeds, np.uint64), np.array([len(each.rows) for each in cached], np.int64)
             ),
-            rows=np.concatenate([_NO_ROWS, *(each.rows for each in cached)]),
-            weights=np.concatenate([_NO_VALUES, *(each.neighbours.weights for each in cached)]),
+            rows=np.concatenate([NO_ROWS, *(each.rows for each in cached)]),
+            weights=np.concatenate([NO_VALUES, *(each.neighbours.weights for each in cached)]),
         )
 
     def _gather_one(
         self, request: ListRequest, ties: Ties, popular: NDArray[np.int64]
     ) -> Candidates:
-        catalog, scale = self._catalog, self._counts.weight(request.time)
-        bought, strength = repeat_strength(
-            request.purchases, request.time // DAY_MS, self._repeat_half_life_days
+        catalog = self._catalog
+        bought, strength = own_repeat(request.purchases, request.time, self._repeat_half_life_days)
+        found = Found(
+            repeat=Weighted(catalog.rows_of_hashes(bought), strength),
+            together=Weighted(ties.rows, ties.weights / self._counts.weight(request.time)),
+            popular=popular,
+            search=self._matches(request.query),
         )
-        found: dict[Source, _Found] = {
-            "search": self._matches(request.query),
-            "repeat": (catalog.rows_of_hashes(bought), strength),
-            "together": (ties.rows, ties.weights / scale),
-            "popular": (popular, np.ones(len(popular))),
-        }
-        rows, sources, signals = self._unite(found)
-        return Candidates(
-            rows=rows,
-            sources=sources,
-            repeat=signals["repeat"],
-            together=signals["together"],
-            popular=self.popularity(rows, request.time),
-            match=signals["search"],
-            ties=ties,
+        pool = self._gatherer.unite(
+            found, len(catalog.items), lambda rows: self.popularity(rows, request.time)
         )
+        return Candidates(**vars(pool), ties=ties)
 
-    def _matches(self, query: str | None) -> _Found:
+    def _matches(self, query: str | None) -> Weighted:
         if query is None:
-            return _NO_ROWS, _NO_VALUES
-        return self._catalog.search_index.find(query, self._catalog.allowed, MAX_MATCHES)
-
-    def _unite(
-        self, found: dict[Source, _Found]
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint8], dict[Source, NDArray[np.float32]]]:
-        """Distinct usable rows, their sources, and by source the sum of each row's values."""
-        kept: dict[Source, _Found] = {}
-        for source, (part, values) in found.items():
-            usable = self._catalog.usable(part)
-            kept[source] = part[usable], values[usable]
-        rows, slots = self._distinct(np.concatenate([part for part, _ in kept.values()]))
-        sources = np.zeros(len(rows), dtype=np.uint8)
-        signals: dict[Source, NDArray[np.float32]] = {}
-        end = 0
-        for source, (part, values) in kept.items():
-            start, end = end, end + len(part)
-            where = slots[start:end]
-            sources[where] |= SOURCE_BIT[source]
-            signals[source] = np.bincount(where, values, len(rows)).astype(np.float32)
-        return rows, sources, signals
-
-    def _distinct(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The distinct rows in rising order, and the place of each given row among them.
-
-        What ``np.unique`` does, at a fifth of its price: a row is a small number, so that a table
-        over the catalogue replaces sorting. Of the table only what was just written is read.
-        """
-        if len(self._slots) < len(self._catalog.items):
-            self._slots = np.empty(2 * len(self._catalog.items), np.int64)
-        order = np.arange(len(rows))
-        self._slots[rows] = order
-        distinct = np.sort(rows[self._slots[rows] == order])
-        self._slots[distinct] = order[: len(distinct)]
-        return distinct, self._slots[rows]
+            return NOTHING
+        return Weighted(*self._catalog.search_index.find(query, self._catalog.allowed, MATCHES))
 
     def popularity(self, rows: NDArray[np.int64], time: int) -> NDArray[np.float32]:
         """Decayed events of each row as of ``time``, float32 of the same shape; 0 for row -1."""
         weights = self.popular_now.weights(rows)
         return (weights / self._counts.weight(time)).astype(np.float32)
-
-
-def _newest_distinct(items: NDArray[np.uint64]) -> list[int]:
-    """Up to ``SEEDS`` distinct items of a history that is oldest first, newest first."""
-    return list(dict.fromkeys(items[: -4 * SEEDS - 1 : -1].tolist()))[:SEEDS]

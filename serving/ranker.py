@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from model.bundle import Bundle
+from model.bundle import Bundle, Precision
 from model.features import PADDING, Interactions, featurize
 
 logger = logging.getLogger(__name__)
@@ -47,12 +47,17 @@ class Ranker:
         bundle: what to load.
         provider: ``cuda``, or ``cpu`` where that was asked for.
         threads: of one run.
+        precision: of the bundle's graphs, the one to run.
 
     Raises:
+        model.bundle.BundleError: the bundle has no such graph.
         ProviderError: the provider is not in use; ONNX Runtime itself would go on on the CPU.
     """
 
-    def __init__(self, bundle: Bundle, *, provider: Provider, threads: int) -> None:
+    def __init__(
+        self, bundle: Bundle, *, provider: Provider, threads: int, precision: Precision = "fp32"
+    ) -> None:
+        graph = bundle.graph(precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -61,15 +66,13 @@ class Ranker:
         options.log_severity_level = 3
         self.provider = PROVIDERS[provider]
         if provider == "cuda":
-            self._session = _cuda_session(bundle, options)
+            self._session = _cuda_session(graph, options)
         else:
-            self._session = onnxruntime.InferenceSession(
-                bundle.model_path, options, providers=[self.provider]
-            )
+            self._session = onnxruntime.InferenceSession(graph, options, providers=[self.provider])
         self._vocabulary = bundle.vocabulary
         self._length = bundle.manifest.history_length
         self._warm_up()
-        logger.info("bundle %s on %s", bundle.manifest.version, self.provider)
+        logger.info("bundle %s (%s) on %s", bundle.manifest.version, precision, self.provider)
 
     def _warm_up(self) -> None:
         """The first run allocates; no event should wait for that."""
@@ -105,9 +108,7 @@ class Ranker:
             raise RankerError(f"ONNX Runtime failed on {len(histories)} users: {error}") from error
 
 
-def _cuda_session(
-    bundle: Bundle, options: onnxruntime.SessionOptions
-) -> onnxruntime.InferenceSession:
+def _cuda_session(graph: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     advice = (
         "install an NVIDIA driver for a GPU, or ask for the CPU with `--provider cpu` "
         "(NEXTCLICK_PROVIDER=cpu)"
@@ -120,7 +121,7 @@ def _cuda_session(
     # Finds the CUDA and cuDNN libraries of the nvidia wheels, where those are installed.
     onnxruntime.preload_dlls()
     try:
-        session = onnxruntime.InferenceSession(bundle.model_path, options, providers=[name])
+        session = onnxruntime.InferenceSession(graph, options, providers=[name])
     except Exception as error:  # ONNX Runtime's own types are not public
         raise ProviderError(f"{name} does not start ({error}); {advice}") from error
     if session.get_providers()[0] != name:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from model.events import Cart, Click, Favorite, Purchase, Rating, Search
+from model.signals import LOOKED_AT
 from serving import metrics
 from serving.candidates import ListRequest
 from serving.intake import Decoded
@@ -49,7 +50,7 @@ def _wants_list(parts: Parts, each: Decoded, learned: dict[str, Learned], now: i
 
 def _request(each: Decoded, profile: Profile) -> ListRequest:
     event = each.event
-    looking_at = event.item_id if isinstance(event, Click | Cart) else None
+    looking_at = event.item_id if isinstance(event, LOOKED_AT) else None
     return ListRequest(
         user_id=event.user_id,
         event_id=event.event_id,

@@ -7,8 +7,9 @@ decides among equals. Without a query the blend decides alone.
 import numpy as np
 from numpy.typing import NDArray
 
-from model.blend import BlendWeights, Signals, blend
+from model.blend import BlendWeights, blend
 from model.ids import item_hash
+from model.signals import NO_ROWS, Pool, best, may_return, seen_items, signals_of, with_nearest
 from serving.candidates import SOURCE_BIT, SOURCES, Candidates, ListRequest, Ties
 from serving.catalog import Catalog
 from serving.recommendation import Recommended
@@ -41,92 +42,35 @@ def rerank(
         repeats_allowed: whether items that the user already dealt with may return.
         length: of the list, at most.
     """
-    merged, network = _add_nearest(
-        candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog
+    merged, network = with_nearest(
+        candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog.usable
     )
-    scores = blend(
-        weights,
-        Signals(
-            rows=catalog.model_rows[merged.rows],
-            network=network,
-            repeat=merged.repeat,
-            covisit=merged.together,
-            popular=merged.popular,
-        ),
-    )
+    scores = blend(weights, signals_of(merged, network, catalog.model_rows[merged.rows]))
     kept = np.flatnonzero(_may_return(request, merged.rows, catalog, repeats_allowed))
-    best = kept[_best(merged.match[kept], scores[kept], merged.rows[kept], length)]
+    chosen = kept[best(merged.match[kept], scores[kept], merged.rows[kept], length)]
     return tuple(
-        _explain(request, merged, at, rank, float(scores[at]), catalog)
-        for rank, at in enumerate(best.tolist(), start=1)
+        _explain(request, merged, candidates.ties, at, rank, float(scores[at]), catalog)
+        for rank, at in enumerate(chosen.tolist(), start=1)
     )
-
-
-def _best(
-    match: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    length: int,
-) -> NDArray[np.int64]:
-    """Places of the ``length`` best: by match in steps of a tenth, then score, then row."""
-    steps = np.ceil(match * 10)
-    if len(scores) <= length:
-        return np.lexsort((rows, -scores, -steps))
-    # Sorting what cannot make the list would cost more than all the rest.
-    bar = np.partition(scores, -length)[-length]
-    hopeful = np.flatnonzero((steps > 0) | (scores >= bar))
-    order = np.lexsort((rows[hopeful], -scores[hopeful], -steps[hopeful]))
-    return hopeful[order[:length]]
-
-
-def _add_nearest(
-    candidates: Candidates,
-    candidate_scores: NDArray[np.float32],
-    nearest_rows: NDArray[np.int64],
-    nearest_scores: NDArray[np.float32],
-    nearest_popular: NDArray[np.float32],
-    catalog: Catalog,
-) -> tuple[Candidates, NDArray[np.float32]]:
-    """Join the network's nearest items; ``candidates.rows`` are sorted."""
-    usable = catalog.usable(nearest_rows)
-    rows = nearest_rows[usable]
-    at = np.searchsorted(candidates.rows, rows)
-    known = at < len(candidates.rows)
-    known[known] = candidates.rows[at[known]] == rows[known]
-    sources = candidates.sources.copy()
-    sources[at[known]] |= SOURCE_BIT["nearest"]
-    fresh = ~known
-    zeros = np.zeros(int(fresh.sum()), dtype=np.float32)
-    merged = Candidates(
-        rows=np.concatenate([candidates.rows, rows[fresh]]),
-        sources=np.concatenate(
-            [sources, np.full(len(zeros), SOURCE_BIT["nearest"], dtype=np.uint8)]
-        ),
-        repeat=np.concatenate([candidates.repeat, zeros]),
-        together=np.concatenate([candidates.together, zeros]),
-        popular=np.concatenate([candidates.popular, nearest_popular[usable][fresh]]),
-        match=np.concatenate([candidates.match, zeros]),
-        ties=candidates.ties,
-    )
-    return merged, np.concatenate([candidate_scores, nearest_scores[usable][fresh]])
 
 
 def _may_return(
     request: ListRequest, rows: NDArray[np.int64], catalog: Catalog, repeats_allowed: bool
 ) -> NDArray[np.bool_]:
-    # Asked once more: an item may have been removed while the network was running.
-    allowed = catalog.usable(rows)
+    current = -1
     if request.current_item is not None:
-        allowed &= rows != catalog.row_of_hash(item_hash(request.current_item))
+        current = catalog.row_of_hash(item_hash(request.current_item))
+    seen = NO_ROWS
     if not repeats_allowed:
-        seen = np.concatenate([request.history.items, request.purchases.items])
-        allowed &= ~np.isin(rows, catalog.rows_of_hashes(seen), kind="table")
-    return allowed
+        seen = catalog.rows_of_hashes(seen_items(request.history, request.purchases))
+    # Asked once more: an item may have been removed while the network was running.
+    return catalog.usable(rows) & may_return(rows, current, seen, repeats_allowed)
 
 
 def _explain(
     request: ListRequest,
-    pool: Candidates,
+    pool: Pool,
+    ties: Ties,
     at: int,
     rank: int,
     score: float,
@@ -143,7 +87,7 @@ def _explain(
         case "repeat":
             reason = "you have bought this before"
         case "together":
-            because = _strongest_seed(pool.ties, row, catalog)
+            because = _strongest_seed(ties, row, catalog)
             reason = f"often together with {_title(catalog, because)}"
         case "nearest":
             because = _newest_known(request, catalog)

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import Bundle
+from model.bundle import Bundle, Precision
 from model.features import Interactions
 from serving.ranker import Provider, Ranker, RankerError, Scores
 
@@ -21,18 +21,24 @@ class TimedRanker(Ranker):
     until it ends every other run fails at once, so that runs do not pile up behind a dead device.
 
     Raises:
-        serving.ranker.ProviderError: as ``Ranker`` does.
+        model.bundle.BundleError, serving.ranker.ProviderError: as ``Ranker`` does.
     """
 
     def __init__(
-        self, bundle: Bundle, *, provider: Provider, threads: int, timeout_s: float
+        self,
+        bundle: Bundle,
+        *,
+        provider: Provider,
+        threads: int,
+        timeout_s: float,
+        precision: Precision = "fp32",
     ) -> None:
         self._timeout_s = timeout_s
         self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._overdue: Future[Scores] | None = None
         # A daemon: a run that never ends must not keep the process from ending.
         threading.Thread(target=self._work, name="ranker", daemon=True).start()
-        super().__init__(bundle, provider=provider, threads=threads)
+        super().__init__(bundle, provider=provider, threads=threads, precision=precision)
 
     def rank(
         self,

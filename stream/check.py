@@ -121,8 +121,13 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
     manifest = bundle.manifest
     yield Finding("bundle", "ok", f"{manifest.version} in {settings.bundle}")
     try:
-        ranker = Ranker(bundle, provider=settings.provider, threads=settings.threads)
-    except ProviderError as error:
+        ranker = Ranker(
+            bundle,
+            provider=settings.provider,
+            threads=settings.threads,
+            precision=settings.precision,
+        )
+    except (BundleError, ProviderError) as error:
         yield Finding("provider", "wrong", str(error))
         return
     yield Finding("provider", "ok", f"{ranker.provider} in use")

@@ -1,7 +1,10 @@
 """The verbs that make and judge a model bundle: ``train``, ``export``, ``evaluate``."""
 
+import shlex
+import sys
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +16,24 @@ from stream.settings import Settings
 if TYPE_CHECKING:
     from model.bundle import Manifest
     from model.trainer import TrainConfig
+
+
+class Protocol(StrEnum):
+    """Those of `model.protocols`, which is too heavy to load for the sake of a help page."""
+
+    next_basket = "next-basket"
+    leave_one_out = "leave-one-out"
+    session = "session"
+    prequential = "prequential"
+
+
+class GraphPrecision(StrEnum):
+    """Those of `model.bundle`."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
 
 Out = Annotated[
     Path | None,
@@ -56,6 +77,14 @@ def train(
         Path | None,
         typer.Option(help="File to keep after each epoch, and to go on from where it exists."),
     ] = None,
+    variants: Annotated[
+        bool,
+        typer.Option(
+            "--variants/--no-variants",
+            help="Whether to make graphs in half precision and in 8 bits too; each is kept if it "
+            "costs at most half a percent of the NDCG@10.",
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Train on event files, export to ONNX with a parity check, and write a model bundle.
@@ -71,7 +100,10 @@ def train(
     config = _config(repeats, epochs, min_count, validation_days, test_days)
     log = read_event_log(files, bad.report)
     folder = out_folder or Settings().bundle
-    manifest = train_to(log, folder, config, seed=seed, checkpoint=checkpoint, console=err)
+    manifest = train_to(
+        log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
+        precisions=("fp16", "int8") if variants else (),
+    )  # fmt: skip
     _tell(manifest, folder, bad, as_json)
 
 
@@ -106,8 +138,27 @@ def export(
 
 
 def evaluate(
-    files: Files,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File, or folder of such files, to read as well; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     bundle: BundleOption = None,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(
+            help="What is asked: the next basket, each user's last event, the next event within "
+            "a session, or every next event in the order of time."
+        ),
+    ] = Protocol.next_basket,
     since: Annotated[
         datetime | None,
         typer.Option(
@@ -116,34 +167,77 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    cases: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="At most so many, drawn at random; by default all, and 20000 of a prequential "
+            "walk.",
+            show_default=False,
+        ),
+    ] = None,
+    catalog: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Catalogue file: how diverse lists are is then told by category; may be given "
+            "again.",
+            show_default=False,
+        ),
+    ] = None,
+    tune_seconds: Annotated[
+        float, typer.Option(min=0, help="To tune the baseline of counts in; 0: it is not tuned.")
+    ] = 60.0,
+    precision: Annotated[
+        GraphPrecision, typer.Option(help="Which of the bundle's graphs is judged.")
+    ] = GraphPrecision.fp32,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.json, report.md and plots; needs the extra `report`.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a bundle on the next baskets of event files, all items ranked, beside baselines.
+    """Judge a bundle on event files, all items ranked, beside baselines.
 
-    The shipped ONNX graph makes the lists, the way a worker does. Needs no torch.
+    The shipped ONNX graph makes the lists, the way a worker does: from the profile just before
+    each answer, and what is shared as of the midnight before. `prequential` also tells what real
+    time is worth: the same with profiles that stand still since the hour, or the day, began.
+    Needs no torch.
     """
-    from rich.table import Table
-
     from model.bundle import load_bundle
+    from stream.evaluation import EvaluationRequest, evaluate_bundle, evaluated, event_files
+    from stream.evaluation_tables import notes, sheets
     from stream.event_log import read_event_log
-    from stream.training import evaluate_bundle
+    from stream.report_folder import require_report, write_report
+    from stream.training import training_bar
 
+    if report:
+        require_report(report)
     bad = BadRows()
     loaded = load_bundle(bundle or Settings().bundle)
-    log = read_event_log(files, bad.report)
-    with err.status("judging"):
-        found = evaluate_bundle(loaded, log, since.date() if since else None)
+    log = read_event_log(event_files(files or [], data or []), bad.report)
+    request = EvaluationRequest(
+        protocol.value, since.date() if since else None, cases, seed, tune_seconds, precision.value
+    )
+    with training_bar(err) as progress:
+        found = evaluate_bundle(
+            loaded, log, request, catalog or [], report=bad.report, progress=progress
+        )
+    written = (
+        write_report(found, report, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+        if report
+        else []
+    )
     if as_json:
-        metrics = {name: each.named() for name, each in found.items()}
-        say(True, {"bundle": loaded.manifest.version, "metrics": metrics, "bad": bad.count}, "")
+        say(True, evaluated(found) | {"bad": bad.count}, "")
     else:
-        table = Table(title=f"{next(iter(found.values())).baskets:,} next baskets")
-        table.add_column("")
-        for column in ("Hit@10", "NDCG@10"):
-            table.add_column(column, justify="right")
-        for name, each in found.items():
-            table.add_row(name, f"{each.hit:.4f}", f"{each.ndcg:.4f}")
-        out.print(table, soft_wrap=False)
+        for sheet in sheets(found):
+            out.print(sheet.rich(), soft_wrap=False)
+        for line in [*notes(found), *(f"wrote {path}" for path in written)]:
+            out.print(line, markup=False, highlight=False)
     bad.exit()
 
 
@@ -180,5 +274,11 @@ def _tell(manifest: "Manifest", folder: Path, bad: BadRows, as_json: bool) -> No
             f"{metric} {value:.4f}" for metric, value in values.items() if "@" in metric
         )
         lines.append(f"  {name}: {figures}")
+    for name, graph in manifest.variants.items():
+        kept = "kept" if graph.admitted else "refused"
+        lines.append(
+            f"  graph {name} {kept}: {graph.bytes / 1e6:.1f} MB, {graph.milliseconds['64']:.1f} ms "
+            f"for 64 users, NDCG@10 lost {graph.ndcg_lost:.2%}"
+        )
     say(as_json, machine, "\n".join(lines))
     bad.exit()

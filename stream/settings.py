@@ -32,6 +32,7 @@ KafkaSecurity: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_S
 Durability: TypeAlias = Literal["none", "replica", "disk"]
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -154,6 +155,11 @@ class Settings(BaseSettings):
     bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")
     provider: Provider = Field(
         "cuda", description="ONNX Runtime's execution provider; `cpu` must be asked for."
+    )
+    precision: Precision = Field(
+        "fp32",
+        description="Which of the bundle's graphs is run: `fp16` and `int8` are there where "
+        "training has made and admitted them.",
     )
     threads: PositiveInt = Field(
         1, description="Threads of one ONNX Runtime run; more workers scale better than threads."

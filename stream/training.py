@@ -1,21 +1,20 @@
-"""What ``nextclick train``, ``export`` and ``evaluate`` do with files: logs in, a bundle judged."""
+"""What ``nextclick train`` and ``export`` do, and which days a bundle has learned from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from model.bundle import Bundle, Manifest
-    from model.dataset import Baskets, EventLog
-    from model.evaluate import TopMetrics
+    from model.bundle import Manifest, Precision
+    from model.dataset import EventLog
     from model.trainer import TrainConfig
 
 DAY_MS = 86_400_000
@@ -42,12 +41,16 @@ def train_to(
     seed: int,
     checkpoint: Path | None,
     console: Console,
+    precisions: "Sequence[Precision]" = (),
 ) -> "Manifest":
     """Train and write a bundle; see `model.train.train_bundle` for what is raised."""
     from model.train import train_bundle
 
     with training_bar(console) as progress:
-        return train_bundle(log, out, config, seed=seed, progress=progress, checkpoint=checkpoint)
+        return train_bundle(
+            log, out, config, seed=seed, progress=progress, checkpoint=checkpoint,
+            precisions=precisions,
+        )  # fmt: skip
 
 
 def export_to(
@@ -91,65 +94,37 @@ def export_to(
         return train_bundle(log, out, config, seed=seed, progress=progress, checkpoint=finished)
 
 
-def evaluate_bundle(
-    bundle: "Bundle", log: "EventLog", since: date | None
-) -> "dict[str, TopMetrics]":
-    """Judge a bundle's lists on next baskets, beside the baselines it has to beat.
+class JudgedDay(NamedTuple):
+    """A midnight (UTC) from which on cases are judged."""
+
+    milliseconds: int
+
+    def __str__(self) -> str:
+        return _day(self.milliseconds)
+
+
+def first_judged_day(manifest: "Manifest", since: date | None) -> JudgedDay:
+    """From which day on a bundle may be judged.
 
     Args:
-        bundle: its shipped ONNX graph is judged.
-        log: what to serve from and to predict.
-        since: the first day (UTC) to predict; by default the first one that neither training nor
+        manifest: says what the bundle has learned from.
+        since: the day that a person asks for; by default the first one that neither training nor
             the choice of the blend has seen.
 
     Raises:
-        EvaluationError: the bundle has learned from those days, or they hold no basket.
+        EvaluationError: the bundle has learned from that day.
     """
-    from model.baselines import FrequentThenPopular, MostPopular
-    from model.dataset import next_baskets
-    from model.evaluate import Judge, rank_metrics
-
-    start = _first_day(bundle.manifest, since)
-    baskets: Baskets = next_baskets(log, start, int(log.times.max()) + 1)
-    if not len(baskets):
-        raise EvaluationError(
-            f"there is no basket to predict from {_day(start)} on; give a log that goes further, "
-            "or an earlier day with --since"
-        )
-    manifest = bundle.manifest
-    table = Judge(
-        bundle.model_path,
-        bundle.vocabulary,
-        log,
-        length=manifest.history_length,
-        popularity_half_life_days=manifest.popularity_half_life_days,
-        repeat_half_life_days=manifest.blend.repeat_half_life_days,
-        repeats_allowed=manifest.repeats_allowed,
-    ).candidates(baskets)
-    targets = baskets.target_sets()
-    lists = {
-        "popular": MostPopular(log).rank(baskets),
-        "frequent, full history": FrequentThenPopular(log, None).rank(baskets),
-        "frequent, profile history": FrequentThenPopular(log).rank(baskets),
-        "network": table.nearest,
-        "blend (what is served)": table.lists(manifest.blend),
-    }
-    return {name: rank_metrics(ranked, targets) for name, ranked in lists.items()}
-
-
-def _first_day(manifest: "Manifest", since: date | None) -> int:
-    """Epoch milliseconds of the midnight from which on baskets are predicted."""
     learned = datetime.fromisoformat(manifest.training_range[1])
     learned_until = (int(learned.timestamp() * 1000) // DAY_MS + 1) * DAY_MS
     if since is None:
-        return learned_until + int(manifest.network.get("validation_days", 0)) * DAY_MS
+        return JudgedDay(learned_until + int(manifest.network.get("validation_days", 0)) * DAY_MS)
     asked = int(datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp() * 1000)
     if asked < learned_until:
         raise EvaluationError(
             f"the bundle has learned from events up to {_day(learned_until - 1)}; a later day "
             "than that must come after --since"
         )
-    return asked
+    return JudgedDay(asked)
 
 
 def _day(milliseconds: int) -> str:

@@ -155,7 +155,8 @@ def build_parts(settings: Settings) -> Parts:
     """The parts of the path, not yet connected.
 
     Raises:
-        model.bundle.BundleError: the bundle is missing, damaged or made for other code.
+        model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
+            graph of the precision asked for.
         serving.ranker.ProviderError: the execution provider asked for is not in use.
     """
     bundle = load_bundle(settings.bundle)
@@ -163,6 +164,7 @@ def build_parts(settings: Settings) -> Parts:
         bundle,
         provider=settings.provider,
         threads=settings.threads,
+        precision=settings.precision,
         timeout_s=settings.model_timeout_s,
     )
     catalog = Catalog(bundle.vocabulary)

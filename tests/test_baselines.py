@@ -5,6 +5,7 @@ import pytest
 
 from model.baselines import CoVisits, DecayedPopularity, FrequentThenPopular, MostPopular
 from model.dataset import EventLog, next_baskets
+from model.signals import NEIGHBOURS
 from tests.planted import at, log_of
 
 MINUTE = 60_000
@@ -31,7 +32,8 @@ def test_popular_is_what_sold_in_the_last_days_and_never_later() -> None:
 
 
 def test_popular_lists_are_those_of_each_basket_s_day() -> None:
-    log = log_of([("ann", "milk", at(0)), ("bob", "eggs", at(1)), ("ann", "wine", at(2))])
+    rows = [("ann", "milk", at(0)), ("bob", "milk", at(0)), ("bob", "eggs", at(1))]
+    log = log_of([*rows, ("ann", "wine", at(2))])
     baskets = next_baskets(log, at(1), at(3))
     lists = MostPopular(log).rank(baskets)
     by_time = {baskets.time(n): named(log, lists[n]) for n in range(2)}
@@ -134,13 +136,13 @@ def test_a_basket_pairs_everything_in_it() -> None:
 
 def test_only_the_strongest_neighbours_are_kept() -> None:
     rows = []
-    for n in range(60):
-        for user in range(2 if n < 50 else 1):
+    for n in range(NEIGHBOURS + 10):
+        for user in range(2 if n < NEIGHBOURS else 1):
             time = at(0) + n * 60 * MINUTE
             rows += [(f"u{user}-{n}", "milk", time), (f"u{user}-{n}", f"item-{n}", time)]
     log = log_of(rows)
     found = near(log, together(log), "milk", at(4))
-    assert set(found) == {f"item-{n}" for n in range(50)}
+    assert set(found) == {f"item-{n}" for n in range(NEIGHBOURS)}
 
 
 def test_a_log_without_pairs_has_no_neighbours() -> None:

@@ -17,6 +17,7 @@ from model.bundle import (
     BundleError,
     Manifest,
     ParityReport,
+    VariantReport,
     load_bundle,
     write_bundle,
 )
@@ -110,6 +111,55 @@ def test_a_failed_write_leaves_the_older_bundle(bundle: Path, tmp_path: Path) ->
         write_bundle(bundle, tmp_path / "absent.onnx", ITEMS, manifest(seed=8))
     assert load_bundle(bundle).manifest == before
     assert [entry.name for entry in bundle.parent.iterdir()] == ["shop"]
+
+
+def report(**changes: object) -> VariantReport:
+    """What is measured of a graph."""
+    plain = VariantReport(
+        bytes=7, sha256="0" * 64, milliseconds={"1": 0.2}, ndcg=0.2, ndcg_lost=0.001,
+        max_difference=0.01, identical_top_20=0.9, admitted=True,
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **changes)
+
+
+@pytest.fixture
+def with_variants(bundle: Path, model: Path, tmp_path: Path) -> Path:
+    """A bundle whose int8 graph was admitted and whose fp16 graph was refused."""
+    small = tmp_path / "small.onnx"
+    small.write_bytes(b"a small graph")
+    variants = {
+        "fp32": report(ndcg_lost=0.0),
+        "int8": report(),
+        "fp16": report(ndcg_lost=0.0123, admitted=False),
+    }
+    write_bundle(bundle, model, ITEMS, manifest(variants=variants), {"int8": small})
+    return bundle
+
+
+def test_a_variant_that_was_admitted_is_read(with_variants: Path) -> None:
+    loaded = load_bundle(with_variants)
+    assert loaded.graph("int8").read_bytes() == b"a small graph"
+    assert loaded.graph() == loaded.graph("fp32") == loaded.model_path
+    assert loaded.manifest.variants["int8"] == report()
+    assert sorted(loaded.manifest.files) == [ITEMS_FILE, "model.int8.onnx", MODEL_FILE]
+
+
+def test_a_variant_that_is_not_there_is_refused(bundle: Path, with_variants: Path) -> None:
+    refused = r"has no fp16 graph: it was refused in training, .* lost 1\.23% .*PRECISION=fp32"
+    with pytest.raises(BundleError, match=refused):
+        load_bundle(with_variants).graph("fp16")
+    write_bundle(bundle, load_bundle(bundle).model_path, ITEMS, manifest())
+    with pytest.raises(BundleError, match="no int8 graph: none was made; run `nextclick train --v"):
+        load_bundle(bundle).graph("int8")
+
+
+def test_a_damaged_variant_is_refused(with_variants: Path) -> None:
+    (with_variants / "model.int8.onnx").write_bytes(b"another graph")
+    with pytest.raises(BundleError, match=r"model\.int8\.onnx is damaged .*copy the whole folder"):
+        load_bundle(with_variants)
+    (with_variants / "model.int8.onnx").unlink()
+    with pytest.raises(BundleError, match=r"lacks model\.int8\.onnx"):
+        load_bundle(with_variants)
 
 
 def change(name: str, data: bytes) -> Callable[[Path], object]:

@@ -10,9 +10,8 @@ from model.events import INTERACTION_KINDS, Click
 from model.features import Interactions, Purchases
 from model.ids import item_hashes
 from model.items import Item
+from model.signals import NEIGHBOURS, POPULAR, SEEDS
 from serving.candidates import (
-    MAX_POPULAR,
-    SEEDS,
     SOURCE_BIT,
     SOURCES,
     Candidates,
@@ -169,9 +168,10 @@ async def test_only_the_newest_distinct_items_are_asked_for(
     asked: list[Sequence[int]] = []
     read = parts.counts.neighbours
 
-    async def spied(items: Sequence[int]) -> object:
+    async def spied(items: Sequence[int], most: int) -> object:
         asked.append(items)
-        return await read(items)
+        assert most == NEIGHBOURS
+        return await read(items, most)
 
     monkeypatch.setattr(parts.counts, "neighbours", spied)
     history = [f"i{at}" for at in range(100)] + ["twice"] * 5
@@ -204,7 +204,7 @@ async def test_the_cache_is_bounded(parts: Parts, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_as_many_popular_ones_as_a_list_can_use(redis_url: str) -> None:
-    items = [Item(item_id=f"i{at}") for at in range(MAX_POPULAR + 20)]
+    items = [Item(item_id=f"i{at}") for at in range(POPULAR + 20)]
     async with open_parts(redis_url, items) as parts:
         events = [click(f"u{at}", item.item_id) for at, item in enumerate(items)]
         events += [click(f"v{at}", item.item_id) for at, item in enumerate(items[20:])]
@@ -214,7 +214,7 @@ async def test_as_many_popular_ones_as_a_list_can_use(redis_url: str) -> None:
         assert popular == {item.item_id for item in items[20:]}
         parts.catalog.remove("i50")
         popular = by_source(parts, await gather(parts, request()))["popular"]
-        assert "i50" not in popular and len(popular) == MAX_POPULAR
+        assert "i50" not in popular and len(popular) == POPULAR
 
 
 def test_every_kind_of_source_has_its_own_bit() -> None:

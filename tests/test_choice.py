@@ -51,3 +51,19 @@ def test_it_may_begin_between_the_values() -> None:
 def test_a_gain_that_may_be_noise_moves_nothing() -> None:
     start = {"height": 3, "width": 1}
     assert choose(Hill(), start, GRID, Budget(least_gain=0.5)).settings == start
+
+
+def test_patience_walks_through_a_dent() -> None:
+    def dented(settings: Mapping[str, Setting]) -> float:
+        return (3.0, 1.0, 2.0, 9.0)[int(settings["place"])]
+
+    grid = {"place": (0, 1, 2, 3)}
+    assert choose(dented, {"place": 0}, grid, Budget()).settings == {"place": 0}
+    assert choose(dented, {"place": 0}, grid, Budget(patience=2)).settings == {"place": 0}
+    assert choose(dented, {"place": 0}, grid, Budget(patience=3)).settings == {"place": 3}
+
+
+def test_the_table_of_trials_begins_with_the_best() -> None:
+    table = choose(Hill(), {"height": 4, "width": 2}, {"width": (1, 2, 3)}, Budget()).table()
+    assert table[0] == {"worth": 10.0}
+    assert table[1:] == [{"worth": 8.5, "width": 2}, {"worth": 7.0, "width": 3}]

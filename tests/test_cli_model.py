@@ -75,10 +75,14 @@ def test_train_then_evaluate(
     assert (status, judged["bundle"]) == (1, manifest.version)
     metrics = judged["metrics"]
     assert set(metrics) == {
-        "popular", "frequent, full history", "frequent, profile history", "network",
+        "popular", "frequent, full history", "frequent, profile history", "counts", "network",
         "blend (what is served)",
     }  # fmt: skip
-    assert metrics["blend (what is served)"] == told["metrics"]["test/blend"]
+    for ours, theirs in (("blend (what is served)", "blend"), ("network", "network")):
+        expected = told["metrics"][f"test/{theirs}"]
+        assert judged["cases"] == expected["baskets"]
+        for metric in ("hit@10", "ndcg@10"):
+            assert metrics[ours][metric] == pytest.approx(expected[metric], abs=1e-9)
     assert metrics["popular"]["ndcg@10"] < metrics["blend (what is served)"]["ndcg@10"]
 
     monkeypatch.setattr(sys, "argv", ["nextclick", "evaluate", str(log), "--bundle", str(bundle)])

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from model.choice import Budget
-from model.ease import Ease
+from model.ease import Ease, EaseSettings
 from model.factorization import Factorization, FactorSettings
 from model.method import Method
 from model.neighbours import ItemNeighbours, NeighbourSettings, once_each
 from model.popularity import Popularity
 from model.ranks import Ranks, judge
+from model.sequence_neighbours import SequenceNeighbours
 from model.sequences import Cases, Sequences
 from model.transitions import Transitions
 from tests.sequence_shop import letters, named
@@ -31,8 +32,9 @@ needs_implicit = pytest.mark.skipif(
 )
 MAKERS: dict[str, Callable[[], Method]] = {
     "item_knn": lambda: ItemNeighbours(ndcg, budget=BUDGET),
-    "ease": lambda: Ease(ndcg, regularization=30.0, budget=BUDGET),
+    "ease": lambda: Ease(ndcg, start=EaseSettings(30.0), budget=BUDGET),
     "als": lambda: Factorization(ndcg, start=FactorSettings(factors=4), budget=BUDGET),
+    "sequence_knn": lambda: SequenceNeighbours(ndcg, budget=BUDGET),
     "counts": lambda: Transitions(ndcg, budget=BUDGET),
 }
 every_method = pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_once_each_keeps_the_last_occurrence_and_what_belongs_to_it() -> None:
 
 def test_ease_is_the_closed_form() -> None:
     train = named(["ab", "ab", "bc", "ac", "abc"])
-    method = Ease(ndcg, regularization=2.0)
+    method = Ease(ndcg, start=EaseSettings(2.0))
     method.fit(train)
     occurs = np.array([[1, 1, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]], float)
     # Column by column: a ridge regression on the other two items.

@@ -11,6 +11,7 @@ import torch
 from model.blend import BlendWeights
 from model.dataset import Baskets, EventLog, next_baskets
 from model.evaluate import CandidateTable, Judge, rank_metrics
+from model.events import INTERACTION_KINDS, Cart, Click, Favorite, Interaction
 from model.export import export_network
 from model.features import UNKNOWN, Vocabulary, featurize
 from model.network import Network, NetworkConfig
@@ -186,3 +187,29 @@ def test_someone_without_a_history_gets_a_list(table: CandidateTable) -> None:
     newcomer = log.user_ids.index("newcomer")
     (number,) = np.flatnonzero(log.users[table.baskets.history_ends] == newcomer)
     assert len(table.lists(BlendWeights())[number]) == 10
+
+
+@pytest.mark.parametrize(("kind", "barred"), [(Click, True), (Cart, True), (Favorite, False)])
+def test_what_the_user_is_looking_at_is_not_recommended(
+    graph: tuple[Path, Vocabulary], kind: type[Interaction], barred: bool
+) -> None:
+    bought = [("ann", f"item-0{number}", at(number)) for number in range(8)]
+    log = log_of([*bought, ("ann", "item-03", at(8.5)), ("ann", "item-03", at(9))])
+    kinds = np.where(log.times == at(8.5), INTERACTION_KINDS[kind], log.kinds).astype(np.uint8)
+    log = replace(log, kinds=kinds)
+    table = judged(graph, log, next_baskets(log, at(9), at(10)))
+    item = log.item_ids.index("item-03")
+    assert (item not in table.item) == barred
+    assert len(table.item) == 8 - barred
+    assert not (barred and item in table.nearest[0])
+
+
+def test_items_that_the_log_does_not_have_are_no_candidates(
+    graph: tuple[Path, Vocabulary],
+) -> None:
+    rows = [("ann", f"item-0{number}", at(number)) for number in range(8)]
+    log = log_of([*rows, ("ann", "item-07", at(9))])
+    table = judged(graph, log, next_baskets(log, at(9), at(10)))
+    assert sorted(table.item.tolist()) == list(range(8))
+    assert (table.signals.rows == graph[1].index_of(log.hashes[table.item])).all()
+    assert set(table.nearest[0].tolist()) <= set(range(8))

@@ -18,7 +18,7 @@ from model.features import (
     featurize,
     repeat_strength,
 )
-from model.ids import item_hashes
+from model.ids import ITEM_HASH_BYTES, item_hashes
 
 VOCABULARY = Vocabulary(["milk", "面包", "eggs"])
 SECOND, HOUR, DAY = 1000, 3_600_000, 86_400_000
@@ -104,10 +104,12 @@ def test_rows_are_found_in_a_large_vocabulary() -> None:
     assert np.array_equal(vocabulary.index_of(vocabulary.hashes), np.arange(5000) + FIRST_ITEM)
     strangers = item_hashes([f"other-{number}" for number in range(5000)])
     assert (vocabulary.index_of(strangers) == UNKNOWN).all()
+    # Each step is a look at every hash: thousands of them would be felt by every list.
+    assert vocabulary.longest_bucket <= 8
 
 
 def test_hashes_at_both_ends_are_no_items() -> None:
-    ends = np.array([0, 2**64 - 1], np.uint64)
+    ends = np.array([0, 2 ** (8 * ITEM_HASH_BYTES) - 1], np.uint64)
     assert VOCABULARY.index_of(ends).tolist() == [UNKNOWN, UNKNOWN]
 
 

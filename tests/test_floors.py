@@ -11,7 +11,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("stream", "serving", "model")
 TRAINING = {"torch", "onnx"}
 """What only the training rooms load."""
-TRAINING_ROOMS = {"network", "loss", "train", "trainer", "checkpoint", "export"}
+TRAINING_ROOMS = {
+    "network", "content_tower", "loss", "train", "trainer", "checkpoint", "export",
+    "variants", "item_start", "sequence_training", "member", "scoring",
+}  # fmt: skip
 
 WORKER = "stream.app", "stream.worker", "stream.worker_process", "stream.cli"
 """What a worker process imports; its command line brings the other rooms in, verb by verb."""

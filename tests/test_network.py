@@ -1,9 +1,12 @@
 """The network and its loss: causal, blind to padding, and a softmax that a sample stands for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from model.content import item_content
 from model.features import FIRST_ITEM, PADDING
 from model.loss import NegativeSampler, Sample, next_basket_loss
 from model.network import Network, NetworkConfig
@@ -83,6 +86,81 @@ def test_each_part_of_an_interaction_matters(network: Network, part: int) -> Non
     assert not torch.isclose(before, after).all(dim=-1).any()
 
 
+def test_an_event_sees_no_further_than_the_band() -> None:
+    torch.manual_seed(4)
+    one_block = Network(NetworkConfig(ROWS, length=LENGTH, dim=16, blocks=1, heads=4, band=3))
+    items, kinds, gaps = history_of(3)
+    changed = items.clone()
+    changed[:, 2] = FIRST_ITEM + (items[:, 2] - FIRST_ITEM + 1) % (ROWS - FIRST_ITEM)
+    before, after = (one_block.eval().encode(each, kinds, gaps) for each in (items, changed))
+    differs = ~torch.isclose(before, after, atol=1e-6).all(dim=-1)
+    assert differs.tolist() == [[place in (2, 3, 4) for place in range(LENGTH)]] * 3
+
+
+def test_a_window_that_slides_gives_the_same_state() -> None:
+    torch.manual_seed(4)
+    # Two blocks of a band of 3 reach four events back.
+    banded = Network(NetworkConfig(ROWS, length=LENGTH, dim=16, blocks=2, heads=4, band=3)).eval()
+    inputs = history_of(5)
+    whole = banded.encode(*inputs)[:, -1]
+    five, four = (banded.encode(*(each[:, -size:] for each in inputs))[:, -1] for size in (5, 4))
+    assert torch.allclose(five, whole, atol=1e-6)
+    assert not torch.allclose(four, whole, atol=1e-4)
+
+
+def test_packed_segments_do_not_see_each_other(network: Network) -> None:
+    first, second = history_of(6), history_of(7)
+    packed = [torch.cat([one[:, :3], two[:, :4]], dim=1) for one, two in zip(first, second,
+              strict=True)]  # fmt: skip
+    segments = torch.tensor([[1, 1, 1, 2, 2, 2, 2]] * 3)
+    states = network.encode(*packed, segments=segments)
+    apart = [network.encode(*(each[:, :length] for each in part))
+             for part, length in ((first, 3), (second, 4))]  # fmt: skip
+    assert torch.allclose(states, torch.cat(apart, dim=1), atol=1e-6)
+    assert not torch.allclose(states, network.encode(*packed), atol=1e-3)
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_folded_it_gives_the_same_scores_from_its_item_table_alone(unit: bool) -> None:
+    torch.manual_seed(8)
+    ids = [str(number) for number in range(ROWS - FIRST_ITEM)]
+    content = item_content(ids, {each: f"word{int(each) % 5}" for each in ids[:-1]})
+    whole = Network(NetworkConfig(ROWS, length=LENGTH, dim=16, unit_items=unit), content).eval()
+    if whole.log_scale is not None:
+        torch.nn.init.constant_(whole.log_scale, 0.7)
+    plain = whole.folded()
+    assert {name for name, _ in plain.named_parameters()} == {
+        name for name, _ in Network(NetworkConfig(ROWS, length=LENGTH, dim=16)).named_parameters()
+    }
+    inputs = history_of(9)
+    expected = whole.encode(*inputs) @ whole.item_vectors().T
+    assert torch.allclose(plain.encode(*inputs) @ plain.item_table.weight.T, expected, atol=1e-4)
+    assert not torch.allclose(whole.item_vectors(), whole.item_table.weight, atol=1e-2)
+
+
+def test_a_task_is_folded_in_and_has_to_be_named() -> None:
+    torch.manual_seed(2)
+    many = Network(NetworkConfig(ROWS, length=LENGTH, dim=16, tasks=True, unit_items=True)).eval()
+    for view in (many.task_gain, many.task_shift):
+        assert view is not None
+        torch.nn.init.normal_(view)
+    states = many.encode(*history_of(1))
+    expected = many.for_tasks(states, torch.full(states.shape[:2], 5))
+    assert torch.allclose(many.folded(5).encode(*history_of(1)), expected, atol=1e-5)
+    assert not torch.allclose(many.folded(1).encode(*history_of(1)), expected, atol=1e-2)
+    with pytest.raises(ValueError, match="give a task to a network that has tasks"):
+        many.folded()
+
+
+def test_without_its_id_an_item_is_what_its_content_says() -> None:
+    content = item_content(["a", "b", "c"], {"a": "soap", "b": "soap"})
+    network = Network(NetworkConfig(FIRST_ITEM + 3, length=4, dim=8, heads=2), content)
+    a, b, c = network.item_vectors(kept=torch.zeros(FIRST_ITEM + 3, dtype=torch.bool))[FIRST_ITEM:]
+    assert torch.equal(a, b)
+    assert a.abs().max() > 0
+    assert not c.any()
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -92,7 +170,7 @@ def test_each_part_of_an_interaction_matters(network: Network, part: int) -> Non
 )
 def test_an_impossible_shape_is_refused(wrong: dict[str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        NetworkConfig(**{"vocabulary_size": ROWS, **wrong})
+        replace(NetworkConfig(ROWS), **wrong)  # type: ignore[arg-type]
 
 
 STATES = torch.tensor([[1.0, 0.0], [0.5, -1.0]])

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.quality import main
-from benchmarks.quality_data import one_file
+from benchmarks.quality_data import DATASETS, one_file
+from benchmarks.quality_methods import LeftOut, contenders
 from tests.sequence_shop import ITEMS
 
 
@@ -94,16 +95,26 @@ def test_leave_one_out_has_a_row_for_the_validation_item(
     assert report["unit"] == "share"
 
 
-def test_sessions_are_in_percent_and_all_methods_take_part(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sessions_are_in_percent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     diginetica(tmp_path)
-    report = run("diginetica", tmp_path, capsys, "--test")
-    named = report["methods"].keys() | report["left_out"].keys()
-    assert named == {"popularity", "item_knn", "ease", "als", "counts"}
-    assert report["methods"]["counts"]["all_items"]["test"]["P@20"] == 100.0
-    assert report["methods"]["counts"]["all_items"]["test"]["MRR@20"] == 100.0
+    asked = ("popularity", "item_knn", "sequence_knn", "counts", "blend")
+    report = run("diginetica", tmp_path, capsys, "--test", "--methods", *asked)
+    assert report["methods"].keys() == set(asked)
+    for name in ("item_knn", "sequence_knn", "counts", "blend"):
+        assert report["methods"][name]["all_items"]["test"]["P@20"] == 100.0
     assert report["unit"] == "percent"
+
+
+def test_every_method_takes_part_or_says_why_not(tmp_path: Path) -> None:
+    diginetica(tmp_path)
+    each = list(contenders("diginetica", DATASETS["diginetica"](tmp_path), tmp_path))
+    assert {one.name for one in each} == {
+        *("popularity", "item_knn", "ease", "als", "sequence_knn", "counts"),
+        *("counts_short", "counts_twice", "content", "content_then_counts", "network", "blend"),
+    }
+    left_out = {one.name: one.reason for one in each if isinstance(one, LeftOut)}
+    assert "content" in left_out
+    assert all(left_out.values())
 
 
 def test_baskets_have_habits_and_a_row_of_unseen_items(
@@ -134,3 +145,61 @@ def test_a_folder_without_the_file_or_with_two_is_an_error(tmp_path: Path) -> No
     write(tmp_path / "c.txt", [])
     with pytest.raises(ValueError, match=r"several of \*\.txt: a\.txt, c\.txt"):
         one_file(tmp_path, "*.txt")
+
+
+def test_the_blend_is_of_the_others_with_weights_for_each_choice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online_retail(tmp_path)
+    asked = ("habits", "popularity", "blend")
+    report = run("online_retail", tmp_path, capsys, "--test", "--methods", *asked)
+    rows = report["methods"]["blend"]
+    assert rows.keys() == {"all_items", "unseen_items_only"}
+    assert rows["unseen_items_only"]["settings"].keys() == {
+        f"popularity.{field}" for field in ("weight", "floor", "unit")
+    }
+    for row, figures in rows.items():
+        best = max(
+            report["methods"][name][row]["validation"]["NDCG@10"]
+            for name in ("habits", "popularity")
+            if row in report["methods"][name]
+        )
+        assert figures["validation"]["NDCG@10"] > 0.95 * best
+        assert 0 <= figures["held_out"] <= 1
+        assert figures["test"].keys() == figures["validation"].keys()
+
+
+def test_a_search_goes_on_from_its_journal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beauty(tmp_path)
+    journal = tmp_path / "trials.jsonl"
+    asked = ("--methods", "counts", "--journal", str(journal))
+    first = run("beauty", tmp_path, capsys, *asked)
+    written = journal.read_text()
+    counts = first["methods"]["counts"]["train_part_only"]
+    assert len(written.splitlines()) == counts["trials"] >= 1
+    assert counts["best_trials"][0]["worth"] == counts["validation"]["NDCG@10"] == 1.0
+    again = run("beauty", tmp_path, capsys, *asked)
+    assert again["methods"]["counts"]["train_part_only"]["settings"] == counts["settings"]
+    assert journal.read_text().startswith(written)
+
+
+def test_no_method_at_all_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beauty(tmp_path)
+    with pytest.raises(ValueError, match="no method is left to judge"):
+        run("beauty", tmp_path, capsys, "--methods", "magic")
+    with pytest.raises(ValueError, match="a mixture of no methods"):
+        run("beauty", tmp_path, capsys, "--methods", "blend")
+
+
+def test_a_method_brings_those_that_it_is_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beauty(tmp_path)
+    report = run("beauty", tmp_path, capsys, "--test", "--methods", "counts_twice")
+    assert report["methods"].keys() == {"counts", "counts_twice"}
+    # Two steps along the circle are one step too far.
+    for row in report["methods"]["counts_twice"].values():
+        assert row["settings"] == {"breadth": 50}
+        assert 0 < row["test"]["NDCG@10"] < 1

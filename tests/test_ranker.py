@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 import serving.ranker
-from model.bundle import Bundle, load_bundle
+from model.bundle import Bundle, BundleError, Precision, load_bundle, write_bundle
 from model.events import INTERACTION_KINDS, Click
 from model.features import FIRST_ITEM, Interactions
 from model.ids import item_hashes
+from model.variants import convert
 from serving.catalog import NEVER
 from serving.ranker import PROVIDERS, ProviderError, Ranker, RankerError, Scores
 from tests.parts import NOW
@@ -98,6 +99,31 @@ def test_a_failing_run_is_a_fault_of_the_ranker(ranker: Ranker) -> None:
         ranker.rank([USERS[0]], [rows(SIZE + 1000)], NO_BIAS)
     with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
         ranker.rank([USERS[0]], [rows(2)], NO_BIAS[:5])
+
+
+def test_a_graph_of_another_precision_is_run_when_asked_for(
+    tmp_path: Path, bundle: Bundle, ranker: Ranker
+) -> None:
+    small = tmp_path / "small.onnx"
+    convert(bundle.model_path, small, "int8")
+    write_bundle(
+        tmp_path / "b", bundle.model_path, bundle.vocabulary.ids, bundle.manifest, {"int8": small}
+    )
+    both = load_bundle(tmp_path / "b")
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    whole, quantised = (
+        Ranker(both, provider="cpu", threads=1, precision=precision) for precision in precisions
+    )
+    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS).candidate_scores
+    assert np.array_equal(whole.rank(USERS, CANDIDATES, NO_BIAS).candidate_scores, theirs)
+    ours = quantised.rank(USERS, CANDIDATES, NO_BIAS).candidate_scores
+    assert not np.array_equal(ours, theirs)
+    assert np.allclose(ours, theirs, atol=0.3)
+
+
+def test_a_graph_that_is_not_in_the_bundle_is_an_error(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="has no fp16 graph"):
+        Ranker(bundle, provider="cpu", threads=1, precision="fp16")
 
 
 def test_the_provider_is_the_one_that_was_asked_for(ranker: Ranker) -> None:

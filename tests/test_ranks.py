@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.method import Scores, Setting
-from model.ranks import Ranks, judge, rank_targets
+from model.ranks import Ranks, judge, rank_targets, ranks_in_lists
 from model.sequences import Cases, Sequences
 from tests.sequence_shop import named
 
@@ -116,3 +116,29 @@ def test_nothing_to_judge_is_an_error() -> None:
     cases = Cases.single(named([], "a"), np.empty(0, np.int32), seen_excluded=False)
     with pytest.raises(ValueError, match="no case"):
         judge(Given([[1.0]]), cases)
+
+
+def test_ranks_in_lists_by_hand() -> None:
+    lists = np.array([[3, 1, 2], [4, -1, -1], [0, 1, -1]])
+    targets = np.array([2, 9, 4, 0, 1], np.int32)
+    found = ranks_in_lists(lists, targets, np.array([0, 2, 3, 5]))
+    assert found.ranks.tolist() == [3, 4, 1, 1, 2]
+    assert found.recall(3).tolist() == [0.5, 1.0, 1.0]
+    assert found.mrr(3) == pytest.approx([1 / 3, 1, 1])
+    assert found.hit(2).tolist() == [0, 1, 1]
+
+
+def test_ranks_in_lists_are_those_of_the_whole_ranking() -> None:
+    rng = np.random.default_rng(8)
+    scores = rng.random((40, 30))
+    cases = Cases.single(
+        Sequences.from_lists([[0]] * 40, [str(number) for number in range(30)]),
+        rng.integers(0, 30, 40).astype(np.int32),
+        seen_excluded=False,
+    )
+    whole = Ranks(rank_targets(scores, cases), cases.target_starts)
+    lists = np.argsort(-scores, axis=1)[:, :12]
+    listed = ranks_in_lists(lists, cases.targets, cases.target_starts)
+    for cutoff in (1, 5, 12):
+        assert listed.ndcg(cutoff).tolist() == whole.ndcg(cutoff).tolist()
+        assert listed.mrr(cutoff).tolist() == whole.mrr(cutoff).tolist()

@@ -14,10 +14,11 @@ from model.events import INTERACTION_KINDS, Click
 from model.features import Interactions, Purchases, Vocabulary
 from model.ids import item_hashes
 from model.items import Item
+from model.signals import best
 from serving.candidates import SOURCE_BIT, Candidates, ListRequest, Ties
 from serving.catalog import Catalog
 from serving.recommendation import AsOf, Recommended, Source
-from serving.rerank import _best, rerank
+from serving.rerank import rerank
 from tests.parts import NOW
 
 REPEAT_ALONE = BlendWeights(network=0, repeat=1)
@@ -252,5 +253,5 @@ def test_sorting_a_part_is_sorting_the_whole(found: list[tuple[float, int]], len
     whole = sorted(
         range(len(found)), key=lambda at: (-np.ceil(match[at] * 10), -scores[at], rows[at])
     )
-    assert _best(match, scores, rows, length).tolist()[:length] == whole[:length]
-    assert len(_best(match, scores, rows, length)) == min(length, len(found))
+    assert best(match, scores, rows, length).tolist()[:length] == whole[:length]
+    assert len(best(match, scores, rows, length)) == min(length, len(found))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.baselines import MostPopular
-from model.bundle import load_bundle
+from model.bundle import digest_of, load_bundle
 from model.checkpoint import Checkpoint, CheckpointError
 from model.dataset import Split, split_by_time
 from model.evaluate import rank_metrics
@@ -85,6 +85,23 @@ def test_a_bundle_of_a_network_that_has_found_the_pattern(tmp_path: Path) -> Non
     shares = [share for _, share in told]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_smaller_graphs_are_judged_on_validation_and_stand_in_the_manifest(tmp_path: Path) -> None:
+    manifest = train_bundle(
+        succession(), tmp_path / "bundle", CONFIG, seed=1, progress=silent,
+        precisions=("fp16", "int8"),
+    )  # fmt: skip
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.manifest == manifest
+    assert set(manifest.variants) == {"fp32", "fp16", "int8"}
+    assert manifest.variants["fp32"].ndcg == manifest.metrics["validation/blend"]["ndcg@10"]
+    # What has found the pattern keeps it in half precision: the scores lie far apart.
+    assert manifest.variants["fp16"].admitted
+    half = loaded.graph("fp16")
+    assert digest_of(half) == manifest.variants["fp16"].sha256 == manifest.files[half.name]
+    for report in manifest.variants.values():
+        assert (report.ndcg_lost <= 0.005) == report.admitted
 
 
 def test_the_baselines_in_the_manifest_are_those_of_the_test_window(tmp_path: Path) -> None:

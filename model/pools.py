@@ -1,0 +1,164 @@
+"""What several methods say of the same few items of each case: enough to weigh them by.
+
+A case's pool is the best items of each method and the right answers. An item that no method has
+among its best would hardly be among the best of a mixture, so ranks within the pool are those that
+a cutoff far below its size sees.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.method import Scores
+from model.ranks import BATCH_CELLS, TIE_SEED, Ranks
+from model.sequences import Cases, Sequences
+
+Shares = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """B pools of C items in all, end to end."""
+
+    starts: NDArray[np.int64]
+    """int64 [B + 1]."""
+    shares: dict[str, Shares]
+    """Method name to float32 [C]."""
+    answers: NDArray[np.int64]
+    """int64 [T]: places of the right answers in the pools."""
+    answer_starts: NDArray[np.int64]
+    """int64 [B + 1], as ``Cases.target_starts``."""
+    found: NDArray[np.bool_]
+    """bool [T]: whether an answer is among any method's best, or only there as an answer."""
+    ties: NDArray[np.int32]
+    """int32 [C]: of equal scores, the item of the lower number comes first."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def half(self, second: bool) -> "Pools":
+        """The first or the second half of the cases."""
+        middle = len(self) // 2
+        begin, end = (middle, len(self)) if second else (0, middle)
+        cells = slice(int(self.starts[begin]), int(self.starts[end]))
+        wanted = slice(int(self.answer_starts[begin]), int(self.answer_starts[end]))
+        return Pools(
+            self.starts[begin : end + 1] - self.starts[begin],
+            {name: values[cells] for name, values in self.shares.items()},
+            self.answers[wanted] - self.starts[begin],
+            self.answer_starts[begin : end + 1] - self.answer_starts[begin],
+            self.found[wanted],
+            self.ties[cells],
+        )
+
+    def ranks(self, scores: NDArray[np.float32]) -> Ranks:
+        """The ranks of the right answers by ``scores``, float32 [C]."""
+        own = np.repeat(scores[self.answers], self._sizes)
+        others = scores[self._rivals] if self._rivals is not None else scores
+        ahead = (others > own) | ((others == own) & self._first)
+        return Ranks(1 + np.add.reduceat(ahead, self._begins, dtype=np.int64), self.answer_starts)
+
+    @property
+    def answer_rows(self) -> NDArray[np.int64]:
+        """int64 [T]: the case of each answer."""
+        return np.repeat(np.arange(len(self)), np.diff(self.answer_starts))
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        """int64 [T]: how many items each answer is compared with."""
+        return np.diff(self.starts)[self.answer_rows]
+
+    @cached_property
+    def _begins(self) -> NDArray[np.int64]:
+        return np.cumsum(self._sizes) - self._sizes
+
+    @cached_property
+    def _rivals(self) -> NDArray[np.int64] | None:
+        """The pool of each answer, end to end; None where each case has one answer."""
+        if len(self.answers) == len(self):
+            return None
+        shift = self.starts[:-1][self.answer_rows] - self._begins
+        return np.repeat(shift, self._sizes) + np.arange(int(self._sizes.sum()))
+
+    @cached_property
+    def _first(self) -> NDArray[np.bool_]:
+        """Whether a rival that is level comes before the answer."""
+        ties = self.ties if self._rivals is None else self.ties[self._rivals]
+        first: NDArray[np.bool_] = ties < np.repeat(self.ties[self.answers], self._sizes)
+        return first
+
+
+def gather(shares: Mapping[str, Callable[[Sequences], Shares]], cases: Cases, best: int) -> Pools:
+    """The pools of some cases.
+
+    Args:
+        shares: method name to what gives a new array of its shares [B, items] for histories.
+        cases: what to ask.
+        best: how many items of each method join the pool.
+    """
+    size = cases.histories.item_count
+    shuffled = np.random.default_rng(TIE_SEED).permutation(size).astype(np.int32)
+    step = max(1, BATCH_CELLS // size)
+    counts, answers, found, ties = [], [], [], []
+    parts: dict[str, list[Shares]] = {name: [] for name in shares}
+    held = 0
+    for start in range(0, len(cases), step):
+        batch = cases.take(np.arange(start, min(start + step, len(cases))))
+        said = {name: of(batch.histories) for name, of in shares.items()}
+        pooled = _pooled(said, batch, best)
+        owners = np.repeat(np.arange(len(batch)), np.diff(batch.target_starts))
+        found.append(pooled[owners, batch.targets])
+        pooled[owners, batch.targets] = True
+        rows, columns = np.nonzero(pooled)
+        places = np.cumsum(pooled.ravel()) - 1
+        answers.append(held + places[owners * size + batch.targets])
+        counts.append(np.bincount(rows, minlength=len(batch)))
+        ties.append(shuffled[columns])
+        for name, values in said.items():
+            parts[name].append(values[rows, columns])
+        held += len(rows)
+    starts = np.zeros(len(cases) + 1, np.int64)
+    np.cumsum(np.concatenate(counts), out=starts[1:])
+    return Pools(
+        starts,
+        {name: np.concatenate(part) for name, part in parts.items()},
+        np.concatenate(answers).astype(np.int64),
+        cases.target_starts,
+        np.concatenate(found),
+        np.concatenate(ties),
+    )
+
+
+def _pooled(said: Mapping[str, Shares], cases: Cases, best: int) -> NDArray[np.bool_]:
+    """bool [B, items]: the best items of each method."""
+    histories = cases.histories
+    pooled = np.zeros((len(cases), histories.item_count), bool)
+    count = min(best, histories.item_count)
+    for values in said.values():
+        if cases.seen_excluded:
+            # An answer that was seen stays in its pool, as the worst.
+            values[histories.rows, histories.items] = 0
+        top = np.argpartition(values, -count, axis=1)[:, -count:]
+        np.put_along_axis(pooled, top, True, axis=1)
+    if cases.seen_excluded:
+        pooled[histories.rows, histories.items] = False
+    return pooled
+
+
+def counted_shares(scores: Scores) -> Shares:
+    """Scores that are 0 for nothing known, as shares of their sum; below 0 is 0."""
+    shares = np.maximum(scores, 0).astype(np.float32)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), np.float32(1e-30))
+    return shares
+
+
+def softmax_shares(scores: Scores) -> Shares:
+    """Logits as probabilities."""
+    logits = scores.astype(np.float32)
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits

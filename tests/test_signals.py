@@ -1,0 +1,144 @@
+"""Candidates and signals on tables small enough to be counted by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model.events import INTERACTION_KINDS, Cart, Click, Favorite, Interaction, Purchase, Rating
+from model.features import Interactions, Purchases
+from model.signals import (
+    NO_ROWS,
+    SEEDS,
+    Found,
+    Gatherer,
+    Origin,
+    Pool,
+    Weighted,
+    looked_at,
+    may_return,
+    seeds_of,
+    seen_items,
+    strongest,
+    with_nearest,
+)
+
+
+def rows(*numbers: int) -> NDArray[np.int64]:
+    return np.array(numbers, np.int64)
+
+
+def weighted(**values: float) -> Weighted:
+    """``r3=0.5`` is row 3 with the value 0.5; ``none=1`` has no row."""
+    numbers = [int(name[1:]) if name != "none" else -1 for name in values]
+    return Weighted(rows(*numbers), np.array(list(values.values())))
+
+
+def history(*items: int, kind: type[Interaction] = Click) -> Interactions:
+    """These items, oldest first."""
+    size = len(items)
+    kinds = np.full(size, INTERACTION_KINDS[kind], np.uint8)
+    return Interactions(np.array(items, np.uint64), kinds, np.arange(size, dtype=np.int64))
+
+
+def not_seven(some: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Row 7 is out of stock."""
+    usable: NDArray[np.bool_] = (some >= 0) & (some != 7)
+    return usable
+
+
+def popularity(some: NDArray[np.int64]) -> NDArray[np.float32]:
+    return (100 - some).astype(np.float32)
+
+
+@pytest.fixture
+def pool() -> Pool:
+    found = Found(
+        repeat=weighted(r4=0.5, none=9.0, r7=3.0),
+        together=Weighted(rows(2, 4, 2, 7, -1), np.array([1.0, 2.0, 0.5, 8.0, 8.0])),
+        popular=rows(9, 2, 7),
+        search=weighted(r1=0.25),
+    )
+    return Gatherer(not_seven).unite(found, 10, popularity)
+
+
+def test_sources_are_united_and_what_one_brings_twice_adds_up(pool: Pool) -> None:
+    assert pool.rows.tolist() == [1, 2, 4, 9]
+    assert pool.sources.tolist() == [
+        Origin.SEARCH,
+        Origin.TOGETHER | Origin.POPULAR,
+        Origin.REPEAT | Origin.TOGETHER,
+        Origin.POPULAR,
+    ]
+    assert pool.repeat.tolist() == [0, 0, 0.5, 0]
+    assert pool.together.tolist() == [0, 1.5, 2, 0]
+    assert pool.match.tolist() == [0.25, 0, 0, 0]
+    assert pool.popular.tolist() == [99, 98, 96, 91]
+
+
+def test_a_gatherer_keeps_nothing_from_one_list_to_the_next() -> None:
+    gatherer = Gatherer(not_seven)
+    for size, own in ((10, 3), (10, 5), (1000, 900), (1000, 3)):
+        found = Found(weighted(**{f"r{own}": 1.0}), Weighted(rows(own), np.ones(1)), rows(2))
+        united = gatherer.unite(found, size, popularity)
+        assert united.rows.tolist() == sorted({own, 2})
+        assert united.repeat.tolist() == [float(row == own) for row in united.rows]
+
+
+def test_the_networks_own_join_behind_and_mark_what_was_there(pool: Pool) -> None:
+    joined, scores = with_nearest(
+        pool,
+        np.arange(4, dtype=np.float32),
+        rows(4, -1, 7, 5, 0),
+        np.array([2, 50, 60, 7, 8], np.float32),
+        popularity(rows(4, -1, 7, 5, 0)),
+        not_seven,
+    )
+    assert joined.rows.tolist() == [1, 2, 4, 9, 5, 0]
+    assert scores.tolist() == [0, 1, 2, 3, 7, 8]
+    assert joined.sources[2] == Origin.REPEAT | Origin.TOGETHER | Origin.NEAREST
+    assert joined.sources[4:].tolist() == [Origin.NEAREST, Origin.NEAREST]
+    assert joined.popular.tolist() == [99, 98, 96, 91, 95, 100]
+    for values in (joined.repeat, joined.together, joined.match):
+        assert values[4:].tolist() == [0, 0]
+    assert pool.sources[2] == Origin.REPEAT | Origin.TOGETHER, "the pool itself is as it was"
+
+
+def test_what_may_return() -> None:
+    some = rows(1, 2, 3)
+    assert may_return(some, -1, NO_ROWS, True).all()
+    assert may_return(some, 2, rows(1, 3), True).tolist() == [True, False, True]
+    assert may_return(some, 2, rows(-1, 3), False).tolist() == [True, False, False]
+    assert may_return(some, -1, NO_ROWS, False).all()
+
+
+def test_seeds_are_the_newest_distinct_items() -> None:
+    assert seeds_of(history(1, 2, 3, 2)) == [2, 3, 1]
+    assert seeds_of(history()) == []
+    assert seeds_of(history(*range(100))) == list(range(99, 99 - SEEDS, -1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(Click, 8), (Cart, 8), (Favorite, None), (Rating, None), (Purchase, None)],
+)
+def test_clicks_and_carts_are_looked_at(kind: type[Interaction], expected: int | None) -> None:
+    assert looked_at(history(5, 8, kind=kind)) == expected
+    assert looked_at(history(kind=kind)) is None
+
+
+def test_what_was_seen_is_history_and_purchases() -> None:
+    bought = Purchases(np.array([4, 5], np.uint64), np.zeros(2, np.uint16))
+    assert seen_items(history(5, 6), bought).tolist() == [5, 6, 4, 5]
+
+
+@given(st.lists(st.integers(-1, 4), max_size=30), st.integers(1, 12))
+def test_the_strongest_are_the_first_of_the_sorted(weights: list[int], most: int) -> None:
+    hashes = np.random.default_rng(len(weights)).permutation(len(weights)).astype(np.uint64)
+    whole = sorted(
+        (at for at, weight in enumerate(weights) if weight > 0),
+        key=lambda at: (-weights[at], -int(hashes[at])),
+    )
+    found = strongest(np.array(weights, np.float64), hashes, most)
+    assert found.tolist() == whole[:most]
