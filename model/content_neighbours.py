@@ -6,21 +6,19 @@ the history of history_decay ** age * cosine ** sharpness, and this times (1 + i
 popularity_power: of two items that are alike, the one taken more often is the better guess.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget
 from model.content import ItemContent
-from model.journal import Journal
 from model.method import Scores
 from model.ranks import Objective
 from model.sequences import Sequences
 from model.sparse_rows import SparseRows
 from model.transitions import reach_of
-from model.tuned import Tuned
+from model.tuned import Tuned, Tuning
 
 MOST_NEIGHBOURS = 300
 """Kept of each item; settings choose among these."""
@@ -52,12 +50,7 @@ class ContentNeighbours(Tuned[ContentSettings, NDArray[np.int64]]):
     Args:
         objective: what settings are chosen by.
         content: of all items, in the order of the sequences' ``item_ids``.
-        start: settings to begin with, and to keep where there is no validation.
-        grid: ascending values to choose from.
-        budget: of the choice.
-        cases: at most so many validation cases are judged in each trial.
-        seed: draws those cases.
-        journal: of the trials.
+        tuning: see ``Tuned``.
 
     Raises:
         ValueError: by ``fit`` and ``refit``, when the content is of another catalogue.
@@ -70,23 +63,9 @@ class ContentNeighbours(Tuned[ContentSettings, NDArray[np.int64]]):
         self,
         objective: Objective,
         content: ItemContent,
-        *,
-        start: ContentSettings | None = None,
-        grid: Mapping[str, Sequence[float]] | None = None,
-        budget: Budget | None = None,
-        cases: int = 5000,
-        seed: int = 0,
-        journal: Journal | None = None,
+        **tuning: Unpack[Tuning[ContentSettings]],
     ) -> None:
-        super().__init__(
-            objective,
-            start=start,
-            grid=grid,
-            budget=budget,
-            cases=cases,
-            seed=seed,
-            journal=journal,
-        )
+        super().__init__(objective, **tuning)
         self._cosines = cosines(content, MOST_NEIGHBOURS)
 
     def scores(self, histories: Sequences) -> Scores:

@@ -4,21 +4,18 @@ A history is folded in: its user's factors are solved for from its items, so use
 learned from are served like any other. The order of events plays no part.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget
-from model.journal import Journal
 from model.method import Scores
 from model.neighbours import once_each
 from model.ranks import Objective
 from model.sequences import Sequences
-from model.tuned import Tuned
+from model.tuned import Tuned, Tuning
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,8 @@ class Factorization(Tuned[FactorSettings, Any]):
 
     Args:
         objective: what settings are chosen by.
-        start: settings to begin with, and to keep where there is no validation.
-        grid: ordered values to choose from.
-        budget: of the choice.
-        cases: at most so many validation cases are judged in each trial.
         threads: that the library may use.
-        seed: of the first factors, and of the draw of those cases.
-        journal: of the trials.
+        tuning: see ``Tuned``; the seed draws the first factors too.
 
     Raises:
         ModuleNotFoundError: when ``implicit`` is not installed.
@@ -63,13 +55,8 @@ class Factorization(Tuned[FactorSettings, Any]):
         self,
         objective: Objective,
         *,
-        start: FactorSettings | None = None,
-        grid: Mapping[str, Sequence[float]] | None = None,
-        budget: Budget | None = None,
-        cases: int = 5000,
         threads: int = 1,
-        seed: int = 0,
-        journal: Journal | None = None,
+        **tuning: Unpack[Tuning[FactorSettings]],
     ) -> None:
         try:
             self._als: Any = import_module("implicit.cpu.als")
@@ -79,15 +66,7 @@ class Factorization(Tuned[FactorSettings, Any]):
             raise ModuleNotFoundError(
                 "matrix factorisation needs implicit; run: pip install implicit"
             ) from missing
-        super().__init__(
-            objective,
-            start=start,
-            grid=grid,
-            budget=budget,
-            cases=cases,
-            seed=seed,
-            journal=journal,
-        )
+        super().__init__(objective, **tuning)
         self._threads = threads
 
     def scores(self, histories: Sequences) -> Scores:

@@ -10,17 +10,16 @@ little popularity.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.choice import Budget
-from model.journal import Journal
 from model.method import Scores
 from model.ranks import Objective
 from model.sequences import Cases, Sequences
 from model.sparse_rows import SparseRows
-from model.tuned import Tuned
+from model.tuned import Tuned, Tuning
 
 MOST_PAIRS = 30_000_000
 """Pairs held at once, about 20 bytes each; the reach is cut to what fits."""
@@ -129,39 +128,22 @@ class Transitions(Tuned[TransitionSettings, Counted]):
 
     Args:
         objective: what settings are chosen by.
-        start: settings to begin with, and to keep where there is no validation.
-        grid: the values to choose from, of those settings that are to be chosen.
-        budget: of the choice.
-        cases: at most so many validation cases are judged in each trial.
         reach: pairs further apart are not counted; at most 127.
-        seed: draws those cases.
-        journal: of the trials.
+        tuning: see ``Tuned``.
     """
 
     DEFAULTS = TransitionSettings()
     GRID = GRID
+    CASES = 10_000
 
     def __init__(
         self,
         objective: Objective,
         *,
-        start: TransitionSettings | None = None,
-        grid: Mapping[str, Sequence[float]] | None = None,
-        budget: Budget | None = None,
-        cases: int = 10_000,
         reach: int = 50,
-        seed: int = 0,
-        journal: Journal | None = None,
+        **tuning: Unpack[Tuning[TransitionSettings]],
     ) -> None:
-        super().__init__(
-            objective,
-            start=start,
-            grid=grid,
-            budget=budget,
-            cases=cases,
-            seed=seed,
-            journal=journal,
-        )
+        super().__init__(objective, **tuning)
         self._reach = reach
 
     def scores(self, histories: Sequences) -> Scores:

@@ -7,7 +7,7 @@ settings. Everything else, the sample of cases, the search and its journal, is w
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar
 
 from model.choice import Budget, Choice, choose
 from model.journal import Journal
@@ -19,6 +19,17 @@ SettingsT = TypeVar("SettingsT")
 """A frozen dataclass of numbers."""
 CountedT = TypeVar("CountedT")
 """What is the same for all settings."""
+
+
+class Tuning(TypedDict, Generic[SettingsT], total=False):
+    """How settings are chosen; what is left out is as ``Tuned`` has it."""
+
+    start: SettingsT | None
+    grid: Mapping[str, Sequence[float]] | None
+    budget: Budget | None
+    cases: int
+    seed: int
+    journal: Journal | None
 
 
 class Tuned(ABC, Generic[SettingsT, CountedT]):
@@ -38,6 +49,8 @@ class Tuned(ABC, Generic[SettingsT, CountedT]):
     """Settings that are a fair start on most logs."""
     GRID: ClassVar[Mapping[str, Sequence[float]]]
     """The values to choose from where none are given; those that matter most come first."""
+    CASES: ClassVar[int] = 5000
+    """Validation cases judged in each trial, where no number is given."""
 
     def __init__(
         self,
@@ -46,7 +59,7 @@ class Tuned(ABC, Generic[SettingsT, CountedT]):
         start: SettingsT | None = None,
         grid: Mapping[str, Sequence[float]] | None = None,
         budget: Budget | None = None,
-        cases: int = 5000,
+        cases: int | None = None,
         seed: int = 0,
         journal: Journal | None = None,
     ) -> None:
@@ -54,7 +67,7 @@ class Tuned(ABC, Generic[SettingsT, CountedT]):
         self._settings: SettingsT = start or self.DEFAULTS
         self._grid = self.GRID if grid is None else grid
         self._budget = budget or Budget()
-        self._cases = cases
+        self._cases = self.CASES if cases is None else cases
         self._seed = seed
         self._journal = journal
         self.choice: Choice | None = None
