@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.events import Purchase, Search
 from model.ids import item_hash
-from serving.covisits import TOGETHER_MS
+from model.signals import TOGETHER_MS
 
 Deed: TypeAlias = "Purchase | Search"
 Weigh: TypeAlias = Callable[[int], float]

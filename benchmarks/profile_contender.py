@@ -1,5 +1,5 @@
 """One client process of the profile benchmark: merges into profiles, or plain SETs of their bytes,
-through redis-py's own pipeline (``set``) or through the trip that merges take (``bare``).
+through the trip that merges take (``set``) or through redis-py's own pipeline (``pipeline``).
 
     python -m benchmarks.profile_contender merge redis://127.0.0.1:6379/0 --users 5000
 
@@ -81,7 +81,7 @@ class Contender:
             return lambda: drive(batches, in_flight, self._store.merge)
         commands = [self._set(update, ttl) for update in prepared]
         trips = [commands[at : at + depth] for at in range(0, updates, depth)]
-        run = self._pipeline if self._kind == "set" else self._bare_trip
+        run = self._pipeline if self._kind == "pipeline" else self._trip
         return lambda: drive(trips, in_flight, run)
 
     def _set(self, update: ProfileUpdate, ttl: bool) -> Command:
@@ -97,7 +97,7 @@ class Contender:
                 pipeline.execute_command(*command)
             return await pipeline.execute()
 
-    async def _bare_trip(self, commands: Sequence[Command]) -> list[Any]:
+    async def _trip(self, commands: Sequence[Command]) -> list[Any]:
         replies = await round_trip(self._store.redis, commands, Acknowledgement())
         failed = next((reply for reply in replies if isinstance(reply, Exception)), None)
         if failed is not None:
@@ -137,7 +137,7 @@ def say(fact: dict[str, Any]) -> None:
 def main() -> None:
     """Serve tasks until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("merge", "set", "bare"))
+    parser.add_argument("kind", choices=("merge", "set", "pipeline"))
     parser.add_argument("url")
     parser.add_argument("--users", type=int, required=True)
     parser.add_argument("--number", type=int, default=0)

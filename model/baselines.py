@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from model.dataset import PROFILE_INTERACTIONS, PROFILE_PURCHASES, Baskets, EventLog
 from model.features import DAY_MS
-from model.signals import NEIGHBOURS, strongest
+from model.signals import NEIGHBOURS, TOGETHER_MS, strongest
 
 POPULAR_DAYS = 28
 DAYS_CACHED = 64
-TOGETHER_MS = 30 * 60 * 1000
 REMEMBERED_HALF_LIVES = 2
 """A pair older than this weighs less than a quarter and is left out: half the memory and time."""
 

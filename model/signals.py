@@ -23,6 +23,8 @@ SEEDS = 10
 """Newest distinct items whose neighbours are taken; older ones say little about now."""
 NEIGHBOURS = 64
 """Strongest neighbours of each seed."""
+TOGETHER_MS = 30 * 60 * 1000
+"""Two events of one user at most so far apart are a pair."""
 POPULAR = 100
 MATCHES = 100
 """Items that match a query."""

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.signals import NEIGHBOURS
 from serving.covisits import QUERY_MARK, Admission, new_interactions, pairs_of, query_hash
 from serving.profile import cut_query
 from serving.store import Store
 
 LANDMARK_MS = 1_500_000_000_000
-MAX_NEIGHBOURS = 64
+MAX_NEIGHBOURS = NEIGHBOURS
 """What lists read of an item. At most twice as many are kept, for past 128 Redis no longer packs
 a sorted set: 3 KB an item instead of 17."""
 MAX_POPULAR = 20_000

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.ids import ITEM_HASH_BYTES
+from model.signals import TOGETHER_MS
 from serving.profile import (
     IDENTITY_BYTES,
     INTERACTIONS,
@@ -26,7 +27,6 @@ from serving.profile import (
     unsigned,
 )
 
-TOGETHER_MS = 30 * 60 * 1000
 NEVER = np.iinfo(np.int64).max
 QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""

@@ -273,9 +273,8 @@ end
 --       events in order of arrival: section u8 (1 interaction, 2 query), origin (source 4 bytes,
 --         offset u48), record
 --       stamp of the value that is written
---    either, where the worker holds the profile and has merged the events itself:
---       stamp of the value that it holds; the whole new value, left out where it is the same
---    or:
+--       where the worker holds the profile and has merged the events itself: the stamp of the
+--         value that it holds, and the whole new value, or '' where it is the same; else '' and ''
 --       further records without an origin, by section: interactions, queries, purchases
 --       for further records that come from an anonymous id: link time u48, digest of that id; or ''
 --       with the last list as a key: forget until, ms
@@ -291,17 +290,17 @@ end
 -- The admissions stay in the stored value until the worker has counted them, so that the answer
 -- is the same for a record that is delivered again.
 local function merge(keys, args)
-  local lifetime, events, stamp = args[1], args[2], args[3]
-  if #args >= 4 and #args <= 5 and redis.call('GETRANGE', keys[1], -STAMP, -1) == args[4]
+  local lifetime, events, stamp, held = args[1], args[2], args[3], args[4] or ''
+  if held ~= '' and redis.call('GETRANGE', keys[1], -STAMP, -1) == held
     and redis.call('EXISTS', keys[2]) == 0 then
-    if args[5] then
-      redis.call('SET', keys[1], args[5], 'PX', lifetime)
+    local proposed = args[5] or ''
+    if proposed ~= '' then
+      redis.call('SET', keys[1], proposed, 'PX', lifetime)
     else
       redis.call('PEXPIRE', keys[1], lifetime)
     end
     return ''
   end
-  local given = #args > 5 and args or {}
   local stored = redis.call('GET', keys[1])
   local ends, fault
   if stored then
@@ -309,7 +308,7 @@ local function merge(keys, args)
     if fault then return redis.error_reply(fault) end
   end
   local marker, links = read_identity(keys[2])
-  if stored and marker < 0 and events ~= '' and #args <= 5 then
+  if stored and marker < 0 and events ~= '' and not args[6] then
     local value, open, conflicts = put_on_top(stored, ends, events, stamp)
     if value then
       if links ~= '' then redis.call('PEXPIRE', keys[2], lifetime) end
@@ -319,7 +318,7 @@ local function merge(keys, args)
         .. '1' .. open .. links, value}
     end
   end
-  local asked = tonumber(given[8]) or -1
+  local asked = tonumber(args[10]) or -1
   local is_changed = false
   if asked > marker then
     marker = asked
@@ -362,14 +361,14 @@ local function merge(keys, args)
   end
   open = string.sub(open, -MOST_ADMISSIONS * ADMISSION)
 
-  local link = given[7] or ''
+  local link = args[9] or ''
   if link ~= '' then
     links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7))
     write_identity(keys[2], marker, links, lifetime)
   elseif links ~= '' and marker < 0 then
     redis.call('PEXPIRE', keys[2], lifetime)
   end
-  local others = {given[4] or '', given[5] or '', given[6] or ''}
+  local others = {args[6] or '', args[7] or '', args[8] or ''}
   is_changed = absorb(sections, others, marker, link ~= '') or is_changed
   if marker >= 0 and is_changed then
     sections[3] = purchases_later(sections[3], sections[1], marker)

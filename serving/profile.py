@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.dataset import LAST_DAY, PROFILE_INTERACTIONS, PROFILE_PURCHASES
 from model.events import (
     INTERACTION_KINDS,
     Cart,
@@ -62,10 +63,10 @@ class Section:
 
 IDENTITY_BYTES = 10
 """Time and event id hash, in front of interactions and queries."""
-INTERACTIONS = Section(width=IDENTITY_BYTES + ITEM_HASH_BYTES + 3, bound=100)
+INTERACTIONS = Section(width=IDENTITY_BYTES + ITEM_HASH_BYTES + 3, bound=PROFILE_INTERACTIONS)
 QUERIES = Section(width=IDENTITY_BYTES + QUERY_BYTES + 1, bound=10)
 # A grocery household has hundreds of purchase lines; a window of 100 costs it a sixth of NDCG@10.
-PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=300)
+PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=PROFILE_PURCHASES)
 SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
 
 _HEADER = struct.Struct(">BBBH")
@@ -210,7 +211,7 @@ def cut_query(text: str) -> bytes:
 
 def pack_purchase(interaction: bytes) -> bytes:
     """The short form of a purchase's interaction record."""
-    day = min(int.from_bytes(interaction[:6], "big") // DAY_MS, 0xFFFF)
+    day = min(int.from_bytes(interaction[:6], "big") // DAY_MS, LAST_DAY)
     return day.to_bytes(2, "big") + interaction[_ITEM]
 
 

@@ -186,7 +186,7 @@ class Store:
         if update.holds_events_only:
             return usual  # each argument costs
         linked = b"" if update.link is None else update.link.pack()
-        further: tuple[bytes, ...] = (*update.others, linked)
+        further: tuple[bytes, ...] = (b"", b"", *update.others, linked)
         if update.forget_at is None:
             return *usual, *further
         return "merge", 3, *keys, *usual[4:], *further, update.forget_at

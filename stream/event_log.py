@@ -63,7 +63,6 @@ class _Columns:
     def __init__(self) -> None:
         self._users: dict[str, int] = {}
         self._items: dict[str, int] = {}
-        self._seen: set[tuple[int, bytes]] = set()
         self._forgotten: dict[str, int] = {}
         self._links: list[Identify] = []
         self._user_codes, self._item_codes, self._kinds = array("i"), array("i"), array("B")
@@ -82,15 +81,11 @@ class _Columns:
 
     def _add_interaction(self, event: Interaction) -> None:
         user = self._users.setdefault(event.user_id, len(self._users))
-        record = pack_interaction(event)
-        if (user, record) in self._seen:
-            return
-        self._seen.add((user, record))
         self._user_codes.append(user)
         self._item_codes.append(self._items.setdefault(event.item_id, len(self._items)))
         self._kinds.append(INTERACTION_KINDS[type(event)])
         self.times.append(event.time)
-        self._records += record
+        self._records += pack_interaction(event)
 
     def _forget(self, user_id: str, until: int) -> None:
         self._forgotten[user_id] = max(until, self._forgotten.get(user_id, -1))
@@ -101,7 +96,7 @@ class _Columns:
             self._forget(link.anonymous_id, self._forgotten.get(link.user_id, -1))
         until = np.array([self._forgotten.get(user, -1) for user in self._users], np.int64)
         users, times = np.frombuffer(self._user_codes, np.int32), np.frombuffer(self.times, "i8")
-        order = _order(self._records)
+        order = _distinct(users, self._records)
         order = order[times[order] > until[users[order]]]
         return EventLog.from_columns(
             users[order],
@@ -113,11 +108,16 @@ class _Columns:
         )
 
 
-def _order(records: bytearray) -> NDArray[np.int64]:
-    """What sorts packed interactions, oldest first, byte by byte as a profile compares them."""
+def _distinct(users: NDArray[np.int32], records: bytearray) -> NDArray[np.int64]:
+    """What sorts packed interactions by user, oldest first, byte by byte as a profile compares
+    them, and leaves out copies."""
     table = np.frombuffer(records, np.uint8).reshape(-1, INTERACTIONS.width)
     words = -(-INTERACTIONS.width // 8)
     padded = np.zeros((len(table), 8 * words), np.uint8)
     padded[:, : INTERACTIONS.width] = table
-    columns = padded.view(">u8").astype(np.uint64)
-    return np.lexsort(columns.T[::-1])
+    columns = np.column_stack([users.astype(np.uint64), padded.view(">u8").astype(np.uint64)])
+    order = np.lexsort(columns.T[::-1])
+    columns = columns[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (columns[1:] != columns[:-1]).any(axis=1)
+    return order[is_first]

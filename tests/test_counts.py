@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from model.events import Click, Search
 from model.ids import item_hash
 from model.items import Item
+from model.signals import TOGETHER_MS
 from serving.counts import LANDMARK_MS, MAX_NEIGHBOURS, Counts, Neighbours
-from serving.covisits import TOGETHER_MS
 from serving.parts import Parts
 from tests.parts import (
     DAY_MS,

@@ -139,7 +139,7 @@ async def test_another_worker_s_events_are_kept(redis: Redis) -> None:
 
 
 async def test_without_a_look_at_the_stamp_they_would_be_lost(redis: Redis) -> None:
-    sound = "redis.call('GETRANGE', keys[1], -STAMP, -1) == args[4]"
+    sound = "redis.call('GETRANGE', keys[1], -STAMP, -1) == held"
     assert library_text().count(sound) == 1
     one = a_worker(redis, text=library_text().replace(sound, "true"))
     other, shopper = a_worker(redis), Shopper()

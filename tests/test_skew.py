@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import baselines
 from model.blend import BlendWeights, Signals, blend
 from model.bundle import Bundle, load_bundle
 from model.dataset import PROFILE_INTERACTIONS, PROFILE_PURCHASES, EventLog, next_baskets
@@ -30,11 +29,10 @@ from model.features import DAY_MS, UNKNOWN, featurize
 from model.ids import item_hashes
 from model.items import Item
 from model.signals import NEIGHBOURS, POPULAR, Origin, own_repeat, seeds_of
-from serving import counts, covisits
+from serving import counts
 from serving.candidates import Candidates
 from serving.intake import decode
 from serving.parts import Parts
-from serving.profile import INTERACTIONS, PURCHASES
 from serving.recommend import make_lists
 from serving.requests import list_requests
 from stream.event_log import read_event_log
@@ -274,10 +272,5 @@ def check_signals(parts: Parts, found: Candidates, signals: Signals, place: dict
     return compared
 
 
-def test_one_bound_is_one_number() -> None:
-    """Said once on each floor: what a profile and the counts keep, and what is read of them."""
-    assert INTERACTIONS.bound == PROFILE_INTERACTIONS
-    assert PURCHASES.bound == PROFILE_PURCHASES
-    assert baselines.TOGETHER_MS == covisits.TOGETHER_MS
-    assert NEIGHBOURS <= counts.MAX_NEIGHBOURS
+def test_the_counts_keep_what_lists_read_of_them() -> None:
     assert POPULAR <= counts.MAX_POPULAR
