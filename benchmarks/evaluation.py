@@ -16,18 +16,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
-from model.export import export_network
-from model.exported import ExportedNetwork, features_of
-from model.features import Vocabulary
+from model.features import FIRST_ITEM
 from model.layouts import read_sessions
 from model.network import Network, NetworkConfig
+from model.packing import windows_of
 from model.ranks import BATCH_CELLS, judge
+from model.scoring import ScoringSession, export_scoring
 from model.sequences import Cases, Sequences
 
 PREFIXES, ITEMS = 60_858, 43_097
@@ -57,26 +56,25 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     """Build, judge, and run the same batches bare."""
     cases = real(asked.data) if asked.data else made_up(asked.prefixes, asked.items, asked.seed)
     cases = cases.take(np.arange(min(asked.prefixes, len(cases))))
-    with TemporaryDirectory() as folder:
-        network = exported(Path(folder) / "model.onnx", cases, asked)
+    network = exported(cases, asked)
     network.scores(cases.histories.take(np.arange(1)))  # ONNX Runtime packs weights once.
     begun, worked = time.perf_counter(), time.process_time()
     ranks = judge(network, cases)
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - worked
     # After all else but the bare runs, which hold no more than the judged ones.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    bare, bare_cpu = bare_runs(network, cases)
+    bare, bare_cpu = bare_runs(network, cases, asked.length)
     return {
         "prefixes": len(cases),
         "items": cases.histories.item_count,
         "real_prefixes": asked.data is not None,
         "length": asked.length,
         "dim": asked.dim,
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu_seconds, 2),
+        "seconds": round(seconds, 4),
+        "cpu_seconds": round(cpu_seconds, 4),
         "cases_per_s": round(len(cases) / seconds, 1),
-        "bare_seconds": round(bare, 2),
-        "bare_cpu_seconds": round(bare_cpu, 2),
+        "bare_seconds": round(bare, 4),
+        "bare_cpu_seconds": round(bare_cpu, 4),
         "ratio": round(seconds / bare, 3),
         "cpu_ratio": round(cpu_seconds / bare_cpu, 3),
         "peak_mib": round(memory),
@@ -87,11 +85,11 @@ def measured(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def bare_runs(network: ExportedNetwork, cases: Cases) -> tuple[float, float]:
+def bare_runs(network: ScoringSession, cases: Cases, length: int) -> tuple[float, float]:
     """Seconds and CPU seconds of the graph alone, on the batches of ``judge``."""
     size = max(1, BATCH_CELLS // cases.histories.item_count)
     batches = [
-        network.features(cases.histories.take(np.arange(start, min(start + size, len(cases)))))
+        windows_of(cases.histories.take(np.arange(start, min(start + size, len(cases)))), length)
         for start in range(0, len(cases), size)
     ]
     begun, worked = time.perf_counter(), time.process_time()
@@ -100,16 +98,13 @@ def bare_runs(network: ExportedNetwork, cases: Cases) -> tuple[float, float]:
     return time.perf_counter() - begun, time.process_time() - worked
 
 
-def exported(path: Path, cases: Cases, asked: argparse.Namespace) -> ExportedNetwork:
-    """A network of random weights, by way of a bundle's own export."""
+def exported(cases: Cases, asked: argparse.Namespace) -> ScoringSession:
+    """A network of random weights, exported as those that ``benchmarks.quality`` judges."""
     torch.manual_seed(asked.seed)
-    item_ids = cases.histories.item_ids
-    vocabulary = Vocabulary(item_ids)
-    network = Network(NetworkConfig(len(vocabulary), length=asked.length, dim=asked.dim))
+    rows = FIRST_ITEM + cases.histories.item_count
+    network = Network(NetworkConfig(rows, length=asked.length, dim=asked.dim))
     some = cases.histories.take(np.arange(min(64, len(cases))))
-    users = features_of(some, vocabulary.hashes, vocabulary, asked.length)
-    export_network(network, path, users)
-    return ExportedNetwork(path, vocabulary, item_ids, length=asked.length, threads=asked.threads)
+    return ScoringSession(export_scoring([network], some), asked.length, asked.threads)
 
 
 def made_up(count: int, items: int, seed: int) -> Cases:

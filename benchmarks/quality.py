@@ -3,9 +3,9 @@
     python -m benchmarks.quality --dataset beauty --data DIR --minutes 2 --json [--test]
 
 Settings are chosen on validation within the minutes, and with --journal each trial is written
-down, so that the same command goes on where it was broken off. Only with --test is the test judged,
-once for each method and row. ``methods`` holds method -> row -> validation, test, settings,
-seconds, trials.
+down, so that the same command goes on where it was broken off; the network and the blend's weights
+begin again. Only with --test is the test judged, once for each method and row. ``methods`` holds
+method -> row -> validation, test, settings, seconds, trials.
 """
 
 import argparse

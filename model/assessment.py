@@ -4,7 +4,7 @@ Rank metrics per case come from ``model.ranks``, their intervals from ``model.in
 lists are like from ``model.list_quality``, parts of the answers from ``model.slices``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -29,7 +29,7 @@ from model.list_quality import (
     tail_share,
 )
 from model.prequential import PERIODS, Prequential, compare, frozen_lists
-from model.protocols import Questions, owners, questions, sampled, times
+from model.protocols import PREQUENTIAL, Questions, owners, questions, sampled, times
 from model.ranked_lists import SHOWN, BundleJudge, Lists, Progress, answers_of, baseline_lists
 from model.ranks import Ranks, ranks_in_lists
 from model.slices import cut, slice_masks
@@ -133,10 +133,12 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
     served = judge.ask(asked, lambda share: progress("the bundle's lists", 0.5 * share))
     lists = {SERVED: served.blend, NETWORK: served.network}
     changed: dict[str, NDArray[np.bool_]] = {}
-    if isinstance(asked, Questions) and request.protocol == "prequential":
+    if isinstance(asked, Questions) and request.protocol == PREQUENTIAL:
         for number, (name, period) in enumerate(PERIODS.items()):
-            progress(f"profiles of the {name}", 0.5 + 0.15 * number)
-            lists[_frozen(name)], changed[name] = frozen_lists(judge, asked, served.blend, period)
+            lists[_frozen(name)], changed[name] = frozen_lists(
+                judge, asked, served.blend, period,
+                _span(progress, f"profiles of the {name}", 0.5 + 0.15 * number, 0.15),
+            )  # fmt: skip
     progress("baselines", 0.8)
     lists |= baseline_lists(
         log, asked, protocol=request.protocol, start=request.start, seed=request.seed,
@@ -266,6 +268,11 @@ def _prequential(
 
 def _frozen(period: str) -> str:
     return f"blend, profiles frozen each {period}"
+
+
+def _span(progress: Progress, text: str, begun: float, share: float) -> Callable[[float], None]:
+    """A part of the whole progress, told by the share of it that is done."""
+    return lambda done: progress(text, begun + share * done)
 
 
 def _day(milliseconds: int) -> str:

@@ -56,8 +56,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     """NDCG@10 of the blended lists on a sample of the validation baskets."""
     ndcg_lost: float
     """Share of the full graph's NDCG@10 on the same baskets; below zero where it gained."""
-    max_difference: float
-    """Of two scores, to the full graph, on real users."""
+    max_difference: float | None
+    """Of two scores, to the full graph, on real users; None where one is no number."""
     identical_top_20: float
     admitted: bool
     """Whether the bundle holds the graph: a refused one stands here with its figures alone."""
@@ -114,11 +114,15 @@ class Bundle:
         if name in self.manifest.files:
             return self.path / name
         report = self.manifest.variants.get(precision)
-        reason = (
-            f"it was refused in training, for its lists lost {report.ndcg_lost:.2%} of the NDCG@10"
-            if report
-            else "none was made; run `nextclick train --variants`"
-        )
+        if report is None:
+            reason = "none was made; run `nextclick train --variants`"
+        elif report.max_difference is None:
+            reason = "it was refused in training, for its scores were no numbers"
+        else:
+            reason = (
+                "it was refused in training, for its lists lost "
+                f"{report.ndcg_lost:.2%} of the NDCG@10"
+            )
         raise BundleError(
             f"{self.path} has no {precision} graph: {reason}, or ask for another precision "
             "(NEXTCLICK_PRECISION=fp32)"

@@ -5,12 +5,15 @@ Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", 2014). A net
 there has the first epochs behind it after seconds.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from model.neighbours import UNORDERED
 from model.sequences import Sequences
+from model.transitions import Pairs
 
 OVERSAMPLING = 8
 ITERATIONS = 3
@@ -33,10 +36,12 @@ def item_start(train: Sequences, dim: int, *, reach: int = 3, seed: int = 0) -> 
     """
     size = train.item_count
     found = torch.zeros(size, dim)
-    keys, weights = _meetings(train, reach)
-    if not len(keys):
+    counted = Pairs(train, reach).counts(replace(UNORDERED, gap_power=1.0))
+    others = counted.rows != counted.columns
+    if not others.any():
         return found
-    first, second = np.divmod(keys, size)
+    first, second = counted.rows[others], counted.columns[others]
+    weights = counted.values[others].astype(np.float64)
     sums = np.bincount(first, weights, size)
     context = sums**CONTEXT_POWER
     expected = sums[first] * context[second] / context.sum()
@@ -55,19 +60,3 @@ def item_start(train: Sequences, dim: int, *, reach: int = 3, seed: int = 0) -> 
     vectors = (left * values.sqrt())[:, :dim]
     found[:, : vectors.shape[1]] = vectors
     return found / found.square().sum(dim=1).mean().sqrt().clamp(min=1e-9)
-
-
-def _meetings(train: Sequences, reach: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Distinct ordered pairs of different items, first * items + second, and their weights."""
-    size = train.item_count
-    items, rows = train.items.astype(np.int64), train.rows
-    keys, weights = [], []
-    for gap in range(1, reach + 1):
-        place = np.flatnonzero(rows[gap:] == rows[:-gap])
-        one, other = items[place], items[place + gap]
-        place = np.flatnonzero(one != other)
-        keys += [one[place] * size + other[place], other[place] * size + one[place]]
-        weights.append(np.full(2 * len(place), 1.0 / gap))
-    distinct, where = np.unique(np.concatenate(keys), return_inverse=True)
-    sums = np.bincount(where, np.concatenate(weights), len(distinct))
-    return distinct, sums.astype(np.float64)

@@ -5,8 +5,10 @@ A sample is corrected for how it was drawn.
 The most popular rows are always in the sample; of the others each row i is drawn with its own
 known probability q_i. A drawn row counts 1 / q_i times in the softmax's sum, that is, log q_i is
 taken off its score (logQ correction; Bengio and Senécal, "Adaptive Importance Sampling to
-Accelerate Training of a Neural Probabilistic Language Model", 2008), which keeps the sum unbiased
-(Horvitz and Thompson, 1952). With ``tail`` no smaller than the vocabulary it is the full softmax.
+Accelerate Training of a Neural Probabilistic Language Model", 2008), which keeps the sum over the
+other rows unbiased (Horvitz and Thompson, 1952). The answer itself is always in the sum, 1 / q_i
+times where it was drawn, so it weighs 2 - q_i times on average: a rare answer is pushed less than
+the full softmax would. With ``tail`` no smaller than the vocabulary it is the full softmax.
 """
 
 from typing import Any, NamedTuple
@@ -128,7 +130,9 @@ class _CrossEntropy(Function):
             to_wide += (powers.T @ torch.cat([part * share, share], dim=1).to(number)).float()
             totals.append(total)
         total = torch.cat(totals)[:count]
-        if not bool(torch.isfinite(total).all()):
+        logarithm = total.log()
+        # Of 0 too: then not a power of the scores was left.
+        if not bool(torch.isfinite(logarithm).all()):
             raise FloatingPointError("training has diverged; give a lower learning rate")
         to_wide *= factor[:, None] / count
         ctx.save_for_backward(
@@ -137,7 +141,7 @@ class _CrossEntropy(Function):
             to_wide[: len(table), -1],
             (joins * own.exp() / total - 1) / count,
         )
-        return (total.log() - own).mean()
+        return (logarithm - own).mean()
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:

@@ -122,10 +122,18 @@ class Network(nn.Module):
     Args:
         config: the shape.
         content: what is known of the items beside their ids, or None.
+
+    Raises:
+        ValueError: the content is of another catalogue.
     """
 
     def __init__(self, config: NetworkConfig, content: ItemContent | None = None) -> None:
         super().__init__()
+        if content is not None and len(content) != config.vocabulary_size - FIRST_ITEM:
+            raise ValueError(
+                f"content of {len(content)} items for {config.vocabulary_size - FIRST_ITEM}; "
+                "read it for the same catalogue"
+            )
         self.config = config
         self.item_table = nn.Embedding(config.vocabulary_size, config.dim, padding_idx=PADDING)
         self.kind_table = nn.Embedding(KIND_COUNT, config.dim, padding_idx=PADDING)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import FIRST_ITEM, PADDING, gap_buckets
+from model.features import FIRST_ITEM, PADDING, Features, gap_buckets
 from model.sequences import Sequences
 
 OPEN_ROWS = 16
@@ -38,17 +38,9 @@ class PackedRows(NamedTuple):
         return PackedRows(*(values[rows] for values in self))
 
 
-class Inputs(NamedTuple):
-    """What the network reads of each event, int64 [N] each, in the order of the sequences."""
-
-    items: NDArray[np.int64]
-    kinds: NDArray[np.int64]
-    gaps: NDArray[np.int64]
-
-
-def inputs_of(sequences: Sequences) -> Inputs:
-    """Rows of the vocabulary, kinds and gap buckets; where only order is known, gaps are 0 and
-    all kinds the same."""
+def inputs_of(sequences: Sequences) -> Features:
+    """What the network reads of each event, int64 [N] each; where only order is known, gaps are 0
+    and all kinds the same."""
     items = sequences.items.astype(np.int64) + FIRST_ITEM
     kinds = np.ones(len(items), np.int64)
     if sequences.kinds is not None:
@@ -57,10 +49,10 @@ def inputs_of(sequences: Sequences) -> Inputs:
     if sequences.times is not None and len(items):
         firsts = sequences.starts[:-1][sequences.lengths > 0]
         gaps = gap_buckets(sequences.times, firsts)
-    return Inputs(items, kinds, gaps)
+    return Features(items, kinds, gaps)
 
 
-def windows_of(sequences: Sequences, length: int) -> Inputs:
+def windows_of(sequences: Sequences, length: int) -> Features:
     """The newest ``length`` events of each sequence, int64 [S, L] each, newest last, padded with 0
     on the left; L is no longer than the longest sequence asks for, and at least 1."""
     # One event more, so that the pause before the window is known.
@@ -72,7 +64,7 @@ def windows_of(sequences: Sequences, length: int) -> Inputs:
     cells = [np.full(held.shape, PADDING, np.int64) for _ in range(3)]
     for values, flat in zip(cells, inputs_of(newest), strict=True):
         values[held] = flat[source[held]]
-    return Inputs(*cells)
+    return Features(*cells)
 
 
 def pack(sequences: Sequences, width: int, chance: np.random.Generator) -> PackedRows:
@@ -124,7 +116,7 @@ def _followers(sequences: Sequences, chance: np.random.Generator) -> NDArray[np.
     following = np.minimum(moments + 1, len(firsts) - 2)
     sizes = np.diff(firsts)[following]
     drawn = firsts[following] + (chance.random(len(events)) * sizes).astype(np.int64)
-    same = (sequences.rows[drawn] == sequences.rows) & (drawn > events)
+    same = (sequences.rows[drawn] == sequences.rows) & (following > moments)
     return np.where(same, drawn, -1)
 
 

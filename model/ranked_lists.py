@@ -2,7 +2,8 @@
 
 All are made from the same histories, int64 [N, 20] each, best first and -1 where a list is
 shorter. What all users share (popularity, co-visits) is as of the midnight before each question;
-the tuned counts have learned what came before the judged days, as the network has.
+the tuned counts have learned all that came before the judged days, the network what came up to the
+end of its training range.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from model.evaluate import CandidateTable, Judge
 from model.features import UNKNOWN
 from model.list_quality import NOTHING
 from model.method import Scores
-from model.protocols import questions, times
+from model.protocols import questions, sampled, times
 from model.ranks import BATCH_CELLS
 from model.sequences import Cases, Sequences
 from model.transitions import Transitions
@@ -116,14 +117,11 @@ def baseline_lists(
         seed: of the cases that they are tuned on.
     """
     counts = _tuned_counts(log, protocol, start, repeats_allowed, tuning, seed)
-    found = {
-        "popular": _popular(log, asked, repeats_allowed),
-        "frequent, full history": FrequentThenPopular(log, None).rank(asked, DEPTH),
-        "frequent, profile history": FrequentThenPopular(log).rank(asked, DEPTH),
-    }
-    if not repeats_allowed:
-        # What someone has bought may not come back, so habits have nothing to say.
-        found = {"popular": found["popular"]}
+    found = {"popular": _popular(log, asked, repeats_allowed)}
+    # Where what someone has bought may not come back, habits have nothing to say.
+    if repeats_allowed:
+        found["frequent, full history"] = FrequentThenPopular(log, None).rank(asked, DEPTH)
+        found["frequent, profile history"] = FrequentThenPopular(log).rank(asked, DEPTH)
     return {name: _padded(ranked) for name, ranked in found.items()} | {
         "counts": _best_of_all(counts, _cases(asked, repeats_allowed))
     }
@@ -165,8 +163,9 @@ def _tuned_counts(
         newest, end = int(earlier.times.max()) + 1, int(log.times.max()) + 1
         # At most the newest fourth: counts that have learned too little are tuned for too little.
         span = min(end - start, (newest - int(earlier.times.min())) // 4)
-        asked = questions(protocol, earlier, newest - span, newest)
-        if len(asked):
+        every = questions(protocol, earlier, newest - span, newest)
+        if len(every):
+            asked = sampled(every, TUNING_CASES, seed)
             counts.fit(
                 Sequences.from_log(earlier.before(newest - span)), _cases(asked, repeats_allowed)
             )

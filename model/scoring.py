@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.export import MAX_DIFFERENCE, OPSET, ExportError
-from model.features import FIRST_ITEM
+from model.features import FIRST_ITEM, Features
 from model.network import Network
-from model.packing import Inputs, windows_of
+from model.packing import windows_of
 from model.sequences import Sequences
 
-INPUTS = ("items", "kinds", "gaps")
+INPUTS = Features._fields
 
 
 class ScoringGraph(nn.Module):
@@ -67,7 +67,7 @@ class ScoringSession:
         """float32 [B, items], log-probabilities."""
         return self.run(windows_of(histories, self._length))
 
-    def run(self, inputs: Inputs) -> NDArray[np.float32]:
+    def run(self, inputs: Features) -> NDArray[np.float32]:
         """The same from what the network reads."""
         found: list[NDArray[np.float32]] = self._session.run(["scores"], inputs._asdict())
         return found[0]

@@ -28,7 +28,7 @@ class SequenceTrainer:
         item_count: of the catalogue; item i is row ``FIRST_ITEM + i``.
         content: of the items, or None.
         seed: the same seed, sequences and number of threads give the same network, where the
-            epochs end before the time does.
+            course counts epochs alone (its seconds are infinite).
     """
 
     def __init__(

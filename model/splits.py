@@ -4,11 +4,9 @@ Each protocol gives a ``Split``. ``train`` never holds an answer of the validati
 ``final`` never one of the test, and no history holds its own answers.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.features import DAY_MS
 from model.sequences import Cases, Sequences
@@ -158,49 +156,3 @@ def _baskets(sequences: Sequences, start: int, end: int, unseen_only: bool) -> C
         seen_excluded=unseen_only,
         as_of=start,
     )
-
-
-@dataclass(frozen=True)
-class Step:
-    """One moment of a log: predict and score its cases, then learn its events."""
-
-    time: int
-    """Epoch milliseconds."""
-    users: NDArray[np.int64]
-    """int64 [B]: the sequence of each case."""
-    cases: Cases
-    """One for each user with events now; histories hold strictly earlier events, or none."""
-    events: NDArray[np.int64]
-    """int64 [M]: positions in the sequences' arrays of all events of this moment."""
-
-
-def prequential(sequences: Sequences, *, seen_excluded: bool) -> Iterator[Step]:
-    """Walk a log in event time.
-
-    Events of one moment are one step, so that none of them is learned before another of them is
-    predicted.
-
-    Raises:
-        ValueError: when times are not known.
-    """
-    times, rows = sequences.known_times, sequences.rows
-    order = np.argsort(times, kind="stable")
-    for events in np.split(order, np.flatnonzero(np.diff(times[order])) + 1):
-        if not len(events):
-            return
-        time = int(times[events[0]])
-        pairs = np.unique(rows[events] * sequences.item_count + sequences.items[events])
-        owners, items = np.divmod(pairs, sequences.item_count)
-        users, starts = np.unique(owners, return_index=True)
-        begins = sequences.starts[:-1][users]
-        # Times ascend within a user: the first event of now ends the history.
-        firsts = np.full(len(users), len(times), np.int64)
-        np.minimum.at(firsts, np.searchsorted(users, rows[events]), events)
-        cases = Cases(
-            sequences.spans(begins, firsts),
-            items.astype(np.int32),
-            np.append(starts, len(items)),
-            seen_excluded,
-            as_of=time,
-        )
-        yield Step(time, users, cases, events)

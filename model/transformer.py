@@ -93,7 +93,7 @@ class Transformer:
             )
             for number in range(self._member_count)
         ]  # fmt: skip
-        saved = self._saved(train)
+        saved = self._saved(train, sample)
         if saved and (state := saved.load()):
             for member, kept in zip(self._members, state["members"], strict=True):
                 member.restore(kept)
@@ -168,13 +168,19 @@ class Transformer:
         }
         return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
-    def _saved(self, train: Sequences) -> Checkpoint | None:
+    def _saved(self, train: Sequences, sample: Cases | None) -> Checkpoint | None:
         if self._checkpoint is None:
             return None
         run = (self._settings, self._member_count, self._seconds, self._looks, self._seed)
         tokens = None if self._content is None else self._content.token_count
         data = (len(train), len(train.items), train.item_count, int(train.items.sum()), tokens)
-        return Checkpoint(self._checkpoint, repr((run, data)))
+        # Curve and best epoch are of these cases.
+        judged = (
+            None
+            if sample is None
+            else (len(sample), int(sample.targets.sum()), sample.seen_excluded)
+        )
+        return Checkpoint(self._checkpoint, repr((run, data, judged)))
 
     def _tell(self, member: Member) -> None:
         look, number = member.curve[-1], self._members.index(member)

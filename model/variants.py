@@ -103,16 +103,17 @@ def _report(
     ours, theirs = _session(variant), _session(model)
     difference, same = _agreement(ours, theirs, users)
     lost = 1.0 - ndcg / whole if whole > 0 else 0.0
+    is_number = bool(np.isfinite(difference))
     return VariantReport(
         bytes=variant.stat().st_size,
         sha256=digest_of(variant),
         milliseconds={str(size): _milliseconds(ours, users, size) for size in RUNS},
         ndcg=ndcg,
         ndcg_lost=lost,
-        max_difference=difference,
+        max_difference=difference if is_number else None,
         identical_top_20=same,
         # A graph whose scores are no numbers is refused whatever its lists.
-        admitted=bool(np.isfinite(difference)) and lost <= MOST_NDCG_LOST,
+        admitted=is_number and lost <= MOST_NDCG_LOST,
     )
 
 

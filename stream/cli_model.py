@@ -226,18 +226,18 @@ def evaluate(
         found = evaluate_bundle(
             loaded, log, request, catalog or [], report=bad.report, progress=progress
         )
-    written = (
-        write_report(found, report, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
-        if report
-        else []
-    )
     if as_json:
         say(True, evaluated(found) | {"bad": bad.count}, "")
     else:
         for sheet in sheets(found):
             out.print(sheet.rich(), soft_wrap=False)
-        for line in [*notes(found), *(f"wrote {path}" for path in written)]:
+        for line in notes(found):
             out.print(line, markup=False, highlight=False)
+    # Last: a disk that is full by now must not cost the verdict.
+    if report:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        for path in write_report(found, report, command):
+            (err if as_json else out).print(f"wrote {path}", markup=False, highlight=False)
     bad.exit()
 
 

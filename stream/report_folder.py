@@ -1,6 +1,7 @@
 """The folder that ``nextclick evaluate --report`` writes: figures, a page, plots."""
 
 import json
+import os
 import shutil
 import tempfile
 from importlib.util import find_spec
@@ -22,12 +23,12 @@ NDCG@k: binary gains, discount 1 / log2(1 + rank), over the best possible. MRR@k
 rank of the first answer. All items are ranked.
 - Intervals: 95%, 1,000 bootstrap resamples of users, each with all of its cases.
 - Coverage: share of the log's items that some list shows. Gini: how unevenly the places fall on \
-items, 0 for evenly. Novelty: mean -log2 of an item's share of the training events. Tail: share of \
-places for items outside the most popular fifth.
+items, 0 for evenly. Novelty: mean -log2 of an item's share of the events before the judged days. \
+Tail: share of places for items outside the most popular fifth.
 - Diversity: mean distance of two items of a list; by category 0 or 1, else 1 - the cosine of the \
-sets of users who have dealt with them in training.
-- Cold items have fewer than 5 events in training, new users fewer than 3 events of history; heavy \
-users are those of the tenth of cases with the longest histories.
+sets of users who have dealt with them before the judged days.
+- Cold items have fewer than 5 events before the judged days, new users fewer than 3 events of \
+history; heavy users are those of the tenth of cases with the longest histories.
 - Calibration: the softmax over all candidates, summed over the first ten, against the share of \
 answers that they hold.
 """
@@ -37,8 +38,8 @@ def require_report(folder: Path) -> None:
     """Make sure that a report can be written there, before any work is done.
 
     Raises:
-        EvaluationError: the extra is not installed, or ``folder`` is a file or holds other things
-            than a report.
+        EvaluationError: the extra is not installed, or ``folder`` is a file, may not be written
+            to, or holds other things than a report.
     """
     if find_spec("matplotlib") is None:
         raise EvaluationError(
@@ -46,6 +47,9 @@ def require_report(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise EvaluationError(f"{folder} is a file; name a folder for the report")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise EvaluationError(f"{there} may not be written to; name another folder for the report")
     if folder.exists() and any(folder.iterdir()) and not (folder / FIGURES).is_file():
         raise EvaluationError(f"{folder} holds other things than a report; name another folder")
 

@@ -76,12 +76,13 @@ def test_cuts_fall_elsewhere_every_epoch() -> None:
 
 def test_where_times_are_known_the_answer_is_one_of_the_next_moment() -> None:
     users = timed([[("a", 0), ("b", 0), ("c", 1), ("d", 1), ("e", 1)], [("f", 1), ("f", 1)],
-                   [("g", 0), ("h", 5)]])  # fmt: skip
+                   [("g", 0), ("h", 5)], [("a", 2), ("f", 3), ("g", 3)]])  # fmt: skip
     found: Counter[tuple[int, int]] = Counter()
     for seed in range(300):
         found += pairs_of(pack(users, 5, np.random.default_rng(seed)))
     named_pairs = {("abcdefgh"[one] + "abcdefgh"[two]): n for (one, two), n in found.items()}
-    assert set(named_pairs) == {"ac", "ad", "ae", "bc", "bd", "be", "gh"}
+    # The last moment of all, f and g, has no next one.
+    assert set(named_pairs) == {"ac", "ad", "ae", "bc", "bd", "be", "gh", "af", "ag"}
     assert named_pairs["gh"] == 300
     assert min(named_pairs.values()) > 60
 

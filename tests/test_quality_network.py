@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.quality_data import Dataset, Metric, Row
-from benchmarks.quality_network import SETTINGS, content_of, network_for
+from benchmarks.quality_data import DATASETS, Dataset, Metric, Row
+from benchmarks.quality_network import CONTENT_READ, SETTINGS, content_of, network_for
 from model.choice import Budget
 from model.layouts import Cleaning
 from model.ranks import judge
@@ -64,4 +64,4 @@ def test_a_network_of_a_protocol_learns(tmp_path: Path) -> None:
 
 
 def test_every_protocol_with_settings_is_a_protocol() -> None:
-    assert SETTINGS.keys() <= {"beauty", "ml1m", "diginetica", "online_retail", "recbole"}
+    assert SETTINGS.keys() | CONTENT_READ <= DATASETS.keys()

@@ -7,7 +7,7 @@ import pytest
 
 from model.features import DAY_MS
 from model.sequences import Cases, Sequences
-from model.splits import Split, leave_one_out, next_basket, next_in_session, prefixes, prequential
+from model.splits import Split, leave_one_out, next_basket, next_in_session, prefixes
 from tests.sequence_shop import letters, named, timed
 
 
@@ -182,31 +182,3 @@ def test_baskets_do_not_leak() -> None:
 def test_a_log_that_is_too_short_is_an_error() -> None:
     with pytest.raises(ValueError, match="no basket"):
         next_basket(timed([[("a", 0)]]), days=2, unseen_only=False)
-
-
-# --- prequential ---
-
-
-def test_each_moment_is_predicted_before_it_is_learned() -> None:
-    found = timed([[("a", 0), ("b", 1), ("c", 1), ("a", 3)], [("b", 1), ("b", 2)]])
-    steps = list(prequential(found, seen_excluded=False))
-    assert [step.time for step in steps] == [0, DAY_MS, 2 * DAY_MS, 3 * DAY_MS]
-    assert [letters(step.cases.histories) for step in steps] == [[""], ["a", ""], ["b"], ["abc"]]
-    assert [answers(step.cases) for step in steps] == [["a"], ["bc", "b"], ["b"], ["a"]]
-    assert [step.users.tolist() for step in steps] == [[0], [0, 1], [1], [0]]
-
-
-def test_a_walk_learns_everything_once_and_knows_nothing_of_what_comes() -> None:
-    found = one_by_one()
-    learned: set[int] = set()
-    for step in prequential(found, seen_excluded=False):
-        assert not learned & set(step.cases.targets.tolist())
-        assert set(step.cases.histories.items.tolist()) <= learned
-        assert (step.cases.histories.known_times < step.time).all()
-        learned |= set(found.items[step.events].tolist())
-    assert learned == set(found.items.tolist())
-
-
-def test_a_walk_needs_times() -> None:
-    with pytest.raises(ValueError, match="no times"):
-        next(prequential(named(["ab"]), seen_excluded=False))
