@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from benchmarks.quality_data import DATASETS, Dataset, Row
 from benchmarks.quality_methods import (
@@ -65,7 +66,9 @@ def quality(asked: argparse.Namespace) -> dict[str, Any]:
         wanted = with_what_they_need(asked.methods, wanted)
     taking_part = [each for each in wanted if isinstance(each, Contender)]
     if not taking_part:
-        raise ValueError("no method is left to judge; give other --methods")
+        absent = [each for each in wanted if isinstance(each, LeftOut)]
+        reasons = "; ".join(f"{each.name}: {each.reason}" for each in absent)
+        raise ValueError(f"no method is left to judge ({reasons})")
     methods: dict[str, Any] = {each.name: {} for each in taking_part}
     # Rows that share their settings follow each other, and share the fitted methods.
     for choice in dict.fromkeys(row.choice for row in data.rows):
@@ -106,9 +109,6 @@ def judged(
     for each in ready:
         seconds = 60 * asked.minutes * each.share / total / choices
         journal = journal_of(asked, data, f"{each.name} {rows[0].choice}")
-        if each.of_others:
-            # What its weights are worth changes with the others.
-            journal = None
         terms = Terms(Budget(seconds), asked.seed, journal, dict(fitted))
         fitted[each.name], figures = choose_settings(each.make(terms), data, rows[0])
         for row in rows:
@@ -128,8 +128,8 @@ def journal_of(asked: argparse.Namespace, data: Dataset, name: str) -> Journal |
     """Where the trials of one search are written down, if that is asked for."""
     if asked.journal is None:
         return None
-    size = f"{len(data.sequences)} sequences {len(data.sequences.items)} events"
-    return Journal(asked.journal, f"{asked.dataset} {size} {name} seed {asked.seed}")
+    mark = crc32(data.sequences.items.tobytes(), crc32(data.sequences.starts.tobytes()))
+    return Journal(asked.journal, f"{asked.dataset} data {mark:08x} {name} seed {asked.seed}")
 
 
 def choose_settings(method: Method, data: Dataset, row: Row) -> tuple[Method, dict[str, Any]]:

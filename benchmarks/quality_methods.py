@@ -178,14 +178,22 @@ def _blend(data: Dataset, terms: Terms) -> Method:
         sources_fitted=True,
         budget=replace(BUDGET, seconds=terms.budget.seconds),
         seed=terms.seed,
-        journal=terms.journal,
     )
 
 
 def with_what_they_need(
     asked: Collection[str], everyone: Sequence[Contender | LeftOut]
 ) -> list[Contender | LeftOut]:
-    """The methods asked for, and those that they are made of."""
+    """The methods asked for, and those that they are made of.
+
+    Raises:
+        ValueError: one has no such name.
+    """
+    if unknown := set(asked) - {each.name for each in everyone}:
+        raise ValueError(
+            f"there is no method {', '.join(sorted(unknown))}; "
+            f"there are {', '.join(each.name for each in everyone)}"
+        )
     needed = set(asked)
     for each in everyone:
         if isinstance(each, Contender) and each.name in asked:

@@ -26,10 +26,14 @@ class Choice:
 
     settings: dict[str, Setting]
     value: float
-    trials: int = 1
     finished: bool = False
     """Whether a whole round over all settings brought nothing more."""
     tried: dict[Settings, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def trials(self) -> int:
+        """How many settings were tried."""
+        return len(self.tried)
 
     def table(self) -> list[dict[str, float]]:
         """All trials, the best first: what each was worth, and where it differs from the best."""
@@ -70,7 +74,6 @@ def choose(
     def better(name: str, value: Setting) -> bool:
         candidate = {**chosen.settings, name: value}
         found = search.worth(candidate)
-        chosen.trials = len(search.tried)
         if found <= chosen.value + budget.least_gain * abs(chosen.value):
             return False
         chosen.settings, chosen.value = candidate, found

@@ -1,9 +1,10 @@
 """Content similarity: items that are described like those of the history.
 
 The likeness of two items is the cosine of their bags of tokens, rarer tokens counting more (see
-``model.content``); each item keeps the ``neighbours`` most like it. An item's score is the sum over
-the history of history_decay ** age * cosine ** sharpness, and this times (1 + its count) **
-popularity_power: of two items that are alike, the one taken more often is the better guess.
+``model.content``); of the 300 items most like it, an item keeps the ``neighbours`` that score most.
+An item's score is the sum over the history of history_decay ** age * cosine ** sharpness, and this
+times (1 + its count) ** popularity_power: of two items that are alike, the one taken more often is
+the better guess.
 """
 
 from dataclasses import dataclass, replace

@@ -21,7 +21,6 @@ from functools import partial
 import numpy as np
 
 from model.choice import Budget, Choice
-from model.journal import Journal
 from model.method import Method, Scores, Setting
 from model.mixture_weights import Part, typical_best, weigh
 from model.pools import Pools, Shares, counted_shares, gather, softmax_shares
@@ -46,7 +45,6 @@ class Mixture:
         cases: at most so many validation cases are asked.
         best: so many of the best items of each source are compared.
         seed: draws those cases.
-        journal: of the trials.
 
     Raises:
         ValueError: when there is no source.
@@ -63,7 +61,6 @@ class Mixture:
         cases: int = 20_000,
         best: int = 30,
         seed: int = 0,
-        journal: Journal | None = None,
     ) -> None:
         if not sources:
             raise ValueError("a mixture of no methods; give at least one")
@@ -75,7 +72,6 @@ class Mixture:
         self._cases = cases
         self._best = best
         self._seed = seed
-        self._journal = journal
         self.parts = {
             name: Part(1.0, FIRST_FLOOR["logits" if name in self._logits else "counts"], 1.0)
             for name in sources
@@ -139,7 +135,7 @@ class Mixture:
                 for own, other in (halves, halves[::-1])
             ]
             self.held_out = float(np.mean(reached))
-        self.parts, self.choice = weigh(pools, first, self._objective, budget, self._journal)
+        self.parts, self.choice = weigh(pools, first, self._objective, budget)
 
     def _reached(self, parts: Mapping[str, Part], pools: Pools) -> float:
         total = np.zeros(len(pools.ties), np.float32)

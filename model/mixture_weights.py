@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.choice import Budget, Choice, choose
-from model.journal import Journal
 from model.method import Setting
 from model.pools import Pools, Shares
 from model.ranks import Objective
@@ -59,7 +58,6 @@ def weigh(
     first: Mapping[str, Part],
     objective: Objective,
     budget: Budget,
-    journal: Journal | None = None,
 ) -> tuple[dict[str, Part], Choice]:
     """The parts that do best, and how they were found.
 
@@ -68,7 +66,6 @@ def weigh(
         first: floors to begin with, and units.
         objective: of the ranks in the pools.
         budget: of the climb.
-        journal: of the trials.
     """
     blend = _Blend(pools, first)
     weights = conditional_logit([blend.strength(name, part) for name, part in first.items()], pools)
@@ -84,7 +81,7 @@ def weigh(
 
     grid = {f"{name}.weight": WEIGHTS for name in first}
     grid |= {f"{name}.floor": FLOORS for name in first}
-    choice = choose(worth, start, grid, budget, journal)
+    choice = choose(worth, start, grid, budget)
     least = choice.value * (1 - LEAST_WORTH)
     settings = choice.settings
     for name in sorted(first, key=lambda name: choice.settings[f"{name}.weight"]):

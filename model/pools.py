@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.method import Scores
-from model.ranks import BATCH_CELLS, TIE_SEED, Ranks
+from model.ranks import BATCH_CELLS, Ranks, tie_order
 from model.sequences import Cases, Sequences
 
 Shares = NDArray[np.float32]
@@ -33,6 +33,9 @@ class Pools:
     """int64 [B + 1], as ``Cases.target_starts``."""
     found: NDArray[np.bool_]
     """bool [T]: whether an answer is among any method's best, or only there as an answer."""
+    excluded: NDArray[np.bool_]
+    """bool [T]: answers that may not be listed, for they were seen."""
+    item_count: int
     ties: NDArray[np.int32]
     """int32 [C]: of equal scores, the item of the lower number comes first."""
 
@@ -51,15 +54,19 @@ class Pools:
             self.answers[wanted] - self.starts[begin],
             self.answer_starts[begin : end + 1] - self.answer_starts[begin],
             self.found[wanted],
+            self.excluded[wanted],
+            self.item_count,
             self.ties[cells],
         )
 
     def ranks(self, scores: NDArray[np.float32]) -> Ranks:
-        """The ranks of the right answers by ``scores``, float32 [C]."""
+        """The ranks of the right answers by ``scores``, float32 [C]; beyond the number of items
+        for those that are excluded."""
         own = np.repeat(scores[self.answers], self._sizes)
         others = scores[self._rivals] if self._rivals is not None else scores
         ahead = (others > own) | ((others == own) & self._first)
-        return Ranks(1 + np.add.reduceat(ahead, self._begins, dtype=np.int64), self.answer_starts)
+        ranks = 1 + np.add.reduceat(ahead, self._begins, dtype=np.int64)
+        return Ranks(np.where(self.excluded, self.item_count + 1, ranks), self.answer_starts)
 
     @property
     def answer_rows(self) -> NDArray[np.int64]:
@@ -100,9 +107,9 @@ def gather(shares: Mapping[str, Callable[[Sequences], Shares]], cases: Cases, be
         best: how many items of each method join the pool.
     """
     size = cases.histories.item_count
-    shuffled = np.random.default_rng(TIE_SEED).permutation(size).astype(np.int32)
+    shuffled = tie_order(size).astype(np.int32)
     step = max(1, BATCH_CELLS // size)
-    counts, answers, found, ties = [], [], [], []
+    counts, answers, found, excluded, ties = [], [], [], [], []
     parts: dict[str, list[Shares]] = {name: [] for name in shares}
     held = 0
     for start in range(0, len(cases), step):
@@ -111,6 +118,7 @@ def gather(shares: Mapping[str, Callable[[Sequences], Shares]], cases: Cases, be
         pooled = _pooled(said, batch, best)
         owners = np.repeat(np.arange(len(batch)), np.diff(batch.target_starts))
         found.append(pooled[owners, batch.targets])
+        excluded.append(_seen(batch)[owners, batch.targets])
         pooled[owners, batch.targets] = True
         rows, columns = np.nonzero(pooled)
         places = np.cumsum(pooled.ravel()) - 1
@@ -128,24 +136,31 @@ def gather(shares: Mapping[str, Callable[[Sequences], Shares]], cases: Cases, be
         np.concatenate(answers).astype(np.int64),
         cases.target_starts,
         np.concatenate(found),
+        np.concatenate(excluded),
+        size,
         np.concatenate(ties),
     )
 
 
 def _pooled(said: Mapping[str, Shares], cases: Cases, best: int) -> NDArray[np.bool_]:
     """bool [B, items]: the best items of each method."""
-    histories = cases.histories
-    pooled = np.zeros((len(cases), histories.item_count), bool)
-    count = min(best, histories.item_count)
+    seen = _seen(cases)
+    pooled = np.zeros(seen.shape, bool)
+    count = min(best, seen.shape[1])
     for values in said.values():
-        if cases.seen_excluded:
-            # An answer that was seen stays in its pool, as the worst.
-            values[histories.rows, histories.items] = 0
+        values[seen] = 0
         top = np.argpartition(values, -count, axis=1)[:, -count:]
         np.put_along_axis(pooled, top, True, axis=1)
+    return pooled & ~seen
+
+
+def _seen(cases: Cases) -> NDArray[np.bool_]:
+    """bool [B, items]: what may not be listed."""
+    histories = cases.histories
+    seen = np.zeros((len(cases), histories.item_count), bool)
     if cases.seen_excluded:
-        pooled[histories.rows, histories.items] = False
-    return pooled
+        seen[histories.rows, histories.items] = True
+    return seen
 
 
 def counted_shares(scores: Scores) -> Shares:

@@ -146,7 +146,7 @@ def rank_targets(scores: Scores, cases: Cases) -> NDArray[np.int64]:
         scores[histories.rows, histories.items] = -np.inf
     rows = np.repeat(np.arange(len(cases)), np.diff(cases.target_starts))
     own = scores[rows, cases.targets]
-    shuffled = _shuffle(histories.item_count)
+    shuffled = tie_order(histories.item_count)
     ranks = np.empty(len(rows), np.int64)
     for number, (row, target, score) in enumerate(
         zip(rows.tolist(), cases.targets.tolist(), own, strict=True)
@@ -161,6 +161,6 @@ def rank_targets(scores: Scores, cases: Cases) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=4)
-def _shuffle(count: int) -> NDArray[np.int64]:
+def tie_order(count: int) -> NDArray[np.int64]:
     """The place of each item among equals, the same in every run."""
     return np.random.default_rng(TIE_SEED).permutation(count)

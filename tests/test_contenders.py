@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ import pytest
 from model.choice import Budget
 from model.ease import Ease, EaseSettings
 from model.factorization import Factorization, FactorSettings
-from model.method import Method
 from model.neighbours import ItemNeighbours, NeighbourSettings, once_each
 from model.popularity import Popularity
 from model.ranks import Ranks, judge
 from model.sequence_neighbours import SequenceNeighbours
 from model.sequences import Cases, Sequences
 from model.transitions import Transitions
+from model.tuned import Tuned
 from tests.sequence_shop import letters, named
 
 HALF = 8
@@ -30,7 +31,7 @@ def ndcg(ranks: Ranks) -> float:
 needs_implicit = pytest.mark.skipif(
     find_spec("implicit") is None, reason="implicit is not installed: pip install implicit"
 )
-MAKERS: dict[str, Callable[[], Method]] = {
+MAKERS: dict[str, Callable[[], Tuned[Any, Any]]] = {
     "item_knn": lambda: ItemNeighbours(ndcg, budget=BUDGET),
     "ease": lambda: Ease(ndcg, start=EaseSettings(30.0), budget=BUDGET),
     "als": lambda: Factorization(ndcg, start=FactorSettings(factors=4), budget=BUDGET),
@@ -72,6 +73,8 @@ def test_choosing_settings_does_not_make_it_worse_on_validation(name: str) -> No
     plain.fit(train)
     method.fit(train, cases)
     assert ndcg(judge(method, cases)) >= ndcg(judge(plain, cases))
+    assert method.choice is not None
+    assert method.choice.value == ndcg(judge(method, cases))
     assert plain.settings().keys() == method.settings().keys()
 
 

@@ -182,13 +182,33 @@ def test_a_search_goes_on_from_its_journal(
     assert counts["best_trials"][0]["worth"] == counts["validation"]["NDCG@10"] == 1.0
     again = run("beauty", tmp_path, capsys, *asked)
     assert again["methods"]["counts"]["train_part_only"]["settings"] == counts["settings"]
-    assert journal.read_text().startswith(written)
+    # Nothing is tried twice, in either run.
+    tried = [
+        json.dumps(json.loads(line)["settings"], sort_keys=True)
+        for line in journal.read_text().splitlines()
+    ]
+    assert len(tried) == len(set(tried)) >= counts["trials"]
+
+
+def test_a_journal_of_other_data_is_not_gone_on_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beauty(tmp_path)
+    journal = tmp_path / "trials.jsonl"
+    asked = ("--methods", "counts", "--journal", str(journal))
+    run("beauty", tmp_path, capsys, *asked)
+    before = len(journal.read_text().splitlines())
+    (data,) = tmp_path.glob("*sequences*.txt")
+    lines = [line.split() for line in data.read_text().splitlines()]
+    data.write_text("".join(f"{user} {' '.join(items[::-1])}\n" for user, *items in lines))
+    run("beauty", tmp_path, capsys, *asked)
+    assert len(journal.read_text().splitlines()) > before
 
 
 def test_no_method_at_all_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     beauty(tmp_path)
-    with pytest.raises(ValueError, match="no method is left to judge"):
-        run("beauty", tmp_path, capsys, "--methods", "magic")
+    with pytest.raises(ValueError, match="there is no method magic; there are popularity"):
+        run("beauty", tmp_path, capsys, "--methods", "counts", "magic")
     with pytest.raises(ValueError, match="a mixture of no methods"):
         run("beauty", tmp_path, capsys, "--methods", "blend")
 
