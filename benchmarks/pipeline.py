@@ -1,182 +1,189 @@
-"""Events a second of the full path with one worker, beside a bare consume-decode-produce loop.
+"""Events and lists a second of one worker, part by part, beside six contenders on one backlog.
 
-    python -m benchmarks.pipeline --json [--broker kafka|embedded] [--events 40000] [--rounds 3]
+    python -m benchmarks.pipeline --json [--broker kafka|embedded] [--events 200000] [--rounds 5]
 
-Both read the same backlog from the same broker, each in a process of its own, one after the other
-in every round; medians and ratios come out. The network is pinned (2 blocks, d = 64, length 50,
-12,102 items, untrained, one thread), so that figures of different days can be compared.
+Our parts, each on top of the ones before: ``transport`` (batches in, a list without items out),
+``profiles``, ``candidates``, ``ranking``, all with one micro-batch in work at a time, and ``full``,
+which is the product's own worker with several in work; and ``ingest``, the same worker on events
+that are too old for a list. Beside them: bare loops of aiokafka and confluent-kafka, stock Faust
+that echoes, plain pipelined SETs, the same job in its plainest form on stock Faust and on Quix
+Streams, and the model's raw ONNX Runtime session at the worker's own batch size.
+
+Each is a process of its own and starts anew, in every round, one after the other, on an empty Redis
+with the users' pasts in it; it reads the same topic from its beginning for ``--seconds``. Ratios
+are medians of the rounds' ratios of rates; the model is pinned (2 blocks, d = 64, length 50, 12,102
+items, untrained), every run has one thread.
 """
 
 import argparse
-import asyncio
-import json
-import platform
-import random
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from rich.console import Console
+from rich.progress import Progress
 
-from model.events import Click, encode_event
-from model.items import Item
-from stream.cluster import local_settings
-from stream.embedded_broker import EmbeddedBroker
-from stream.embedded_redis import EmbeddedRedis
-from stream.ingest import ingest
-from stream.kafka import consumer_arguments, producer_arguments
-from stream.offsets import OffsetReader
+from benchmarks.backlog import Crowd, fill_catalogue, fill_events, fill_profiles
+from benchmarks.contender import Contender
+from benchmarks.machine import machine
+from benchmarks.made_up import ITEM_COUNT
+from benchmarks.measured import contender_pace, worker_pace
+from benchmarks.pace import Pace
+from benchmarks.part_worker import PARTS
+from benchmarks.pinned import pinned_bundle
+from benchmarks.pipeline_figures import figures
+from benchmarks.printed import print_figures
+from benchmarks.servers import forget_everything, servers
 from stream.settings import Settings
-from stream.topics import create_topics, plan_topics
-from stream.worker_process import WorkerProcess
-from tests.tiny import tiny_bundle
 
-ITEM_COUNT = 12_102
-USERS = 20_000
-SEED = 7
+DAY_S = 86_400
+QUIXSTREAMS = Path(".nextclick/quixstreams")
+INSTALL = f"python -m pip install --target {QUIXSTREAMS} quixstreams==3.28.1"
+
+Turn = Callable[[int], Pace]
+"""Number of the round -> the pace."""
 
 
-@contextmanager
-def broker_and_redis(kind: str, settings: Settings) -> Iterator[Settings]:
-    """Settings that reach a fresh broker with all topics, and a fresh Redis."""
-    with EmbeddedRedis() as redis:
-        if kind == "embedded":
-            topics = {plan.name: plan.partitions for plan in plan_topics(settings)}
-            with EmbeddedBroker(topics) as broker:
-                yield local_settings(settings, broker.bootstrap, redis.url)
+class Field:
+    """The contenders, ready to take turns on one backlog."""
+
+    def __init__(self, asked: argparse.Namespace, settings: Settings, folder: Path) -> None:
+        self._asked = asked
+        self._settings = settings.model_copy(update={"max_event_age_s": DAY_S})
+        self._folder = folder
+        self._crowd = Crowd(asked.users, asked.items)
+        crowd = [f"--users={asked.users}", f"--items={asked.items}"]
+        self.turns: dict[str, Turn] = {
+            **{part: partial(self._part, part) for part in PARTS},
+            "ingest": self._ingest,
+            "full": self._full,
+            "aiokafka": lambda _: self._contender("bare_loop", "aiokafka"),
+            "confluent": lambda _: self._contender("bare_loop", "confluent"),
+            "plain_set": self._plain_set,
+            "stock_faust": lambda number: self._contender(
+                "faust_contender", "echo", f"echo-{number}"
+            ),
+            "stock_faust_job": lambda number: self._contender(
+                "faust_contender", "job", f"faust-{number}", *crowd
+            ),
+        }
+        self.left_out: dict[str, str] = {}
+        if asked.broker == "embedded":
+            # Quix Streams asks for the settings of topics, and the embedded broker has none.
+            self.left_out["quixstreams_job"] = "it needs --broker kafka"
+        elif (asked.quixstreams / "quixstreams").is_dir():
+            environment = {"PYTHONPATH": str(asked.quixstreams.resolve())}
+            self.turns["quixstreams_job"] = lambda number: self._contender(
+                "quixstreams_job", f"quix-{number}", *crowd, environment=environment
+            )
         else:
-            from tests.apache_kafka import ApacheKafka, fetch_kafka
+            self.left_out["quixstreams_job"] = f"not installed: {INSTALL}"
+        if asked.only:
+            wanted = asked.only.split(",")
+            self.turns = {name: turn for name, turn in self.turns.items() if name in wanted}
 
-            cache = Path(".nextclick/kafka")
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                ApacheKafka(fetch_kafka(cache), Path(folder)) as kafka,
-            ):
-                reached = settings.model_copy(
-                    update={"brokers": kafka.bootstrap, "redis_url": redis.url}
+    def take(self, name: str, number: int) -> Pace:
+        """One contender's turn: an empty Redis with the users' pasts in it."""
+        forget_everything(self._settings)
+        fill_profiles(self._settings, self._crowd)
+        return self.turns[name](number)
+
+    def _part(self, part: str, number: int) -> Pace:
+        settings = self._settings.model_copy(update={"group": f"{part}-{number}"})
+        return contender_pace(settings, "benchmarks.part_worker", [part], **self._window)
+
+    def _full(self, number: int) -> Pace:
+        settings = self._settings.model_copy(update={"group": f"full-{number}"})
+        return self._worker(settings, f"full-{number}", "lists")
+
+    def _ingest(self, number: int) -> Pace:
+        changes = {"group": f"ingest-{number}", "max_event_age_s": 1}
+        settings = self._settings.model_copy(update=changes)
+        return self._worker(settings, f"ingest-{number}", "done")
+
+    def _worker(self, settings: Settings, name: str, counter: str) -> Pace:
+        log = self._folder / f"{name}.log"
+        return worker_pace(settings, log, counter=counter, **self._window)
+
+    def _plain_set(self, number: int) -> Pace:
+        size = len(fill_profiles(self._settings, self._crowd))
+        return self._contender(
+            "plain_set", *map(str, (size, self._asked.users, self._asked.events))
+        )
+
+    def _contender(
+        self, module: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> Pace:
+        return contender_pace(
+            self._settings, f"benchmarks.{module}", arguments, environment=environment,
+            **self._window,
+        )  # fmt: skip
+
+    @property
+    def _window(self) -> dict[str, Any]:
+        return {"seconds": self._asked.seconds, "total": self._asked.events}
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """The whole report."""
+    bundle = pinned_bundle(asked.items)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers(asked.broker, Settings(bundle=bundle, provider="cpu")) as settings,
+        Contender("benchmarks.scoring_contender", ["raw", str(bundle), "cpu"]) as model,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        fill_catalogue(settings, asked.items)
+        crowd = Crowd(asked.users, asked.items)
+        fill_events(settings, crowd.clicks(asked.events))
+        field = Field(asked, settings, Path(folder))
+        rounds: list[dict[str, Pace]] = []
+        raw: list[dict[str, Any]] = []
+        bar = progress.add_task("pipeline", total=asked.rounds * len(field.turns))
+        for number in range(asked.rounds):
+            found: dict[str, Pace] = {}
+            for name in field.turns:
+                progress.update(bar, description=name)
+                found[name] = field.take(name, number)
+                progress.advance(bar)
+            rounds.append(found)
+            if "full" in found:
+                size = max(
+                    round(found["full"].gained["lists"] / found["full"].gained["batches"]), 1
                 )
-                create_topics(reached)
-                yield reached
+                raw.append({"batch": size, **model.ask(batch=size, seconds=asked.seconds)})
+        return {
+            **figures(rounds, raw),
+            "left_out": field.left_out,
+            "broker": asked.broker,
+            "events": asked.events,
+            "users": asked.users,
+            "items": asked.items,
+            "seconds_a_turn": asked.seconds,
+            "rounds": asked.rounds,
+            "machine": machine(),
+        }
 
 
-async def fill(settings: Settings, count: int, first: int) -> None:
-    """Write a backlog of clicks: many users, items by a long-tailed law."""
-    chance = random.Random(SEED + first)
-    async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
-        pending = []
-        for number in range(first, first + count):
-            user = f"user-{chance.randrange(USERS)}"
-            event = Click(
-                event_id=f"event-{number}",
-                user_id=user,
-                ts=int(time.time() * 1000),
-                item_id=f"item-{int(ITEM_COUNT * chance.random() ** 3)}",
-            )
-            pending.append(
-                await producer.send(settings.events_topic, encode_event(event), key=user.encode())
-            )
-        await asyncio.gather(*pending)
-
-
-async def watch(settings: Settings, topic: str, starts: dict[TopicPartition, int]) -> float:
-    """Seconds from the first to the last record that a contender writes; 5 quiet seconds end it."""
-    consumer = AIOKafkaConsumer(**consumer_arguments(settings))
-    await consumer.start()
-    try:
-        consumer.assign(list(starts))
-        for place, offset in starts.items():
-            consumer.seek(place, offset)
-        first = last = 0.0
-        while not first or time.monotonic() - last < 5.0:
-            if any((await consumer.getmany(timeout_ms=100)).values()):
-                last = time.monotonic()
-                first = first or last
-        return last - first
-    finally:
-        await consumer.stop()
-
-
-async def ends(settings: Settings, topic: str) -> dict[TopicPartition, int]:
-    """Where a topic ends now."""
-    async with OffsetReader(settings) as offsets:
-        return await offsets.ends(await offsets.partitions(topic))
-
-
-def full_path(settings: Settings, folder: Path, number: int) -> tuple[float, float]:
-    """Seconds and MB of one worker over the backlog."""
-    starts = asyncio.run(ends(settings, settings.recommendations_topic))
-    worker = WorkerProcess(settings, "worker", folder / f"worker-{number}.log")
-    worker.start()
-    try:
-        seconds = asyncio.run(watch(settings, settings.recommendations_topic, starts))
-        return seconds, psutil.Process(worker.pid).memory_info().rss / 2**20
-    finally:
-        worker.stop()
-
-
-def bare_loop(settings: Settings, starts: dict[TopicPartition, int]) -> tuple[float, float]:
-    """Seconds and MB of a bare aiokafka loop over the same backlog."""
-    places = json.dumps([[place.partition, offset] for place, offset in starts.items()])
-    outputs = asyncio.run(ends(settings, settings.dlq_topic))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.bare_loop", settings.brokers, settings.events_topic,
-         settings.dlq_topic, places],
-        stdin=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        seconds = asyncio.run(watch(settings, settings.dlq_topic, outputs))
-        return seconds, psutil.Process(child.pid).memory_info().rss / 2**20
-    finally:
-        child.terminate()
-        child.wait()
-
-
-def main() -> None:
-    """Run the rounds and print one JSON object."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
-    parser.add_argument("--events", type=int, default=40_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=200_000, help="in the backlog")
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=ITEM_COUNT)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a contender's turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="these contenders, with commas between")
+    parser.add_argument(
+        "--quixstreams", type=Path, default=QUIXSTREAMS, help=f"where it is: {INSTALL}"
+    )
+    parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
     parser.add_argument("--json", action="store_true", help="the only output there is")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bundle = folder / "bundle"
-        ids = [f"item-{number}" for number in range(ITEM_COUNT)]
-        tiny_bundle(bundle, ids, length=50, top_k=100, dim=64, blocks=2)
-        settings = Settings(bundle=bundle, provider="cpu")
-        with broker_and_redis(asked.broker, settings) as reached:
-            items = [Item(item_id=each, title=each, category=("all",)) for each in ids]
-            asyncio.run(ingest(reached, items))
-            full: list[tuple[float, float]] = []
-            bare: list[tuple[float, float]] = []
-            for number in range(asked.rounds):
-                starts = asyncio.run(ends(reached, reached.events_topic))
-                asyncio.run(fill(reached, asked.events, number * asked.events))
-                bare.append(bare_loop(reached, starts))
-                full.append(full_path(reached, folder, number))
-    full_rate = statistics.median(asked.events / seconds for seconds, _ in full)
-    bare_rate = statistics.median(asked.events / seconds for seconds, _ in bare)
-    figures = {
-        "full_vs_bare_aiokafka": round(full_rate / bare_rate, 4),
-        "events_per_s": round(full_rate),
-        "bare_aiokafka_events_per_s": round(bare_rate),
-        "rss_mb": round(max(megabytes for _, megabytes in full)),
-        "bare_rss_mb": round(max(megabytes for _, megabytes in bare)),
-        "events": asked.events,
-        "rounds": asked.rounds,
-        "broker": asked.broker,
-        "provider": "cpu",
-        "seed": SEED,
-        "machine": f"{psutil.cpu_count()} cores, {platform.processor() or platform.machine()}",
-    }
-    sys.stdout.write(json.dumps(figures) + "\n")
+    asked = parser.parse_args(arguments)
+    print_figures("pipeline", measure(asked), asked.plots)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python -m benchmarks.quality --dataset beauty --data DIR --minutes 2 --json [--test]
 
 Settings are chosen on validation within the minutes, and with --journal each trial is written
-down, so that the same command goes on where it was broken off; the network and the blend's weights
-begin again. Only with --test is the test judged, once for each method and row. ``methods`` holds
-method -> row -> validation, test, settings, seconds, trials.
+down and a training kept in a checkpoint beside it, so that the same command goes on where it was
+broken off; a training that had ended, and the blend's weights, begin again. Only with --test is
+the test judged, once for each method and row. ``methods`` holds method -> row -> validation, test,
+settings, seconds, trials.
 """
 
 import argparse
@@ -108,8 +109,14 @@ def judged(
     fitted: dict[str, Method] = {}
     for each in ready:
         seconds = 60 * asked.minutes * each.share / total / choices
-        journal = journal_of(asked, data, f"{each.name} {rows[0].choice}")
-        terms = Terms(Budget(seconds), asked.seed, journal, dict(fitted))
+        search = search_of(asked, data, f"{each.name} {rows[0].choice}")
+        terms = Terms(
+            Budget(seconds),
+            asked.seed,
+            Journal(asked.journal, search) if asked.journal else None,
+            checkpoint_of(asked.journal, search) if asked.journal else None,
+            dict(fitted),
+        )
         fitted[each.name], figures = choose_settings(each.make(terms), data, rows[0])
         for row in rows:
             report[each.name][row.name] = dict(figures)
@@ -117,19 +124,21 @@ def judged(
     for row in rows if asked.test else ():
         for each in ready:
             method = fitted[each.name]
-            # What is made of the methods before it is ready when they are.
-            if row.split.final is not learned and not (each.of_others or each.needs):
+            if row.split.final is not learned and not each.derived:
                 method.refit(row.split.final)
             report[each.name][row.name]["test"] = measured(method, data, row.split.test)
         learned = row.split.final
 
 
-def journal_of(asked: argparse.Namespace, data: Dataset, name: str) -> Journal | None:
-    """Where the trials of one search are written down, if that is asked for."""
-    if asked.journal is None:
-        return None
+def search_of(asked: argparse.Namespace, data: Dataset, name: str) -> str:
+    """Names one search, so that it goes on from its own trials alone."""
     mark = crc32(data.sequences.items.tobytes(), crc32(data.sequences.starts.tobytes()))
-    return Journal(asked.journal, f"{asked.dataset} data {mark:08x} {name} seed {asked.seed}")
+    return f"{asked.dataset} data {mark:08x} {name} seed {asked.seed}"
+
+
+def checkpoint_of(journal: Path, search: str) -> Path:
+    """The file beside a journal in which the training of a search is kept until it is done."""
+    return journal.with_name(f"{journal.name}.{search.replace(' ', '-')}.checkpoint")
 
 
 def choose_settings(method: Method, data: Dataset, row: Row) -> tuple[Method, dict[str, Any]]:

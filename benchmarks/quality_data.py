@@ -51,6 +51,8 @@ class Dataset:
     """``share``, or ``percent`` where the published tables print percents."""
     deciding: int = 1
     """How many of the metrics settings are chosen by."""
+    in_order: bool = False
+    """Whether the sequences follow each other in time."""
 
     def objective(self, ranks: Ranks) -> float:
         """What settings are chosen by: the sum of the first ``deciding`` metrics."""
@@ -126,7 +128,9 @@ def diginetica(folder: Path) -> Dataset:
         Metric("MRR@20", lambda ranks: 100 * float(ranks.mrr(20).mean())),
         Metric("NDCG@20", lambda ranks: 100 * float(ranks.ndcg(20).mean())),
     ]
-    return Dataset(sessions, cleaning, [Row("all_items", "own", split)], metrics, "percent", 2)
+    return Dataset(
+        sessions, cleaning, [Row("all_items", "own", split)], metrics, "percent", 2, True
+    )
 
 
 def online_retail(folder: Path) -> Dataset:

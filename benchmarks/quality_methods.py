@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quality_content import content_of
 from benchmarks.quality_data import Dataset, Row
 from model.choice import Budget
 from model.content_neighbours import ContentNeighbours
@@ -69,6 +70,8 @@ class Terms:
     budget: Budget
     seed: int
     journal: Journal | None
+    checkpoint: Path | None
+    """Where a training that was broken off goes on from."""
     fitted: Mapping[str, Method]
     """The methods before it, fitted on the same training part."""
 
@@ -84,6 +87,8 @@ class Contender:
     """Methods that have to be fitted before it, which it is made of."""
     of_others: bool = False
     """Whether it is made of all methods before it."""
+    derived: bool = False
+    """Whether it has nothing of its own to learn anew once what it is made of has."""
 
 
 @dataclass(frozen=True)
@@ -124,39 +129,50 @@ def contenders(name: str, data: Dataset, folder: Path) -> Iterator[Contender | L
             "counts_short", 0.01, lambda terms: Transitions(worth, start=short, grid={})
         )
     yield Contender(
-        "counts_twice", 0.01, lambda terms: _two_steps("counts", terms), needs=frozenset({"counts"})
+        "counts_twice",
+        0.01,
+        lambda terms: _two_steps("counts", terms),
+        needs=frozenset({"counts"}),
+        derived=True,
     )
-    yield from _with_torch(name, data, folder)
-    yield Contender("blend", 0.1, lambda terms: _blend(data, terms), of_others=True)
+    yield from _of_content(name, data, folder)
+    yield _network(name, data, folder)
+    yield Contender("blend", 0.1, lambda terms: _blend(data, terms), of_others=True, derived=True)
+    yield _reranked(data)
 
 
-def _with_torch(name: str, data: Dataset, folder: Path) -> Iterator[Contender | LeftOut]:
-    """What knows more of an item than its id, and the network; torch is heavy, and only here."""
-    if not find_spec("torch"):
-        for each in ("content", "content_then_counts", "network"):
-            yield LeftOut(each, "torch is not installed; run: pip install 'nextclick[train]'")
-        return
-    network = import_module("benchmarks.quality_network")
-    content = network.content_of(name, folder, data.sequences)
+def _of_content(name: str, data: Dataset, folder: Path) -> Iterator[Contender | LeftOut]:
+    """What knows more of an item than its id."""
+    content = content_of(name, folder, data.sequences)
     if content is None:
         for each in ("content", "content_then_counts"):
             yield LeftOut(each, "the folder says nothing about its items")
-    else:
-        yield Contender(
-            "content",
-            0.05,
-            lambda terms: ContentNeighbours(data.objective, content, **_search(terms)),
-        )
-        yield Contender(
-            "content_then_counts",
-            0.01,
-            lambda terms: _two_steps("content", terms),
-            needs=frozenset({"content", "counts"}),
-        )
+        return
     yield Contender(
+        "content",
+        0.05,
+        lambda terms: ContentNeighbours(data.objective, content, **_search(terms)),
+    )
+    yield Contender(
+        "content_then_counts",
+        0.01,
+        lambda terms: _two_steps("content", terms),
+        needs=frozenset({"content", "counts"}),
+        derived=True,
+    )
+
+
+def _network(name: str, data: Dataset, folder: Path) -> Contender | LeftOut:
+    """The network; torch is heavy, and only here."""
+    if not find_spec("torch"):
+        return LeftOut("network", "torch is not installed; run: pip install 'nextclick[train]'")
+    network = import_module("benchmarks.quality_network")
+    return Contender(
         "network",
         0.5,
-        lambda terms: network.network_for(name, folder, data, terms.budget, terms.seed),
+        lambda terms: network.network_for(
+            name, folder, data, terms.budget, terms.seed, checkpoint=terms.checkpoint
+        ),
     )
 
 
@@ -179,6 +195,28 @@ def _blend(data: Dataset, terms: Terms) -> Method:
         budget=replace(BUDGET, seconds=terms.budget.seconds),
         seed=terms.seed,
     )
+
+
+def _reranked(data: Dataset) -> Contender | LeftOut:
+    """What all methods propose, ordered by a network that looks at each case."""
+    if not find_spec("torch"):
+        return LeftOut("reranked", "torch is not installed; run: pip install 'nextclick[train]'")
+    module = import_module("model.reranker")
+
+    def make(terms: Terms) -> Method:
+        sources = {n: each for n, each in terms.fitted.items() if not isinstance(each, Mixture)}
+        method: Method = module.Reranker(
+            data.objective,
+            sources,
+            logits={"network"},
+            sources_fitted=True,
+            in_order=data.in_order,
+            seed=terms.seed,
+        )
+        return method
+
+    # Its time does not depend on the budget.
+    return Contender("reranked", 0.0, make, of_others=True)
 
 
 def with_what_they_need(

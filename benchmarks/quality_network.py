@@ -1,12 +1,10 @@
-"""The network of each data set: its settings, chosen on validation, and what its items are."""
+"""The network of each data set: its settings, chosen on validation."""
 
-import json
 from pathlib import Path
 
+from benchmarks.quality_content import content_of
 from benchmarks.quality_data import Dataset
 from model.choice import Budget
-from model.content import ItemContent, item_content, read_attributes, read_texts, read_titles
-from model.sequences import Sequences
 from model.transformer import Transformer
 from model.transformer_settings import TransformerSettings
 
@@ -19,8 +17,9 @@ SETTINGS = {
         learning_rate=0.003, spread=0.05,
     ),
     "diginetica": TransformerSettings(
-        length=20, loss="sampled", negatives=4_096, positions=4_096, epochs=11, half=True,
-        dropout=0.3, learning_rate=0.004, spread=0.1, unit_items=True, recency=0.5,
+        length=20, dim=96, loss="sampled", negatives=4_096, positions=4_096, epochs=10, half=True,
+        dropout=0.5, learning_rate=0.003, weight_decay=0.05, spread=0.1, unit_items=True,
+        neighbours=30,
     ),
 }  # fmt: skip
 """Those of others are the defaults."""
@@ -30,7 +29,13 @@ CONTENT_READ = {"beauty", "online_retail"}
 
 
 def network_for(
-    name: str, folder: Path, data: Dataset, budget: Budget, seed: int, members: int = 1
+    name: str,
+    folder: Path,
+    data: Dataset,
+    budget: Budget,
+    seed: int,
+    members: int = 1,
+    checkpoint: Path | None = None,
 ) -> Transformer:
     """The network of a data set.
 
@@ -41,6 +46,7 @@ def network_for(
         budget: of all members together.
         seed: of the first member.
         members: networks whose expectations are averaged.
+        checkpoint: where a training that was broken off goes on from.
     """
     return Transformer(
         data.objective,
@@ -48,24 +54,6 @@ def network_for(
         content=content_of(name, folder, data.sequences) if name in CONTENT_READ else None,
         members=members,
         budget=budget,
+        checkpoint=checkpoint,
         seed=seed,
     )
-
-
-def content_of(name: str, folder: Path, sequences: Sequences) -> ItemContent | None:
-    """What is known of the items; None where the folder holds none of the files."""
-    ids = sequences.item_ids
-    if name == "beauty" and (folder / "s3rec_item2attributes.json").exists():
-        codes = json.loads((folder / "s3rec_id_to_asin.json").read_text(encoding="utf-8"))
-        asins = {asin: item for item, asin in codes.items()}
-        texts = read_texts(folder / "item_short_text.txt", asins)
-        keywords = read_texts(folder / "item_keywords_gram.txt", asins)
-        words = {item: f"{text} {keywords.get(item, '')}" for item, text in texts.items()}
-        attributes = read_attributes(folder / "s3rec_item2attributes.json")
-        return item_content(ids, words, attributes, trigram_rows=0)
-    if name == "ml1m" and (folder / "item_titles.tsv").exists():
-        return item_content(ids, *read_titles(folder / "item_titles.tsv"), trigram_rows=0)
-    if name == "online_retail":
-        # The description is the item.
-        return item_content(ids, {item: item for item in ids}, trigram_rows=0)
-    return None

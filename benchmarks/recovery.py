@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from benchmarks.pipeline import broker_and_redis
+from benchmarks.servers import servers
 from model.events import Click, encode_event
 from model.items import Item
 from serving.recommendation import Recommendation, decode_recommendation
@@ -152,7 +152,7 @@ def main() -> None:
         ids = [f"item-{number}" for number in range(ITEMS)]
         tiny_bundle(folder / "bundle", ids, length=50, top_k=100, dim=64, blocks=2)
         settings = Settings(bundle=folder / "bundle", provider="cpu")
-        with broker_and_redis(asked.broker, settings) as reached:
+        with servers(asked.broker, settings) as reached:
             items = [Item(item_id=each, title=each, category=("all",)) for each in ids]
             asyncio.run(ingest(reached, items))
             seconds = asyncio.run(measure(reached, folder, asked.rounds, asked.rate))

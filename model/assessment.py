@@ -28,11 +28,14 @@ from model.list_quality import (
     novelty,
     tail_share,
 )
+from model.past_counts import CountsTuning, answers_of, past_counts
 from model.prequential import PERIODS, Prequential, compare, frozen_lists
 from model.protocols import PREQUENTIAL, Questions, owners, questions, sampled, times
-from model.ranked_lists import SHOWN, BundleJudge, Lists, Progress, answers_of, baseline_lists
+from model.ranked_lists import SHOWN, BundleJudge, Lists, Progress, baseline_lists
 from model.ranks import Ranks, ranks_in_lists
 from model.slices import cut, slice_masks
+from model.task_calibration import TaskReliability
+from model.tasks import kind_of
 
 CUTOFFS = (5, 10, 20)
 SLICE_METRICS = ("hit@10", "ndcg@10")
@@ -104,7 +107,11 @@ class Assessment(msgspec.Struct, frozen=True):
     """``category`` or ``users``."""
     calibration: Calibration
     """Of what is served."""
+    counts_tuning: CountsTuning
+    """Of the contender ``counts``."""
     prequential: Prequential | None
+    tasks: dict[str, TaskReliability] = {}
+    """How true the probabilities in the bundle's manifest are on the judged days."""
 
 
 class NothingToJudge(ValueError):
@@ -125,7 +132,10 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
         model.bundle.BundleError: the bundle holds no graph of the precision.
         ValueError: there is no such protocol.
     """
-    every = questions(request.protocol, log, request.start, int(log.times.max(initial=0)) + 1)
+    task = bundle.manifest.task
+    kind = kind_of(task) if task else None
+    end = int(log.times.max(initial=0)) + 1
+    every = questions(request.protocol, log, request.start, end, kind)
     if not len(every):
         raise NothingToJudge("the days to judge hold no case")
     asked = every if request.cases is None else sampled(every, request.cases, request.seed)
@@ -140,13 +150,14 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
                 _span(progress, f"profiles of the {name}", 0.5 + 0.15 * number, 0.15),
             )  # fmt: skip
     progress("baselines", 0.8)
-    lists |= baseline_lists(
-        log, asked, protocol=request.protocol, start=request.start, seed=request.seed,
-        repeats_allowed=bundle.manifest.repeats_allowed, tuning=request.tuning,
+    repeats_allowed = bundle.manifest.repeats_allowed
+    counts, tuning = past_counts(
+        log, protocol=request.protocol, start=request.start, repeats_allowed=repeats_allowed,
+        tuning=request.tuning, seed=request.seed,
     )  # fmt: skip
+    lists |= baseline_lists(log, asked, counts=counts, repeats_allowed=repeats_allowed)
     progress("figures", 0.95)
     sheet = _Sheet(asked, log.before(request.start), request, lists)
-    moments = times(asked)
     return Assessment(
         bundle=bundle.manifest.version,
         precision=request.precision,
@@ -164,7 +175,9 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
         gains=sheet.gains(),
         diversity_by="users" if request.categories is None else "category",
         calibration=calibrate(served.probability, sheet.ranks[SERVED].recall(SHOWN)),
-        prequential=_prequential(moments, sheet.ranks, changed) if changed else None,
+        counts_tuning=tuning,
+        prequential=sheet.prequential(times(asked), changed) if changed else None,
+        tasks=judge.tasks(log, request.start),
     )
 
 
@@ -216,6 +229,13 @@ class _Sheet:
         }
         return bootstrap(others, self.owners, seed=self._seed)
 
+    def prequential(
+        self, moments: NDArray[np.int64], changed: Mapping[str, NDArray[np.bool_]]
+    ) -> Prequential:
+        """What is served, beside the same with profiles of the past."""
+        frozen = {name: self.ranks[_frozen(name)] for name in changed}
+        return compare(moments, self.ranks[SERVED], frozen, changed, self.owners, self._seed)
+
     def _bootstrap(
         self, ranks: Mapping[str, Ranks], cases: NDArray[np.int64], only: tuple[str, ...] | None
     ) -> dict[str, dict[str, Interval]]:
@@ -255,15 +275,6 @@ def per_case(ranks: Ranks) -> dict[str, NDArray[np.float64]]:
         for name in ("hit", "recall", "ndcg", "mrr")
         for cutoff in CUTOFFS
     }
-
-
-def _prequential(
-    moments: NDArray[np.int64],
-    ranks: Mapping[str, Ranks],
-    changed: Mapping[str, NDArray[np.bool_]],
-) -> Prequential:
-    frozen = {name: ranks[_frozen(name)].hit(SHOWN) for name in changed}
-    return compare(moments, ranks[SERVED].hit(SHOWN), frozen, dict(changed))
 
 
 def _frozen(period: str) -> str:

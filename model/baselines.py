@@ -10,7 +10,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import PROFILE_INTERACTIONS, PROFILE_PURCHASES, Baskets, EventLog
+from model.dataset import (
+    PROFILE_INTERACTIONS,
+    PROFILE_PURCHASES,
+    PURCHASE,
+    Baskets,
+    EventLog,
+)
 from model.features import DAY_MS
 from model.signals import NEIGHBOURS, TOGETHER_MS, strongest
 
@@ -59,9 +65,13 @@ class MostPopular:
 class FrequentThenPopular:
     """What the user bought on most days, then what is popular.
 
+    Where something else than purchases is to be predicted, such as clicks of a log that sells
+    nothing: what he took most often, of that kind.
+
     Args:
         log: all rows; only a basket's own history and earlier popularity are used.
-        kept: how many of the newest purchases are remembered; None for all of them.
+        kept: how many of the newest purchases are remembered, and of other events at most as many
+            as a profile keeps; None for all of them.
     """
 
     def __init__(self, log: EventLog, kept: int | None = PROFILE_PURCHASES) -> None:
@@ -75,15 +85,30 @@ class FrequentThenPopular:
 
     def _rank_one(self, baskets: Baskets, number: int, count: int) -> NDArray[np.int64]:
         history = int(baskets.history_starts[number]), int(baskets.history_ends[number])
-        _, bought = self._log.purchase_days(*history, self._kept)
-        days = np.bincount(bought)
-        items = np.flatnonzero(days)
-        popular = self._popular.counts(baskets.time(number))
-        own = items[np.lexsort((-popular[items], -days[items]))][:count].astype(np.int64)
+        if baskets.target_kind == PURCHASE:
+            own = self._bought(*history, baskets.time(number))[:count]
+        else:
+            own = self._taken(*history, baskets.target_kind)[:count]
         if len(own) == count:
             return own
         others = self._popular.top(baskets.time(number), 2 * count)
         return np.concatenate([own, others[~np.isin(others, own)][: count - len(own)]])
+
+    def _bought(self, start: int, end: int, time: int) -> NDArray[np.int64]:
+        """By days, of equally many the more popular ones first."""
+        _, bought = self._log.purchase_days(start, end, self._kept)
+        days = np.bincount(bought)
+        items = np.flatnonzero(days)
+        popular = self._popular.counts(time)
+        return items[np.lexsort((-popular[items], -days[items]))].astype(np.int64)
+
+    def _taken(self, start: int, end: int, kind: int) -> NDArray[np.int64]:
+        """By events, of equally many the newest ones first."""
+        newest_first = self._log.items[start:end][self._log.kinds[start:end] == kind][::-1]
+        if self._kept is not None:
+            newest_first = newest_first[: min(self._kept, PROFILE_INTERACTIONS)]
+        items, age, events = np.unique(newest_first, return_index=True, return_counts=True)
+        return items[np.lexsort((age, -events))].astype(np.int64)
 
 
 class DecayedPopularity:

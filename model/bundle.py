@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from model.blend import BlendWeights
 from model.features import FEATURE_VERSION, Vocabulary
+from model.platt import TaskCalibration
+from model.training_report import SearchReport, TrainingReport
 
 FORMAT = 1
 MODEL_FILE = "model.onnx"
@@ -86,9 +89,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an item may come back to someone who has bought it."""
     blend: BlendWeights
     network: dict[str, int | float]
+    task: str | UnsetType = UNSET
+    """The kind of interaction that lists are made for; absent from bundles made before there were
+    several."""
+    tasks: dict[str, float] = {}
+    """The kinds whose answers the network has learned, and what a basket of each weighed."""
+    calibration: dict[str, TaskCalibration] = {}
+    """By task: how the score of a listed item becomes the probability that it is taken."""
     popularity_half_life_days: float = 14.0
     variants: dict[str, VariantReport] = {}
     """By precision, "fp32" among them; empty where no other graph was asked for."""
+    training: TrainingReport | UnsetType = UNSET
+    """Absent from bundles that were made before it was kept."""
+    search: SearchReport | UnsetType = UNSET
+    """Absent where settings were not searched for."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ class Budget:
     """A walk along a setting's values ends after so many steps without a gain."""
 
 
+class OutOfTime(Exception):
+    """Raised by a trial that would outlast the budget: it is dropped, and the search ends."""
+
+
 @dataclass
 class Choice:
     """The best settings found, and how."""
@@ -51,6 +55,7 @@ def choose(
     grid: Mapping[str, Sequence[Setting]],
     budget: Budget,
     journal: Journal | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Choice:
     """Climb from ``start``: in turn, each setting takes the best of its values on the grid.
 
@@ -67,8 +72,13 @@ def choose(
         journal: where trials are written down. Those that it holds are not made again, but the
             seconds that they took count, so that a search that was broken off ends where it
             would have ended.
+        clock: seconds, from any moment on; the budget is measured by it.
+
+    Raises:
+        OutOfTime: ``worth`` raised it of ``start``, so that nothing is known. Of later settings it
+            ends the search with the best so far.
     """
-    search = _Search(worth, budget, journal)
+    search = _Search(worth, budget, journal, clock)
     chosen = Choice(dict(start), search.worth(start), tried=search.tried)
 
     def better(name: str, value: Setting) -> bool:
@@ -90,7 +100,10 @@ def choose(
                 for value in path:
                     if search.over:
                         return chosen
-                    left = budget.patience if better(name, value) else left - 1
+                    try:
+                        left = budget.patience if better(name, value) else left - 1
+                    except OutOfTime:
+                        return chosen
                     if not left:
                         break
         chosen.finished = chosen.value <= before
@@ -105,11 +118,13 @@ class _Search:
         worth: Callable[[Mapping[str, Setting]], float],
         budget: Budget,
         journal: Journal | None,
+        clock: Callable[[], float],
     ) -> None:
         self._worth = worth
         self._budget = budget
         self._journal = journal
-        self._begun = time.monotonic()
+        self._clock = clock
+        self._begun = clock()
         self._earlier = 0.0
         """Seconds that remembered trials took when they were made."""
         self.tried: dict[Settings, float] = {}
@@ -117,7 +132,7 @@ class _Search:
     @property
     def over(self) -> bool:
         """Whether the budget is spent."""
-        spent = time.monotonic() - self._begun + self._earlier
+        spent = self._clock() - self._begun + self._earlier
         return len(self.tried) >= self._budget.trials or spent > self._budget.seconds
 
     def worth(self, settings: Mapping[str, Setting]) -> float:
@@ -131,8 +146,8 @@ class _Search:
         return self.tried[key]
 
     def _try(self, settings: Mapping[str, Setting]) -> float:
-        begun = time.monotonic()
+        begun = self._clock()
         found = self._worth(settings)
         if self._journal is not None:
-            self._journal.note(settings, Trial(found, time.monotonic() - begun))
+            self._journal.note(settings, Trial(found, self._clock() - begun))
         return found

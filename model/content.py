@@ -16,6 +16,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from model.words import tokens
+
 WORD_ROWS = 8_192
 """Some ten thousand distinct words share them: few meet a stranger in their row."""
 TRIGRAM_ROWS = 4_096
@@ -69,7 +71,7 @@ def item_content(
     bags: list[list[int]] = []
     for each in item_ids:
         bag = [row_of[name] for name in attributes.get(each, ())]
-        for word in re.findall(r"\w+", texts.get(each, "").lower()):
+        for word in tokens(texts.get(each, "")):
             if word_rows:
                 bag.append(_row(word, word_rows))
             if trigram_rows:

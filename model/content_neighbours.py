@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model.content import ItemContent
 from model.method import Scores
+from model.ragged import ranges
 from model.ranks import Objective
 from model.sequences import Sequences
 from model.sparse_rows import SparseRows
@@ -108,8 +109,7 @@ def cosines(content: ItemContent, neighbours: int) -> SparseRows:
         cells = slice(int(content.starts[start]), int(content.starts[end]))
         tokens = content.tokens[cells]
         counts = firsts[tokens + 1] - firsts[tokens]
-        ends = np.cumsum(counts)
-        places = np.repeat(firsts[tokens] - (ends - counts), counts) + np.arange(counts.sum())
+        places = ranges(firsts[tokens], counts)
         keys = np.repeat((owners[cells] - start) * size, counts) + holders[places]
         products = np.repeat(content.weights[cells], counts) * weights[places]
         block = np.bincount(keys, products, (end - start) * size).reshape(-1, size)

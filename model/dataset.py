@@ -4,19 +4,30 @@ A basket is everything one user bought at one moment. Its history is frozen at i
 nothing of the basket itself, nor of anything later, reaches a prediction.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.events import INTERACTION_KINDS, Purchase
-from model.features import DAY_MS, FIRST_ITEM, Interactions, Purchases, Vocabulary
+from model.features import (
+    DAY_MS,
+    FIRST_ITEM,
+    Interactions,
+    NetworkInputs,
+    Purchases,
+    Searches,
+    Vocabulary,
+    featurize,
+)
 from model.ids import ITEM_HASH_BYTES
+from model.search_log import SearchLog, no_searches
 
 PROFILE_INTERACTIONS = 100
 PROFILE_PURCHASES = 300
+PROFILE_SEARCHES = 10
 """What a profile keeps of one user, and so all that a prediction may use."""
 
 LAST_DAY = 0xFFFF
@@ -41,6 +52,9 @@ class EventLog:
     """Epoch milliseconds."""
     user_ids: list[str]
     item_ids: list[str]
+    sessions: NDArray[np.int32] | None = None
+    """A number for each session id, -1 where an event names none; None where no event does."""
+    searches: SearchLog = field(default_factory=no_searches)
 
     @classmethod
     def from_columns(
@@ -51,8 +65,10 @@ class EventLog:
         times: NDArray[np.int64],
         user_ids: Sequence[str],
         item_ids: Sequence[str],
+        sessions: NDArray[np.int32] | None = None,
+        searches: SearchLog | None = None,
     ) -> "EventLog":
-        """Sort unordered columns (one row per interaction) into a log."""
+        """Sort unordered columns (one row per interaction) into a log; searches come sorted."""
         order = np.lexsort((times, users))
         return cls(
             users[order].astype(np.int32),
@@ -61,6 +77,8 @@ class EventLog:
             times[order].astype(np.int64),
             list(user_ids),
             list(item_ids),
+            None if sessions is None else sessions[order].astype(np.int32),
+            no_searches() if searches is None else searches,
         )
 
     def __len__(self) -> int:
@@ -84,7 +102,7 @@ class EventLog:
         return np.flatnonzero(begins)
 
     def before(self, time: int) -> "EventLog":
-        """The rows earlier than ``time`` (epoch ms), with the same codes."""
+        """The rows and searches earlier than ``time`` (epoch ms), with the same codes."""
         kept = self.times < time
         earlier = replace(
             self,
@@ -92,6 +110,8 @@ class EventLog:
             items=self.items[kept],
             kinds=self.kinds[kept],
             times=self.times[kept],
+            sessions=None if self.sessions is None else self.sessions[kept],
+            searches=self.searches.before(time),
         )
         # Same codes, same hashes: keeping them saves hashing every id again.
         earlier.__dict__["_vocabulary"] = self._vocabulary
@@ -141,6 +161,11 @@ class Baskets:
     """Rows ``history_starts[n]`` to ``history_ends[n]`` of the log came before basket n."""
     ends: NDArray[np.int64]
     """Rows ``history_ends[n]`` to ``ends[n]`` hold basket n."""
+    kind: int | None = field(default=None, kw_only=True)
+    """What is to be predicted; None for ``target_kind`` of the log."""
+    known_until: NDArray[np.int64] | None = field(default=None, kw_only=True)
+    """Epoch ms before which the searches of a history were made; None where that is each basket's
+    own time."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -153,8 +178,8 @@ class Baskets:
 
     @cached_property
     def target_kind(self) -> int:
-        """What counts as the thing to predict: a purchase, or a click where none is sold."""
-        return target_kind(self.log)
+        """What counts as the thing to predict."""
+        return target_kind(self.log) if self.kind is None else self.kind
 
     def target_sets(self) -> list[set[int]]:
         """The items of every basket."""
@@ -183,6 +208,32 @@ class Baskets:
         """What a profile holds just before a basket."""
         return self.log.purchases(int(self.history_starts[number]), int(self.history_ends[number]))
 
+    def searches(self, number: int) -> Searches:
+        """What a profile holds just before a basket."""
+        user = int(self.log.users[self.ends[number] - 1])
+        until = self.time(number) if self.known_until is None else int(self.known_until[number])
+        every = self.log.searches.of(user, 0, until)
+        return Searches(every.times[-PROFILE_SEARCHES:], every.texts[-PROFILE_SEARCHES:])
+
+    def inputs(
+        self, numbers: Iterable[int], vocabulary: Vocabulary, length: int, *, queries: bool
+    ) -> NetworkInputs:
+        """What a network reads of the profiles just before some baskets.
+
+        Args:
+            numbers: of the baskets (B).
+            vocabulary: of the network.
+            length: L.
+            queries: whether it reads queries.
+        """
+        asked = list(numbers)
+        return featurize(
+            [self.interactions(number) for number in asked],
+            vocabulary,
+            length,
+            [self.searches(number) for number in asked] if queries else None,
+        )
+
     def take(self, numbers: NDArray[np.int64]) -> "Baskets":
         """Some of the baskets."""
         return Baskets(
@@ -190,6 +241,8 @@ class Baskets:
             self.history_starts[numbers],
             self.history_ends[numbers],
             self.ends[numbers],
+            kind=self.kind,
+            known_until=None if self.known_until is None else self.known_until[numbers],
         )
 
 
@@ -199,15 +252,22 @@ def target_kind(log: EventLog) -> int:
     return PURCHASE if counts[PURCHASE] else int(counts.argmax())
 
 
-def next_baskets(log: EventLog, start: int, end: int) -> Baskets:
-    """The baskets from ``start`` to before ``end`` (epoch ms), with the history before each."""
+def next_baskets(log: EventLog, start: int, end: int, kind: int | None = None) -> Baskets:
+    """The baskets from ``start`` to before ``end`` (epoch ms), with the history before each.
+
+    Args:
+        log: all rows.
+        start, end: epoch milliseconds.
+        kind: what a basket is of, such as all clicks of one moment; None for ``target_kind``.
+    """
     firsts = log.moments
     ends = np.append(firsts[1:], len(log))
-    sold = np.add.reduceat((log.kinds == target_kind(log)).astype(np.int64), firsts) > 0
+    asked = target_kind(log) if kind is None else kind
+    sold = np.add.reduceat((log.kinds == asked).astype(np.int64), firsts) > 0
     times = log.times[firsts]
     chosen = sold & (times >= start) & (times < end)
     firsts, ends = firsts[chosen], ends[chosen]
-    return Baskets(log, log.first_rows[log.users[firsts]], firsts, ends)
+    return Baskets(log, log.first_rows[log.users[firsts]], firsts, ends, kind=kind)
 
 
 @dataclass(frozen=True)
@@ -219,21 +279,29 @@ class Split:
     test: Baskets
 
 
-def split_by_time(log: EventLog, *, validation_days: int, test_days: int) -> Split:
+def cut_times(log: EventLog, validation_days: int, test_days: int) -> tuple[int, int]:
+    """The midnights (UTC, epoch ms) at which the validation days and the test begin."""
+    last_day = int(log.times.max(initial=0)) // DAY_MS
+    test_from = (last_day - test_days) * DAY_MS
+    return test_from - validation_days * DAY_MS, test_from
+
+
+def split_by_time(
+    log: EventLog, *, validation_days: int, test_days: int, kind: int | None = None
+) -> Split:
     """The last ``test_days`` are for the test, the ``validation_days`` before them for choices.
 
-    Both begin at a midnight (UTC); the test ends with the log.
+    Both begin at a midnight (UTC); the test ends with the log. Baskets are of ``kind``, see
+    ``next_baskets``.
 
     Raises:
         ValueError: when a part would be empty.
     """
-    last_day = int(log.times.max(initial=0)) // DAY_MS
-    test_from = (last_day - test_days) * DAY_MS
-    validation_from = test_from - validation_days * DAY_MS
+    validation_from, test_from = cut_times(log, validation_days, test_days)
     split = Split(
         log.before(validation_from),
-        next_baskets(log, validation_from, test_from),
-        next_baskets(log, test_from, (last_day + 1) * DAY_MS),
+        next_baskets(log, validation_from, test_from, kind),
+        next_baskets(log, test_from, int(log.times.max(initial=0)) + 1, kind),
     )
     for name, part in (
         ("train", split.train),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from model.baselines import CoVisits, DecayedPopularity
 from model.blend import BlendWeights, Signals, blend
 from model.dataset import Baskets, EventLog
-from model.features import FIRST_ITEM, PADDING, Interactions, Purchases, Vocabulary, featurize
+from model.features import FIRST_ITEM, PADDING, Interactions, Purchases, Vocabulary
 from model.signals import (
     NO_ROWS,
     POPULAR,
@@ -77,6 +77,17 @@ def rank_metrics(
     return TopMetrics(hits / len(baskets), gains / len(baskets), len(baskets))
 
 
+class Listed(NamedTuple):
+    """What stands on the lists of all baskets; arrays of one length."""
+
+    scores: NDArray[np.float32]
+    """Of the blend."""
+    taken: NDArray[np.bool_]
+    """Whether the item is in the basket."""
+    users: NDArray[np.int64]
+    """Whose list it is."""
+
+
 @dataclass(frozen=True)
 class CandidateTable:
     """All candidates of all baskets: flat arrays of one length, sorted by basket."""
@@ -110,6 +121,16 @@ class CandidateTable:
         """Of the blended lists."""
         return rank_metrics(self.lists(weights), self.baskets.target_sets())
 
+    def listed(self, weights: BlendWeights, lists: int) -> Listed:
+        """The first ten of at most ``lists`` baskets, evenly spread, with their scores."""
+        here = np.flatnonzero(self.basket % max(1, -(-len(self.baskets) // lists)) == 0)
+        basket, scores = self.basket[here], blend(weights, self.signals)[here]
+        order = np.lexsort((self.item[here], -scores, basket))
+        place = np.arange(len(order)) - np.searchsorted(basket, basket)
+        first = order[place < CUT]
+        owners = self.baskets.log.users[self.baskets.ends - 1].astype(np.int64)
+        return Listed(scores[first], self.bought[here[first]], owners[basket[first]])
+
 
 class Judge:
     """Makes candidates for baskets as a worker does, with an exported graph.
@@ -140,6 +161,7 @@ class Judge:
         self._session = onnxruntime.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
         )
+        self._reads_queries = "queries" in {each.name for each in self._session.get_inputs()}
         self._vocabulary = vocabulary
         self._log = log
         self._length = length
@@ -192,8 +214,9 @@ class Judge:
         rows = np.full((len(numbers), max(widest, 1)), PADDING, np.int64)
         for place, each in enumerate(pools):
             rows[place, : len(each.rows)] = self._row_of_item[each.rows]
-        histories = [profile.history for profile in profiles]
-        features = featurize(histories, self._vocabulary, self._length)
+        features = baskets.inputs(
+            numbers, self._vocabulary, self._length, queries=self._reads_queries
+        )
         bias = np.zeros(len(self._vocabulary), np.float32)
         top_rows, top_scores, scores = self._session.run(
             ["top_items", "top_scores", "candidate_scores"],

@@ -10,6 +10,8 @@ input                                  meaning
 ``gaps``             int64 [B, L]      buckets of the pause before each interaction
 ``item_bias``        float32 [V]       added to every score before the top K are taken
 ``candidates``       int64 [B, C]      rows to be scored, 0 = padding
+``queries``          int64 [B, L, W]   words of the query that is open after each interaction; of a
+                                       network that reads queries, and no other
 ===================  ================  ==========================================================
 
 Outputs: ``top_items`` int64 [B, K] and ``top_scores`` float32 [B, K], the best of the whole
@@ -27,11 +29,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.features import FIRST_ITEM, Features
+from model.features import FIRST_ITEM, NetworkInputs
 from model.network import NEVER, Network
 
 OPSET = 17
 INPUTS = ("items", "kinds", "gaps", "item_bias", "candidates")
+QUERIES = "queries"
 OUTPUTS = ("top_items", "top_scores", "candidate_scores")
 MAX_DIFFERENCE = 1e-3
 """Scores differ by 1e-5 between two correct float32 runtimes; a wrong graph is off by far more."""
@@ -65,16 +68,22 @@ class RankingGraph(nn.Module):
         self.never: Tensor
 
     def forward(
-        self, items: Tensor, kinds: Tensor, gaps: Tensor, item_bias: Tensor, candidates: Tensor
+        self,
+        items: Tensor,
+        kinds: Tensor,
+        gaps: Tensor,
+        item_bias: Tensor,
+        candidates: Tensor,
+        queries: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the module's table for shapes."""
-        user = self.network.encode(items, kinds, gaps, newest_only=True)[:, 0]
+        user = self.network.encode(items, kinds, gaps, newest_only=True, queries=queries)[:, 0]
         scores = user @ self.network.item_vectors().T + self.network.item_bias
         best = torch.topk(scores + (item_bias + self.never), self.top_k, dim=1)
         return best.indices, best.values, torch.gather(scores, 1, candidates)
 
 
-def export_network(network: Network, path: Path, users: Features, top_k: int = 100) -> Parity:
+def export_network(network: Network, path: Path, users: NetworkInputs, top_k: int = 100) -> Parity:
     """Write ``network`` to ``path`` as ONNX, after comparing both on ``users``.
 
     What the network computes of its items alone (content, norms) is computed once, here: the graph
@@ -93,12 +102,13 @@ def export_network(network: Network, path: Path, users: Features, top_k: int = 1
             folded,
             tuple(torch.from_numpy(value) for value in arguments.values()),
             str(path),
-            input_names=list(INPUTS),
+            input_names=list(arguments),
             output_names=list(OUTPUTS),
             dynamic_axes={
                 **{name: {0: "B"} for name in ("items", "kinds", "gaps", *OUTPUTS)},
                 "candidates": {0: "B", 1: "C"},
                 "candidate_scores": {0: "B", 1: "C"},
+                **({QUERIES: {0: "B", 2: "W"}} if QUERIES in arguments else {}),
             },
             opset_version=OPSET,
             dynamo=False,
@@ -114,7 +124,7 @@ def export_network(network: Network, path: Path, users: Features, top_k: int = 1
     return parity
 
 
-def check_parity(graph: RankingGraph, path: Path, users: Features) -> Parity:
+def check_parity(graph: RankingGraph, path: Path, users: NetworkInputs) -> Parity:
     """Run ``users`` through torch and through ONNX Runtime on the CPU and compare."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     size = len(users.items)
@@ -139,14 +149,14 @@ def check_parity(graph: RankingGraph, path: Path, users: Features) -> Parity:
 
 
 def _graph_inputs(
-    users: Features, vocabulary_size: int, part: slice
+    users: NetworkInputs, vocabulary_size: int, part: slice
 ) -> dict[str, NDArray[np.generic]]:
     """Inputs of the graph for some of the users, each scored on its own newest items."""
-    items = users.items[part]
+    read = {name: values[part] for name, values in users._asdict().items()}
+    queries = {QUERIES: read.pop(QUERIES)} if QUERIES in read else {}
     return {
-        "items": items,
-        "kinds": users.kinds[part],
-        "gaps": users.gaps[part],
+        **read,
         "item_bias": np.zeros(vocabulary_size, np.float32),
-        "candidates": items[:, -10:],
+        "candidates": read["items"][:, -10:],
+        **queries,
     }

@@ -6,12 +6,15 @@ than the ones it has learned from.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias, overload
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.ids import ITEM_HASH_BYTES, item_hashes
+from model.words import tokens
 
 FEATURE_VERSION = 1
 
@@ -28,6 +31,12 @@ MAX_GAP_OCTAVE = 25
 FIRST_GAP = 1
 GAP_COUNT = 3 + MAX_GAP_OCTAVE
 """Padding, "nothing before", then one bucket per doubling of the pause from 0 seconds on."""
+
+QUERY_ROWS = 8_192
+"""Words of queries are hashed into so many rows, the first of which is padding (feature hashing;
+Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009)."""
+QUERY_TOKENS = 16
+"""Of one query: six words, or eight Chinese characters with their pairs."""
 
 DAY_MS = 86_400_000
 
@@ -52,12 +61,38 @@ class Purchases(NamedTuple):
     """Days since 1970-01-01."""
 
 
+class Searches(NamedTuple):
+    """Searches of one user, oldest first; two of one length."""
+
+    times: NDArray[np.int64]
+    """Epoch milliseconds."""
+    texts: Sequence[str]
+    """What a profile keeps of each query."""
+
+
+NO_SEARCHES = Searches(np.empty(0, np.int64), ())
+
+
 class Features(NamedTuple):
     """What the network reads: int64 [B, L] each, newest last, padded with 0 on the left."""
 
     items: NDArray[np.int64]
     kinds: NDArray[np.int64]
     gaps: NDArray[np.int64]
+
+
+class SearchFeatures(NamedTuple):
+    """What a network reads that knows queries; the first three as in ``Features``."""
+
+    items: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    gaps: NDArray[np.int64]
+    queries: NDArray[np.int64]
+    """int64 [B, L, W], see ``query_windows``."""
+
+
+NetworkInputs: TypeAlias = Features | SearchFeatures
+"""The fields have the names of the graph's inputs."""
 
 
 class Vocabulary:
@@ -107,18 +142,55 @@ class Vocabulary:
         return rows
 
 
-def featurize(histories: Sequence[Interactions], vocabulary: Vocabulary, length: int) -> Features:
+@overload
+def featurize(
+    histories: Sequence[Interactions],
+    vocabulary: Vocabulary,
+    length: int,
+    searches: None = None,
+) -> Features: ...
+@overload
+def featurize(
+    histories: Sequence[Interactions],
+    vocabulary: Vocabulary,
+    length: int,
+    searches: Sequence[Searches],
+) -> SearchFeatures: ...
+@overload
+def featurize(
+    histories: Sequence[Interactions],
+    vocabulary: Vocabulary,
+    length: int,
+    searches: Sequence[Searches] | None,
+) -> NetworkInputs: ...
+def featurize(
+    histories: Sequence[Interactions],
+    vocabulary: Vocabulary,
+    length: int,
+    searches: Sequence[Searches] | None = None,
+) -> NetworkInputs:
     """The newest ``length`` interactions of each user, as the network reads them.
 
     Args:
         histories: one per user (B); may be empty ones.
         vocabulary: turns item hashes into rows.
         length: L, the positions the network has.
+        searches: one per user, for a network that reads queries; None for any other.
 
     Returns:
-        Three int64 arrays [B, L]. A gap is the bucket of the pause before an interaction; it
-        counts the interaction just older than the window, where the history still has it.
+        Three int64 arrays [B, L], and ``query_windows`` where searches are given. A gap is the
+        bucket of the pause before an interaction; it counts the interaction just older than the
+        window, where the history still has it.
     """
+    features = _interaction_windows(histories, vocabulary, length)
+    if searches is None:
+        return features
+    return SearchFeatures(*features, query_windows(histories, searches, length))
+
+
+def _interaction_windows(
+    histories: Sequence[Interactions], vocabulary: Vocabulary, length: int
+) -> Features:
     size = len(histories)
     counts = np.fromiter((len(history.items) for history in histories), np.int64, size)
     shape = (size, length)
@@ -146,6 +218,47 @@ def featurize(histories: Sequence[Interactions], vocabulary: Vocabulary, length:
         window(kinds[kept].astype(np.int64)),
         window(gaps[kept]),
     )
+
+
+def query_windows(
+    histories: Sequence[Interactions], searches: Sequence[Searches], length: int
+) -> NDArray[np.int64]:
+    """The query that is open after each interaction: the newest search that came no earlier than
+    it and before the next one. So the newest position holds the query that is open now, and every
+    other one the query that led to the interaction after it.
+
+    Args:
+        histories: one per user (B).
+        searches: one per user.
+        length: L.
+
+    Returns:
+        int64 [B, L, W], rows of words from 1 on, padded with 0 on the right to the W of the
+        longest query, at least 1. Who has no interaction has his query at the newest position.
+    """
+    open_queries: list[tuple[int, int, tuple[int, ...]]] = []
+    for user, (history, asked) in enumerate(zip(histories, searches, strict=True)):
+        if len(asked.texts):
+            after = np.searchsorted(history.times, asked.times, side="right") - 1
+            places = (length - len(history.times) + after).tolist()
+            # Of several at one place the newest is written last.
+            newest = dict(zip(places, asked.texts, strict=True))
+            open_queries += [
+                (user, place, query_rows(text)) for place, text in newest.items() if place >= 0
+            ]
+    widest = max((len(rows) for _, _, rows in open_queries), default=0)
+    cells = np.zeros((len(histories), length, max(widest, 1)), np.int64)
+    for user, place, rows in open_queries:
+        cells[user, place, : len(rows)] = rows
+    return cells
+
+
+@lru_cache(maxsize=1 << 16)
+def query_rows(text: str) -> tuple[int, ...]:
+    """The rows of a query's distinct words, at most ``QUERY_TOKENS``; the longest words first, for
+    they say most, and pairs of characters before single ones."""
+    words = sorted(dict.fromkeys(tokens(text)), key=len, reverse=True)[:QUERY_TOKENS]
+    return tuple(1 + crc32(word.encode()) % (QUERY_ROWS - 1) for word in words)
 
 
 def gap_buckets(times: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+BEGINNING = '{"search": '
+"""Of every line, one that was cut off included."""
+
 Settings = tuple[tuple[str, float], ...]
 """Name and value, in the order of the names."""
 
@@ -39,8 +42,11 @@ class Journal:
         self._path = path
         self._search = search
         self._trials: dict[Settings, Trial] = {}
+        self.others: set[str] = set()
+        """The other searches that the file holds trials of."""
         if path.exists():
-            self._read(path.read_text(encoding="utf-8"))
+            # What is no text is no trial either, and is told as such.
+            self._read(path.read_text(encoding="utf-8", errors="replace"))
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -63,19 +69,27 @@ class Journal:
 
     def _read(self, text: str) -> None:
         whole, newline, rest = text.rpartition("\n")
-        if rest:
-            self._path.write_text(whole + newline, encoding="utf-8")
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 said = json.loads(line)
+                trial = Trial(float(said["worth"]), float(said["seconds"]))
                 if said["search"] == self._search:
-                    trial = Trial(float(said["worth"]), float(said["seconds"]))
                     self._trials[ordered(said["settings"])] = trial
+                else:
+                    self.others.add(str(said["search"]))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(
-                    f"{self._path}, line {number}: not a trial ({error}); "
-                    "give another --journal or delete this one"
-                ) from error
+                raise self._refusal(number, str(error)) from error
+        if not BEGINNING.startswith(rest[: len(BEGINNING)]):
+            raise self._refusal(whole.count("\n") + 1 + bool(newline), "it begins otherwise")
+        # Last: a file that is no journal stays as it is.
+        if rest:
+            self._path.write_text(whole + newline, encoding="utf-8")
+
+    def _refusal(self, number: int, reason: str) -> ValueError:
+        return ValueError(
+            f"{self._path}, line {number}: not a trial ({reason}); "
+            "give another --journal or delete this one"
+        )
 
 
 def ordered(settings: Mapping[str, float]) -> Settings:

@@ -23,7 +23,7 @@ import numpy as np
 from model.choice import Budget, Choice
 from model.method import Method, Scores, Setting
 from model.mixture_weights import Part, typical_best, weigh
-from model.pools import Pools, Shares, counted_shares, gather, softmax_shares
+from model.pools import Pools, Shares, gather, shares_of
 from model.ranks import Objective
 from model.sequences import Cases, Sequences
 
@@ -118,8 +118,7 @@ class Mixture:
         }
 
     def _shares(self, name: str, histories: Sequences) -> Shares:
-        scores = self._sources[name].scores(histories)
-        return softmax_shares(scores) if name in self._logits else counted_shares(scores)
+        return shares_of(self._sources[name], histories, logits=name in self._logits)
 
     def _choose(self, pools: Pools) -> None:
         first = {
@@ -138,7 +137,7 @@ class Mixture:
         self.parts, self.choice = weigh(pools, first, self._objective, budget)
 
     def _reached(self, parts: Mapping[str, Part], pools: Pools) -> float:
-        total = np.zeros(len(pools.ties), np.float32)
+        total = np.zeros(len(pools.items), np.float32)
         for name, part in parts.items():
             total += np.float32(part.weight) * part.strength(pools.shares[name])
         return self._objective(pools.ranks(total))

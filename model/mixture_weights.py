@@ -112,7 +112,7 @@ class _Blend:
         return self._kept[key]
 
     def scores(self, settings: Mapping[str, Setting]) -> NDArray[np.float32]:
-        total = np.zeros(len(self._pools.ties), np.float32)
+        total = np.zeros(len(self._pools.items), np.float32)
         for name, part in self.parts(settings).items():
             if part.weight:
                 total += np.float32(part.weight) * self.strength(name, part)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model.content import ItemContent
 from model.content_tower import ContentTower
-from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING
+from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING, QUERY_ROWS
 
 NEVER = -1e9
 """Added to what must not win; finite, because -inf - -inf would turn scores into NaN."""
@@ -51,6 +51,8 @@ class NetworkConfig:
     tasks: bool = False
     """Whether answers of each kind have a view of the state of their own: what one looks at next
     is not what one buys next."""
+    queries: bool = False
+    """Whether it reads the words of the query that is open after each interaction."""
 
     @property
     def reach(self) -> int:
@@ -152,6 +154,11 @@ class Network(nn.Module):
             nn.Parameter(torch.zeros(KIND_COUNT, config.dim)) if config.tasks else None
         )
         self.log_scale = nn.Parameter(torch.zeros(())) if config.unit_items else None
+        self.query_table: nn.Embedding | None = None
+        if config.queries:
+            self.query_table = nn.Embedding(QUERY_ROWS, config.dim, padding_idx=PADDING)
+            # A word that was never asked for says nothing.
+            nn.init.zeros_(self.query_table.weight)
 
     def item_vectors(self, rows: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
         """What stands for rows of the vocabulary, as input and as output.
@@ -182,6 +189,7 @@ class Network(nn.Module):
         newest_only: bool = False,
         segments: Tensor | None = None,
         embedded: Tensor | None = None,
+        queries: Tensor | None = None,
     ) -> Tensor:
         """User states after each position.
 
@@ -192,13 +200,23 @@ class Network(nn.Module):
             segments: int64 [B, L], where a row packs several histories: a position sees those of
                 its own number only. None: one history a row, after padding.
             embedded: float32 [B, L, D], the items' vectors where they are at hand already.
+            queries: int64 [B, L, W] as ``model.features.query_windows`` gives them, for a network
+                that reads them and no other.
 
         Returns:
             float32 [B, L, D], or [B, 1, D].
+
+        Raises:
+            ValueError: queries are missing, or come to a network that does not read them.
         """
+        if (queries is None) != (self.query_table is None):
+            raise ValueError("give queries to a network that reads them, and to no other")
         if embedded is None:
             embedded = functional.embedding(items, self.item_vectors(), PADDING)
-        hidden = self.dropout(embedded + self.kind_table(kinds) + self.gap_table(gaps))
+        hidden = embedded + self.kind_table(kinds) + self.gap_table(gaps)
+        if queries is not None and self.query_table is not None:
+            hidden = hidden + self.query_table(queries).sum(dim=2)
+        hidden = self.dropout(hidden)
         if segments is None:
             blocked = (items == PADDING)[:, None, None, :].to(hidden.dtype) * NEVER
         else:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.features import FIRST_ITEM, PADDING, Features, gap_buckets
+from model.ragged import ranges
 from model.sequences import Sequences
 
 OPEN_ROWS = 16
@@ -79,10 +80,7 @@ def pack(sequences: Sequences, width: int, chance: np.random.Generator) -> Packe
     order = chance.permutation(len(begins))
     begins, sizes = begins[order], sizes[order]
     row, column, segment = _places(sizes, width)
-    ends = np.cumsum(sizes)
-    step = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - sizes, sizes)
-    source = np.repeat(begins, sizes) + step
-    cells = np.repeat(row * width + column, sizes) + step
+    source, cells = ranges(begins, sizes), ranges(row * width + column, sizes)
     shape = (int(row.max(initial=-1)) + 1, width)
     inputs = inputs_of(sequences)
     following = _followers(sequences, chance)[source]
@@ -128,7 +126,7 @@ def _pieces(
     first = np.where(pairs > width, chance.integers(1, width + 1, len(pairs)), pairs)
     count = (pairs > 0) + np.maximum(-(-(pairs - first) // width), 0)
     owner = np.repeat(np.arange(len(pairs)), count)
-    number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    number = ranges(np.zeros_like(count), count)
     begin = np.where(number > 0, first[owner] + (number - 1) * width, 0)
     end = np.minimum(first[owner] + number * width, pairs[owner])
     return sequences.starts[:-1][owner] + begin, end - begin

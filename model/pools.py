@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model.method import Scores
+from model.method import Method, Scores
+from model.ragged import ranges
 from model.ranks import BATCH_CELLS, Ranks, tie_order
 from model.sequences import Cases, Sequences
 
@@ -36,8 +37,8 @@ class Pools:
     excluded: NDArray[np.bool_]
     """bool [T]: answers that may not be listed, for they were seen."""
     item_count: int
-    ties: NDArray[np.int32]
-    """int32 [C]: of equal scores, the item of the lower number comes first."""
+    items: NDArray[np.int32]
+    """int32 [C]: which items are in the pools, ascending in each."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -56,7 +57,7 @@ class Pools:
             self.found[wanted],
             self.excluded[wanted],
             self.item_count,
-            self.ties[cells],
+            self.items[cells],
         )
 
     def ranks(self, scores: NDArray[np.float32]) -> Ranks:
@@ -87,14 +88,14 @@ class Pools:
         """The pool of each answer, end to end; None where each case has one answer."""
         if len(self.answers) == len(self):
             return None
-        shift = self.starts[:-1][self.answer_rows] - self._begins
-        return np.repeat(shift, self._sizes) + np.arange(int(self._sizes.sum()))
+        return ranges(self.starts[:-1][self.answer_rows], self._sizes)
 
     @cached_property
     def _first(self) -> NDArray[np.bool_]:
         """Whether a rival that is level comes before the answer."""
-        ties = self.ties if self._rivals is None else self.ties[self._rivals]
-        first: NDArray[np.bool_] = ties < np.repeat(self.ties[self.answers], self._sizes)
+        places = tie_order(self.item_count)[self.items]
+        ties = places if self._rivals is None else places[self._rivals]
+        first: NDArray[np.bool_] = ties < np.repeat(places[self.answers], self._sizes)
         return first
 
 
@@ -107,24 +108,26 @@ def gather(shares: Mapping[str, Callable[[Sequences], Shares]], cases: Cases, be
         best: how many items of each method join the pool.
     """
     size = cases.histories.item_count
-    shuffled = tie_order(size).astype(np.int32)
     step = max(1, BATCH_CELLS // size)
-    counts, answers, found, excluded, ties = [], [], [], [], []
+    counts, answers, found, excluded, items = [], [], [], [], []
     parts: dict[str, list[Shares]] = {name: [] for name in shares}
     held = 0
     for start in range(0, len(cases), step):
         batch = cases.take(np.arange(start, min(start + step, len(cases))))
         said = {name: of(batch.histories) for name, of in shares.items()}
-        pooled = _pooled(said, batch, best)
+        seen = seen_items(batch.histories) if batch.seen_excluded else None
+        pooled = best_of_each(said, seen, best)
         owners = np.repeat(np.arange(len(batch)), np.diff(batch.target_starts))
         found.append(pooled[owners, batch.targets])
-        excluded.append(_seen(batch)[owners, batch.targets])
+        excluded.append(
+            np.zeros(len(owners), bool) if seen is None else seen[owners, batch.targets]
+        )
         pooled[owners, batch.targets] = True
         rows, columns = np.nonzero(pooled)
         places = np.cumsum(pooled.ravel()) - 1
         answers.append(held + places[owners * size + batch.targets])
         counts.append(np.bincount(rows, minlength=len(batch)))
-        ties.append(shuffled[columns])
+        items.append(columns.astype(np.int32))
         for name, values in said.items():
             parts[name].append(values[rows, columns])
         held += len(rows)
@@ -138,29 +141,37 @@ def gather(shares: Mapping[str, Callable[[Sequences], Shares]], cases: Cases, be
         np.concatenate(found),
         np.concatenate(excluded),
         size,
-        np.concatenate(ties),
+        np.concatenate(items),
     )
 
 
-def _pooled(said: Mapping[str, Shares], cases: Cases, best: int) -> NDArray[np.bool_]:
-    """bool [B, items]: the best items of each method."""
-    seen = _seen(cases)
-    pooled = np.zeros(seen.shape, bool)
-    count = min(best, seen.shape[1])
+def best_of_each(
+    said: Mapping[str, Shares], seen: NDArray[np.bool_] | None, best: int
+) -> NDArray[np.bool_]:
+    """bool [B, items]: the ``best`` items of each method, without those ``seen``, bool [B, items],
+    whose shares are set to 0."""
+    first = next(iter(said.values()))
+    pooled = np.zeros(first.shape, bool)
+    count = min(best, first.shape[1])
     for values in said.values():
-        values[seen] = 0
+        if seen is not None:
+            values[seen] = 0
         top = np.argpartition(values, -count, axis=1)[:, -count:]
         np.put_along_axis(pooled, top, True, axis=1)
-    return pooled & ~seen
+    return pooled if seen is None else pooled & ~seen
 
 
-def _seen(cases: Cases) -> NDArray[np.bool_]:
-    """bool [B, items]: what may not be listed."""
-    histories = cases.histories
-    seen = np.zeros((len(cases), histories.item_count), bool)
-    if cases.seen_excluded:
-        seen[histories.rows, histories.items] = True
+def seen_items(histories: Sequences) -> NDArray[np.bool_]:
+    """bool [B, items]: the items of each history."""
+    seen = np.zeros((len(histories), histories.item_count), bool)
+    seen[histories.rows, histories.items] = True
     return seen
+
+
+def shares_of(method: Method, histories: Sequences, *, logits: bool) -> Shares:
+    """float32 [B, items]: what a method says of each item, as shares that sum to 1."""
+    scores = method.scores(histories)
+    return softmax_shares(scores) if logits else counted_shares(scores)
 
 
 def counted_shares(scores: Scores) -> Shares:

@@ -3,10 +3,11 @@
 The log is walked in the order of time: each moment is predicted from the profile before it, then
 learned. Beside that, the profiles stand still from the beginning of each hour or each day (UTC).
 Popularity and co-visits follow the same schedule in all three, so only the profile differs. After
-Gama, Sebastião and Rodrigues, "On Evaluating Stream Learning Algorithms", 2013.
+Gama, Sebastião and Rodrigues, "On Evaluating Stream Learning Algorithms", 2013. Differences are
+paired: taken case by case, so that what makes a case hard for both does not blur them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,22 +15,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.features import DAY_MS
+from model.intervals import Interval, bootstrap
 from model.protocols import Questions
 from model.ranked_lists import BundleJudge, Lists
+from model.ranks import Ranks
 
 HOUR_MS = 60 * 60 * 1000
 PERIODS = {"hour": HOUR_MS, "day": DAY_MS}
+METRICS: dict[str, Callable[[Ranks], NDArray[np.float64]]] = {
+    "hit@10": lambda ranks: ranks.hit(10),
+    "ndcg@10": lambda ranks: ranks.ndcg(10),
+}
+
+
+class Worth(msgspec.Struct, frozen=True):
+    """One metric of the same cases, by how fresh the profile is."""
+
+    live: float
+    frozen: float
+    gain: Interval
+    """Live less frozen, case by case."""
 
 
 class Frozen(msgspec.Struct, frozen=True):
     """Profiles that stand still, beside live ones."""
 
+    cases: int
     changed: int
     """Cases whose profile is another than the live one; elsewhere both lists are the same."""
-    frozen_hit: float
-    """hit@10 of those cases with the frozen profile; 0 where there is none."""
-    live_hit: float
-    """hit@10 of the same cases with the live profile."""
+    everywhere: dict[str, Worth]
+    """By name of ``METRICS``, over all cases."""
+    where_changed: dict[str, Worth]
+    """Over the cases whose profile is another; empty where there is none."""
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -77,24 +94,60 @@ def frozen_lists(
     return lists, changed
 
 
+def worth_of(
+    live: Ranks,
+    frozen: Ranks,
+    changed: NDArray[np.bool_],
+    owners: NDArray[np.int64],
+    seed: int,
+) -> Frozen:
+    """What the live profile is worth over one that stands still.
+
+    Args:
+        live: of N cases.
+        frozen: of the same cases.
+        changed: bool [N]: whose profile is another.
+        owners: int64 [N]: the user of each case, for the intervals.
+        seed: of the resamples.
+    """
+
+    def over(cases: NDArray[np.bool_]) -> dict[str, Worth]:
+        if not cases.any():
+            return {}
+        pairs = {name: (of(live)[cases], of(frozen)[cases]) for name, of in METRICS.items()}
+        gains = {name: fresh - stale for name, (fresh, stale) in pairs.items()}
+        intervals = bootstrap(gains, owners[cases], seed=seed)
+        return {
+            name: Worth(float(fresh.mean()), float(stale.mean()), intervals[name])
+            for name, (fresh, stale) in pairs.items()
+        }
+
+    return Frozen(len(live), int(changed.sum()), over(np.ones(len(live), bool)), over(changed))
+
+
 def compare(
     times: NDArray[np.int64],
-    live: NDArray[np.float64],
-    frozen: dict[str, NDArray[np.float64]],
-    changed: dict[str, NDArray[np.bool_]],
+    live: Ranks,
+    frozen: Mapping[str, Ranks],
+    changed: Mapping[str, NDArray[np.bool_]],
+    owners: NDArray[np.int64],
+    seed: int,
 ) -> Prequential:
     """Day by day, and where the profiles differ.
 
     Args:
         times: int64 [N], epoch ms of each case.
-        live: float64 [N], hit@10 of each.
+        live: of the N cases.
         frozen: the same for each period of ``PERIODS``.
         changed: by period, bool [N].
+        owners: int64 [N]: the user of each case.
+        seed: of the resamples.
     """
     dates, numbers, counts = np.unique(times // DAY_MS, return_inverse=True, return_counts=True)
+    hit = METRICS["hit@10"]
     means = [
-        (np.bincount(numbers, hits) / counts).tolist()
-        for hits in (live, *(frozen[name] for name in PERIODS))
+        (np.bincount(numbers, hit(ranks)) / counts).tolist()
+        for ranks in (live, *(frozen[name] for name in PERIODS))
     ]
     days = [
         Day(datetime.fromtimestamp(date * DAY_MS / 1000, UTC).strftime("%Y-%m-%d"), *rest)
@@ -102,12 +155,5 @@ def compare(
     ]
     return Prequential(
         days,
-        {
-            name: Frozen(
-                int(changed[name].sum()),
-                float(frozen[name][changed[name]].mean()) if changed[name].any() else 0.0,
-                float(live[changed[name]].mean()) if changed[name].any() else 0.0,
-            )
-            for name in PERIODS
-        },
+        {name: worth_of(live, frozen[name], changed[name], owners, seed) for name in PERIODS},
     )

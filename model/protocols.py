@@ -3,7 +3,8 @@
 ===============  ================================================================================
 next-basket      each purchase basket (or click, where nothing is sold), from the user's history
 leave-one-out    the last event of each user
-session          each later moment of a session: 30 minutes without an event end one
+session          each later moment of a session: of events that name one, else 30 minutes without
+                 an event end it
 prequential      each moment of each user, in the order of time: predicted, then learned
 ===============  ================================================================================
 
@@ -49,6 +50,7 @@ class Questions(Baskets):
             self.history_ends[numbers],
             self.ends[numbers],
             self.firsts[numbers],
+            known_until=None if self.known_until is None else self.known_until[numbers],
         )
 
     def frozen(self, period_ms: int) -> "Questions":
@@ -71,17 +73,22 @@ class Questions(Baskets):
             np.minimum(ends, self.history_ends).astype(np.int64),
             self.ends,
             self.firsts,
+            known_until=begins,
         )
 
 
-def questions(protocol: str, log: EventLog, start: int, end: int) -> Baskets:
+def questions(
+    protocol: str, log: EventLog, start: int, end: int, kind: int | None = None
+) -> Baskets:
     """All questions of a protocol about ``start`` to before ``end`` (epoch ms), user after user.
+
+    Next baskets are of ``kind``, see ``model.dataset.next_baskets``.
 
     Raises:
         ValueError: when the protocol is none of ``PROTOCOLS``.
     """
     if protocol == NEXT_BASKET:
-        return next_baskets(log, start, end)
+        return next_baskets(log, start, end, kind)
     if protocol == LEAVE_ONE_OUT:
         return _last_events(log, start, end)
     if protocol == SESSION:
@@ -114,11 +121,25 @@ def _moments(log: EventLog, start: int, end: int, *, later_in_session: bool) -> 
     ends = np.append(firsts[1:], len(log))
     chosen = (log.times[firsts] >= start) & (log.times[firsts] < end)
     if later_in_session:
-        before = np.maximum(firsts - 1, 0)
-        chosen &= (firsts > 0) & (log.users[before] == log.users[firsts])
-        chosen &= log.times[firsts] - log.times[before] < SESSION_PAUSE_MS
+        chosen &= _in_begun_session(log)
     firsts, ends = firsts[chosen], ends[chosen]
     return Questions(log, log.first_rows[log.users[firsts]], firsts, ends, firsts)
+
+
+def _in_begun_session(log: EventLog) -> NDArray[np.bool_]:
+    """bool [M]: whether a moment is in a session that an earlier one of the user began."""
+    firsts = log.moments
+    before = np.maximum(firsts - 1, 0)
+    begun: NDArray[np.bool_] = (firsts > 0) & (log.users[before] == log.users[firsts])
+    begun &= log.times[firsts] - log.times[before] < SESSION_PAUSE_MS
+    if log.sessions is None:
+        return begun
+    # A user may be in two at once, on two devices: the moment before need not be of the same one.
+    names = log.sessions[firsts].astype(np.int64)
+    keys = log.users[firsts] * (names.max(initial=0) + 1) + names
+    earlier = np.ones(len(firsts), bool)
+    earlier[np.unique(keys, return_index=True)[1]] = False
+    return np.where(names < 0, begun, earlier)
 
 
 def _last_events(log: EventLog, start: int, end: int) -> Questions:

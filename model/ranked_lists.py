@@ -17,15 +17,16 @@ from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import blend
 from model.bundle import Bundle, Precision
 from model.calibration import list_probability
-from model.choice import Budget
-from model.dataset import PROFILE_INTERACTIONS, Baskets, EventLog
+from model.dataset import Baskets, EventLog
 from model.evaluate import CandidateTable, Judge
 from model.features import UNKNOWN
 from model.list_quality import NOTHING
 from model.method import Scores
-from model.protocols import questions, sampled, times
+from model.past_counts import cases_of
+from model.protocols import times
 from model.ranks import BATCH_CELLS
-from model.sequences import Cases, Sequences
+from model.sequences import Cases
+from model.task_calibration import TaskReliability, judge_tasks
 from model.transitions import Transitions
 
 DEPTH = 20
@@ -33,9 +34,6 @@ SHOWN = 10
 """Places of a list that a worker publishes, and that calibration is about."""
 QUESTIONS_AT_ONCE = 4096
 """Some 300 candidates each: 50 MB."""
-REACH = 20
-"""Of the counts, in events: pairs further apart gain little and cost as much as near ones."""
-TUNING_CASES = 2000
 
 Lists = NDArray[np.int64]
 Progress = Callable[[str, float], None]
@@ -60,6 +58,7 @@ class BundleJudge:
     def __init__(self, bundle: Bundle, log: EventLog, precision: Precision = "fp32") -> None:
         manifest = bundle.manifest
         self._blend = manifest.blend
+        self._calibration = manifest.calibration
         self._judge = Judge(
             bundle.graph(precision),
             bundle.vocabulary,
@@ -83,6 +82,10 @@ class BundleJudge:
             progress(min(1.0, (start + len(part)) / size))
         return served
 
+    def tasks(self, log: EventLog, start: int) -> dict[str, TaskReliability]:
+        """How true the manifest's probabilities are from ``start`` (epoch ms) on, by task."""
+        return judge_tasks(self._judge, log, start, self._calibration, self._blend)
+
     def _ask(self, asked: Baskets) -> Served:
         table = self._judge.candidates(asked)
         scores = blend(self._blend, table.signals)
@@ -96,43 +99,24 @@ class BundleJudge:
 
 
 def baseline_lists(
-    log: EventLog,
-    asked: Baskets,
-    *,
-    protocol: str,
-    start: int,
-    repeats_allowed: bool,
-    tuning: Budget,
-    seed: int,
+    log: EventLog, asked: Baskets, *, counts: Transitions, repeats_allowed: bool
 ) -> dict[str, Lists]:
     """The lists of every baseline.
 
     Args:
         log: all rows; those before each question are used.
-        asked: from ``start`` on.
-        protocol: that ``asked`` is of; the counts are tuned on the same one.
-        start: epoch ms, where the judged days begin.
+        asked: what all contenders are asked.
+        counts: those that have learned what came before the judged days.
         repeats_allowed: False leaves out what is in the history.
-        tuning: of the counts' settings; with no seconds they keep their defaults.
-        seed: of the cases that they are tuned on.
     """
-    counts = _tuned_counts(log, protocol, start, repeats_allowed, tuning, seed)
     found = {"popular": _popular(log, asked, repeats_allowed)}
     # Where what someone has bought may not come back, habits have nothing to say.
     if repeats_allowed:
         found["frequent, full history"] = FrequentThenPopular(log, None).rank(asked, DEPTH)
         found["frequent, profile history"] = FrequentThenPopular(log).rank(asked, DEPTH)
     return {name: _padded(ranked) for name, ranked in found.items()} | {
-        "counts": _best_of_all(counts, _cases(asked, repeats_allowed))
+        "counts": _best_of_all(counts, cases_of(asked, repeats_allowed))
     }
-
-
-def answers_of(asked: Baskets) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The answers of all questions end to end, int32 [T], and where each one's begin [N + 1]."""
-    parts = [asked.targets(number) for number in range(len(asked))]
-    starts = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=starts[1:])
-    return np.concatenate(parts).astype(np.int32), starts
 
 
 def _popular(log: EventLog, asked: Baskets, repeats_allowed: bool) -> list[NDArray[np.int64]]:
@@ -145,40 +129,6 @@ def _popular(log: EventLog, asked: Baskets, repeats_allowed: bool) -> list[NDArr
         top = popular.top(asked.time(number), DEPTH + len(own))
         lists.append(top[~np.isin(top, own)][:DEPTH])
     return lists
-
-
-def _tuned_counts(
-    log: EventLog, protocol: str, start: int, repeats_allowed: bool, tuning: Budget, seed: int
-) -> Transitions:
-    """Counts of what came before ``start``, their settings chosen on as many days before it."""
-    counts = Transitions(
-        lambda ranks: float(ranks.ndcg(10).mean()),
-        budget=tuning,
-        cases=TUNING_CASES,
-        reach=REACH,
-        seed=seed,
-    )
-    earlier = log.before(start)
-    if tuning.seconds > 0 and len(earlier):
-        newest, end = int(earlier.times.max()) + 1, int(log.times.max()) + 1
-        # At most the newest fourth: counts that have learned too little are tuned for too little.
-        span = min(end - start, (newest - int(earlier.times.min())) // 4)
-        every = questions(protocol, earlier, newest - span, newest)
-        if len(every):
-            asked = sampled(every, TUNING_CASES, seed)
-            counts.fit(
-                Sequences.from_log(earlier.before(newest - span)), _cases(asked, repeats_allowed)
-            )
-    counts.refit(Sequences.from_log(earlier))
-    return counts
-
-
-def _cases(asked: Baskets, repeats_allowed: bool) -> Cases:
-    starts = asked.history_starts
-    if repeats_allowed:
-        starts = np.maximum(starts, asked.history_ends - PROFILE_INTERACTIONS)
-    histories = Sequences.from_log(asked.log).spans(starts, asked.history_ends)
-    return Cases(histories, *answers_of(asked), seen_excluded=not repeats_allowed)
 
 
 def _best_of_all(counts: Transitions, cases: Cases) -> Lists:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.dataset import EventLog
+from model.ragged import ranges
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Sequences:
             raise ValueError("a span ends before it begins")
         starts = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=starts[1:])
-        picked = np.repeat(begins - starts[:-1], lengths) + np.arange(starts[-1])
+        picked = ranges(begins, lengths)
         return Sequences(
             self.items[picked],
             starts,
@@ -154,7 +155,7 @@ class Cases:
         begins, ends = self.target_starts[:-1][numbers], self.target_starts[1:][numbers]
         starts = np.zeros(len(numbers) + 1, np.int64)
         np.cumsum(ends - begins, out=starts[1:])
-        picked = np.repeat(begins - starts[:-1], ends - begins) + np.arange(starts[-1])
+        picked = ranges(begins, ends - begins)
         return Cases(
             self.histories.take(numbers),
             self.targets[picked],

@@ -1,10 +1,10 @@
-"""Candidates of a list and what is known of each: the only implementation, for evaluation and
-serving alike.
+"""Candidates of a list and what is known of each, for evaluation and serving alike.
 
 A caller brings the user's own items, neighbours and popular items as rows of a table of its own:
 rows of the live catalogue in a worker, positions in a log where a log is judged. How many of them
 are asked for, how they are united, what the network adds and what may not return is stated here
-once, so that what is judged is what is served.
+once, so that what is judged is what is served. ``model.pool_table`` does the same for all lists of
+a micro-batch at once; a test holds the two equal to the last bit.
 """
 
 from collections.abc import Callable

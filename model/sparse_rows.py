@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.method import Scores
+from model.ragged import ranges
 from model.sequences import Sequences
 
 MOST_DENSE_ITEMS = 8_000
@@ -74,8 +75,7 @@ class SparseRows:
         if len(self) <= MOST_DENSE_ITEMS and counts.sum() * DENSE_SPEED > cells_of_product:
             events = histories.rows * len(self) + histories.items
             return self._product(_sums(events, weights, len(histories) * len(self)))
-        ends = np.cumsum(counts)
-        entries = np.repeat(begins - (ends - counts), counts) + np.arange(counts.sum())
+        entries = ranges(begins, counts)
         cells = np.repeat(histories.rows * len(self), counts) + self.columns[entries]
         values = self.values[entries] * np.repeat(weights, counts)
         sums = _sums(cells, values, len(histories) * len(self))

@@ -3,7 +3,9 @@
 ``train`` gives a network; ``train_bundle`` is the whole job, down to a bundle on disk.
 """
 
+import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,17 +13,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from msgspec import UNSET
 
 from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import BlendWeights, fit_blend
 from model.bundle import Manifest, ParityReport, Precision, VariantReport, write_bundle
 from model.checkpoint import Checkpoint
-from model.dataset import Baskets, EventLog, Split, split_by_time
+from model.dataset import Baskets, EventLog, Split, cut_times, next_baskets, split_by_time
 from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
+from model.events import KIND_NAMES
 from model.export import export_network
-from model.features import Features, Vocabulary, featurize
+from model.features import NetworkInputs, Vocabulary
+from model.learning_curve import Course, RecordingTrainer
 from model.network import Network
-from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
+from model.task_calibration import calibrate_tasks
+from model.tasks import served_kind
+from model.trainer import TRAINING_SHARE, Progress, TrainConfig
+from model.training_report import SearchReport, TrainingReport
 
 __all__ = ["Progress", "TrainConfig", "TrainError", "TrainedNetwork", "train", "train_bundle"]
 
@@ -43,6 +51,10 @@ class TrainedNetwork:
     validation_ndcg: float
     """Of the network alone, on a sample of the validation baskets."""
     epoch: int
+    report: TrainingReport
+    tasks: dict[int, float]
+    """The kinds whose answers were learned, and what a basket of each weighed; ``network`` is that
+    of the served one."""
 
 
 def train(
@@ -67,32 +79,57 @@ def train(
         TrainError: no item of the log occurs often enough, or the checkpoint is of another run.
     """
     vocabulary = frequent_items(split.train, config.min_count)
-    trainer = Trainer(split, vocabulary, config, seed)
+    trainer = trainer_of(split, vocabulary, config, seed)
     saved = Checkpoint(checkpoint, trainer.fingerprint) if checkpoint else None
-    best_ndcg, best_epoch = -1.0, 0
-    best = trainer.network.state_dict()
-    first_epoch = 0
+    course = Course(trainer.network.state_dict())
     if saved and (state := saved.load()):
         trainer.restore(state)
-        first_epoch, best_ndcg, best_epoch = state["epoch"], state["best_ndcg"], state["best_epoch"]
-        best = state["best"]
-    for epoch in range(first_epoch, config.epochs):
+        course = Course(**{name: state[name] for name in Course.__dataclass_fields__})
+    begun = time.monotonic() - course.seconds
+    for epoch in range(course.epoch, config.epochs):
         trainer.run_epoch(epoch, progress)
-        ndcg = trainer.validation_ndcg()
-        if ndcg > best_ndcg:
-            best_ndcg, best_epoch = ndcg, epoch + 1
-            best = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+        course.add(trainer.mean_loss(), trainer.validation_ndcg(), trainer.network)
+        course.seconds = time.monotonic() - begun
         if saved:
-            saved.save(
-                {
-                    **trainer.state(), "epoch": epoch + 1, "best": best,
-                    "best_ndcg": best_ndcg, "best_epoch": best_epoch,
-                }
-            )  # fmt: skip
+            saved.save({**trainer.state(), **vars(course)})
     if saved:
         saved.remove()
-    trainer.network.load_state_dict(best)
-    return TrainedNetwork(trainer.network.eval(), vocabulary, best_ndcg, best_epoch)
+    trainer.network.load_state_dict(course.best)
+    return TrainedNetwork(
+        trainer.served(), vocabulary, course.best_ndcg, course.best_epoch, course.report(),
+        trainer.tasks,
+    )  # fmt: skip
+
+
+def split_of(log: EventLog, config: TrainConfig) -> Split:
+    """What is learned from, chosen on and judged on, with baskets of the task that is served.
+
+    Raises:
+        TrainError: a part would be empty, or there is no such task.
+    """
+    try:
+        return split_by_time(
+            log,
+            validation_days=config.validation_days,
+            test_days=config.test_days,
+            kind=served_kind(log, config.task),
+        )
+    except ValueError as error:
+        raise TrainError(str(error)) from None
+
+
+def trainer_of(
+    split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int
+) -> RecordingTrainer:
+    """A training that has not begun.
+
+    Raises:
+        TrainError: the settings do not go with each other, or with the log.
+    """
+    try:
+        return RecordingTrainer(split, vocabulary, config, seed)
+    except ValueError as error:
+        raise TrainError(str(error)) from None
 
 
 def train_bundle(
@@ -104,6 +141,7 @@ def train_bundle(
     progress: Progress,
     checkpoint: Path | None = None,
     precisions: Sequence[Precision] = (),
+    search: SearchReport | None = None,
 ) -> Manifest:
     """Train, export, fit the blend on validation, judge on the test window, write the bundle.
 
@@ -115,6 +153,7 @@ def train_bundle(
         progress: called often.
         checkpoint: see ``train``.
         precisions: of further graphs, each admitted only if it ranks as well as the full one.
+        search: how ``config`` was chosen, for the manifest.
 
     Returns:
         The manifest; ``metrics`` holds every contender on both windows.
@@ -123,23 +162,22 @@ def train_bundle(
         TrainError: the log is too short or too thin.
         model.export.ExportError: the exported graph is not the network.
     """
-    try:
-        split = split_by_time(
-            log, validation_days=config.validation_days, test_days=config.test_days
-        )
-    except ValueError as error:
-        raise TrainError(str(error)) from None
+    split = split_of(log, config)
     trained = train(split, config, progress, seed=seed, checkpoint=checkpoint)
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         progress("exporting", TRAINING_SHARE)
-        users = _users(split.validation, trained.vocabulary, config.length)
+        users = some_users(split.validation, trained.vocabulary, config)
         parity = export_network(trained.network, model, users, config.top_k)
-        judge = _judge(model, trained.vocabulary, log, config)
+        judge = judge_of(model, trained.vocabulary, log, config)
         progress("choosing the blend on validation baskets", TRAINING_SHARE + 0.05)
         validation = judge.candidates(split.validation)
-        weights = _fit(validation, config)
+        weights = fitted_weights(validation, config)
         metrics = _judged("validation", split.validation, validation, weights)
+        validation_from, test_from = cut_times(log, config.validation_days, config.test_days)
+        others = {kind: next_baskets(log, validation_from, test_from, kind)
+                  for kind in trained.tasks if kind != split.validation.target_kind}  # fmt: skip
+        calibration = calibrate_tasks(judge, validation, others, weights)
         variants: dict[str, VariantReport] = {}
         files: dict[Precision, Path] = {}
         if precisions:
@@ -153,7 +191,7 @@ def train_bundle(
             top_k=min(config.top_k, len(trained.vocabulary.ids)),
             training_range=_range(split.train),
             seed=seed,
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=command_line(),
             metrics={name: values.named() for name, values in metrics.items()},
             parity=ParityReport(
                 max_difference=parity.max_difference,
@@ -163,8 +201,13 @@ def train_bundle(
             repeats_allowed=config.repeats_allowed,
             blend=weights,
             network=_numbers(trained.network, config),
+            task=KIND_NAMES[split.validation.target_kind],
+            tasks={KIND_NAMES[kind]: weight for kind, weight in trained.tasks.items()},
+            calibration=calibration,
             popularity_half_life_days=config.popularity_half_life_days,
             variants=variants,
+            training=trained.report,
+            search=UNSET if search is None else search,
         )
         written = write_bundle(out, model, trained.vocabulary.ids, manifest, files)
     progress(f"bundle {written.version} written", 1.0)
@@ -187,13 +230,14 @@ def frequent_items(log: EventLog, min_count: int) -> Vocabulary:
     return Vocabulary(ids)
 
 
-def _users(baskets: Baskets, vocabulary: Vocabulary, length: int) -> Features:
+def some_users(baskets: Baskets, vocabulary: Vocabulary, config: TrainConfig) -> NetworkInputs:
     """What the network reads of some real users, for the comparison of ONNX with torch."""
     numbers = np.linspace(0, len(baskets) - 1, min(len(baskets), PARITY_USERS)).astype(np.int64)
-    return featurize([baskets.interactions(int(n)) for n in numbers], vocabulary, length)
+    return baskets.inputs(numbers.tolist(), vocabulary, config.length, queries=config.queries)
 
 
-def _judge(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainConfig) -> Judge:
+def judge_of(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainConfig) -> Judge:
+    """The judge of an exported graph, with the half-lives of ``config``."""
     return Judge(
         model,
         vocabulary,
@@ -208,7 +252,7 @@ def _judge(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainConf
 def _variants(
     model: Path,
     precisions: Sequence[Precision],
-    users: Features,
+    users: NetworkInputs,
     vocabulary: Vocabulary,
     validation: Baskets,
     config: TrainConfig,
@@ -222,14 +266,18 @@ def _variants(
     some = validation.take(np.linspace(0, len(validation) - 1, count).astype(np.int64))
 
     def quality(graph: Path) -> float:
-        return (
-            _judge(graph, vocabulary, validation.log, config).candidates(some).metrics(weights).ndcg
-        )
+        judge = judge_of(graph, vocabulary, validation.log, config)
+        return judge.candidates(some).metrics(weights).ndcg
 
     return make_variants(model, precisions, model.parent, users, quality)
 
 
-def _fit(validation: CandidateTable, config: TrainConfig) -> BlendWeights:
+def fitted_weights(validation: CandidateTable, config: TrainConfig) -> BlendWeights:
+    """The blend that does best on validation baskets.
+
+    Raises:
+        TrainError: nothing that was bought is among the candidates.
+    """
     try:
         return fit_blend(
             validation.signals,
@@ -266,6 +314,11 @@ def _numbers(network: Network, config: TrainConfig) -> dict[str, int | float]:
         for name, value in {**asdict(config), **asdict(network.config)}.items()
         if isinstance(value, int | float)
     }
+
+
+def command_line() -> str:
+    """What this process was started with."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _range(log: EventLog) -> tuple[str, str]:

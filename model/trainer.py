@@ -11,9 +11,10 @@ from torch import Tensor
 from model.dataset import Baskets, Split
 from model.evaluate import rank_metrics
 from model.export import RankingGraph
-from model.features import KIND_COUNT, PADDING, Vocabulary, featurize
+from model.features import KIND_COUNT, PADDING, Vocabulary
 from model.loss import NegativeSampler, next_basket_loss
 from model.network import Network, NetworkConfig
+from model.tasks import task_weights
 from model.windows import Batch, TrainingWindows
 
 Progress = Callable[[str, float], None]
@@ -54,26 +55,48 @@ class TrainConfig:
     popularity_half_life_days: float = 14.0
     repeat_half_life_days: float = 60.0
     repeats_allowed: bool = True
+    task: str | None = None
+    """The kind that lists are made for; None: purchases, or what there is most of where nothing
+    is sold."""
+    task_weights: tuple[tuple[str, float], ...] = ()
+    """What a basket of a kind weighs in the loss, where ``model.tasks`` is not to say; 0 leaves
+    the kind out."""
+    queries: bool = False
+    """Whether the network reads what was searched for."""
 
 
 class Trainer:
-    """The network, its optimiser and where training stands."""
+    """The network, its optimiser and where training stands.
+
+    Raises:
+        ValueError: queries are to be read of a log that holds no search, or there is no such task.
+    """
 
     def __init__(
         self, split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int
     ) -> None:
+        if config.queries and not len(split.train.searches):
+            raise ValueError("the log holds no search to learn from; train without queries")
         torch.manual_seed(seed)
         self._config = config
         self._seed = seed
         self._step = 0
+        served = split.validation.target_kind
+        self.tasks = task_weights(split.train, served, config.task_weights)
+        """The kinds that are learned, and what a basket of each weighs."""
+        self.task = served if len(self.tasks) > 1 else None
+        """The kind that is served, where the network knows several."""
         self.network = Network(
             NetworkConfig(
                 len(vocabulary), config.length, config.dim, config.blocks, config.heads,
-                config.dropout,
+                config.dropout, tasks=self.task is not None, queries=config.queries,
             )
         )  # fmt: skip
-        self._windows = TrainingWindows(split.train, vocabulary, config.length, config.stride)
-        counts = torch.from_numpy(self._windows.target_counts())
+        self._windows = TrainingWindows(
+            split.train, vocabulary, config.length, config.stride, self.tasks,
+            queries=config.queries,
+        )  # fmt: skip
+        counts = torch.from_numpy(self._windows.target_counts().astype(np.float32))
         self._sampler = NegativeSampler(counts, config.head, config.tail)
         with torch.no_grad():
             # Starting at the logarithm of popularity saves an epoch of learning it.
@@ -87,10 +110,8 @@ class Trainer:
         )
         self._steps_per_epoch = len(self._windows.batches(config.batch, _rng(seed, 0)))
         self._selection = _selection(split.validation)
-        self._selection_features = featurize(
-            [self._selection.interactions(number) for number in range(len(self._selection))],
-            vocabulary,
-            config.length,
+        self._selection_inputs = self._selection.inputs(
+            range(len(self._selection)), vocabulary, config.length, queries=config.queries
         )
         self._selection_rows = [
             set(vocabulary.index_of(split.train.hashes[self._selection.targets(number)]).tolist())
@@ -118,11 +139,15 @@ class Trainer:
         torch.manual_seed(self._seed * 1_000_003 + self._step)
         for group in self._optimizer.param_groups:
             group["lr"] = self._config.learning_rate * _one_cycle(share)
-        items, kinds, gaps = (torch.from_numpy(values) for values in batch.features)
+        inputs = {name: torch.from_numpy(each) for name, each in batch.features._asdict().items()}
+        kinds = _disturbed(inputs["kinds"], self._config.kind_noise)
         self.network.train()
-        states = self.network.encode(items, _disturbed(kinds, self._config.kind_noise), gaps)
+        states = self.network.encode(
+            inputs["items"], kinds, inputs["gaps"], queries=inputs.get("queries")
+        )
+        states = states.flatten(0, 1)[torch.from_numpy(batch.positions)]
         loss = next_basket_loss(
-            states.flatten(0, 1)[torch.from_numpy(batch.positions)],
+            self.network.for_tasks(states, torch.from_numpy(batch.kinds)),
             torch.from_numpy(batch.target_state),
             torch.from_numpy(batch.target_row),
             torch.from_numpy(batch.weight),
@@ -138,16 +163,23 @@ class Trainer:
 
     def validation_ndcg(self) -> float:
         """NDCG@10 of the network alone, over the whole vocabulary."""
-        graph = RankingGraph(self.network.eval(), 10).eval()
+        graph = RankingGraph(self.served(), 10).eval()
         bias = torch.zeros(self.network.config.vocabulary_size)
         lists: list[list[int]] = []
         with torch.inference_mode():
             for start in range(0, len(self._selection), 256):
-                part = [torch.from_numpy(each[start : start + 256])
-                        for each in self._selection_features]  # fmt: skip
-                best, _, _ = graph(*part, bias, part[0][:, -1:])
+                part = {
+                    name: torch.from_numpy(each[start : start + 256])
+                    for name, each in self._selection_inputs._asdict().items()
+                }
+                best, _, _ = graph(**part, item_bias=bias, candidates=part["items"][:, -1:])
                 lists += best.tolist()
         return rank_metrics(lists, self._selection_rows).ndcg
+
+    def served(self) -> Network:
+        """The network as it is now, asked for answers of the kind that lists are made for."""
+        network = self.network.eval()
+        return network if self.task is None else network.folded(self.task)
 
     def state(self) -> dict[str, object]:
         """What a checkpoint keeps."""

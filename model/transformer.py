@@ -11,6 +11,7 @@ from model.choice import Budget
 from model.content import ItemContent
 from model.member import Look, Member
 from model.method import Scores, Setting
+from model.neighbour_content import joined, neighbour_content
 from model.network import Network
 from model.ranks import Objective, judge
 from model.scoring import ScoringSession, export_scoring
@@ -86,9 +87,10 @@ class Transformer:
             FloatingPointError: training has diverged.
         """
         sample = None if validation is None else validation.sample(self._cases, self._seed)
+        content = self._content_of(train)
         self._members = [
             Member(
-                self._settings, train.item_count, self._content,
+                self._settings, train.item_count, content,
                 seconds=self._seconds, looks=self._looks, seed=self._seed + number,
             )
             for number in range(self._member_count)
@@ -167,6 +169,12 @@ class Transformer:
             "temperature": self._temperature,
         }
         return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+    def _content_of(self, train: Sequences) -> ItemContent | None:
+        if not self._settings.neighbours:
+            return self._content
+        near = neighbour_content(train, self._settings.neighbours)
+        return near if self._content is None else joined(self._content, near)
 
     def _saved(self, train: Sequences, sample: Cases | None) -> Checkpoint | None:
         if self._checkpoint is None:

@@ -22,6 +22,9 @@ class TransformerSettings:
     """Whether item vectors start from what stands together, see ``model.item_start``."""
     unit_items: bool = False
     """See ``model.network.NetworkConfig``."""
+    neighbours: int = 0
+    """Of each item, so many of those that it meets most are in its content too, see
+    ``model.neighbour_content``."""
     loss: Literal["softmax", "sampled", "gbce"] = "softmax"
     negatives: int = 2_048
     """Rows drawn for each step of a sampled softmax or gBCE; half of those of a softmax are the

@@ -22,7 +22,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from model.bundle import Precision, VariantReport, digest_of
-from model.features import Features
+from model.features import NetworkInputs
 
 MOST_NDCG_LOST = 0.005
 """Share of the full graph's NDCG@10 that a variant may cost: half a percent."""
@@ -37,7 +37,7 @@ def make_variants(
     model: Path,
     precisions: Sequence[Precision],
     folder: Path,
-    users: Features,
+    users: NetworkInputs,
     quality: Quality,
 ) -> tuple[dict[str, VariantReport], dict[Precision, Path]]:
     """Make, measure and judge variants of an exported graph.
@@ -98,7 +98,7 @@ def convert(model: Path, out: Path, precision: Precision) -> None:
 
 
 def _report(
-    model: Path, variant: Path, users: Features, ndcg: float, whole: float
+    model: Path, variant: Path, users: NetworkInputs, ndcg: float, whole: float
 ) -> VariantReport:
     ours, theirs = _session(variant), _session(model)
     difference, same = _agreement(ours, theirs, users)
@@ -118,7 +118,7 @@ def _report(
 
 
 def _agreement(
-    ours: onnxruntime.InferenceSession, theirs: onnxruntime.InferenceSession, users: Features
+    ours: onnxruntime.InferenceSession, theirs: onnxruntime.InferenceSession, users: NetworkInputs
 ) -> tuple[float, float]:
     """Greatest difference of two scores, and the share of users with the same twenty best."""
     difference, same = 0.0, 0
@@ -134,7 +134,7 @@ def _agreement(
     return difference, same / max(size, 1)
 
 
-def _milliseconds(session: onnxruntime.InferenceSession, users: Features, size: int) -> float:
+def _milliseconds(session: onnxruntime.InferenceSession, users: NetworkInputs, size: int) -> float:
     """Processor time of one run of ``size`` users on one thread, the median of some."""
     numbers = np.arange(size) % len(users.items)
     inputs = _inputs(session, users, numbers)
@@ -148,17 +148,15 @@ def _milliseconds(session: onnxruntime.InferenceSession, users: Features, size: 
 
 
 def _inputs(
-    session: onnxruntime.InferenceSession, users: Features, numbers: NDArray[np.int64]
+    session: onnxruntime.InferenceSession, users: NetworkInputs, numbers: NDArray[np.int64]
 ) -> dict[str, NDArray[np.generic]]:
     """Some users, each with all of his items as candidates."""
     (rows,) = (each.shape[0] for each in session.get_inputs() if each.name == "item_bias")
-    items = users.items[numbers]
+    read = {name: values[numbers] for name, values in users._asdict().items()}
     return {
-        "items": items,
-        "kinds": users.kinds[numbers],
-        "gaps": users.gaps[numbers],
+        **read,
         "item_bias": np.zeros(rows, np.float32),
-        "candidates": items,
+        "candidates": read["items"],
     }
 
 

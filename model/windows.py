@@ -1,27 +1,42 @@
-"""Training examples: windows of a user's rows, and at each moment the basket that came next."""
+"""Training examples: windows of a user's rows, and at each moment the baskets that came next.
 
+What comes next at one moment is a basket for each kind of it: what was bought, what was clicked.
+"""
+
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.dataset import PROFILE_INTERACTIONS, EventLog, target_kind
-from model.features import Features, Interactions, Vocabulary, featurize
+from model.events import MAX_TIME_MS
+from model.features import (
+    KIND_COUNT,
+    Interactions,
+    NetworkInputs,
+    Searches,
+    Vocabulary,
+    featurize,
+)
+from model.ragged import ranges
 
 
 class Batch(NamedTuple):
-    """W windows, and P moments in them that are followed by a basket of T lines in all."""
+    """W windows, and P baskets, of T lines in all, that follow moments in them."""
 
-    features: Features
-    """int64 [W, L] each."""
+    features: NetworkInputs
+    """int64 [W, L] each, queries aside."""
     positions: NDArray[np.int64]
     """[P], into the W * L positions of the windows."""
+    kinds: NDArray[np.int64]
+    """[P]: of each basket."""
     target_state: NDArray[np.int64]
     """[T], into ``positions``."""
     target_row: NDArray[np.int64]
     """[T], rows of the vocabulary; items outside it are ``UNKNOWN``."""
     weight: NDArray[np.float32]
-    """[T]: one over the size of the basket, so that each basket counts once."""
+    """[T]: that of the kind over the size of the basket, so that each basket counts once."""
 
 
 class TrainingWindows:
@@ -33,39 +48,77 @@ class TrainingWindows:
         length: L.
         stride: rows of one user between the ends of two windows; a moment is seen with at least
             ``length - stride`` rows of history, where there are so many.
+        tasks: the kinds that are answers, and what a basket of each weighs; None for one of
+            ``target_kind``.
+        queries: whether queries are read. A profile holds the newest ten searches, a window all of
+            its own: who has searched more often is served with the older ones missing.
 
     Raises:
         ValueError: the stride is longer than the window.
     """
 
-    def __init__(self, log: EventLog, vocabulary: Vocabulary, length: int, stride: int) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        vocabulary: Vocabulary,
+        length: int,
+        stride: int,
+        tasks: Mapping[int, float] | None = None,
+        *,
+        queries: bool = False,
+    ) -> None:
         if stride > length:
             raise ValueError(f"the stride {stride} is longer than the window of {length}")
         self._log = log
         self._vocabulary = vocabulary
         self._length = length
         self._stride = stride
+        self._queries = queries
         firsts = log.moments
         self._moment = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(log)))
         self._rows = vocabulary.index_of(log.hashes)
         """Vocabulary row of each item of the log."""
-        targets = np.flatnonzero(log.kinds == target_kind(log))
+        tasks = {target_kind(log): 1.0} if tasks is None else tasks
+        self._weights = np.zeros(KIND_COUNT)
+        self._weights[list(tasks)] = list(tasks.values())
+        targets = np.flatnonzero(np.isin(log.kinds, list(tasks)))
+        # A basket is the lines of one moment and kind, side by side.
+        targets = targets[np.lexsort((log.kinds[targets], self._moment[targets]))]
         self._targets = targets
-        # The lines of moment m are targets[first_target[m]:first_target[m + 1]].
-        self._first_target = np.searchsorted(targets, np.append(firsts, len(log)))
+        baskets = self._moment[targets] * KIND_COUNT + log.kinds[targets]
+        begins = np.flatnonzero(np.diff(baskets, prepend=-1))
+        self._first_target = np.append(begins, len(targets))
+        """The lines of basket b are ``targets[first_target[b]:first_target[b + 1]]``."""
+        self._basket_kind = log.kinds[targets[begins]].astype(np.int64)
+        self._first_basket = np.searchsorted(
+            self._moment[targets[begins]], np.arange(len(firsts) + 1)
+        )
+        """The baskets of moment m are those from ``first_basket[m]`` to ``first_basket[m + 1]``."""
         lasts = np.append(firsts[1:], len(log)) - 1
         same_user = np.zeros(len(firsts), bool)
         same_user[:-1] = log.users[lasts[:-1]] == log.users[firsts[1:]]
-        sold = np.diff(self._first_target) > 0
+        sold = np.diff(self._first_basket) > 0
         followed = same_user & np.append(sold[1:], False)
         self._followed = np.zeros(len(log), bool)
         """Whether a row is the last of a moment that is followed by a basket."""
         self._followed[lasts[followed]] = True
+        self._strangers = self._searching_strangers(sold) if queries else firsts[:0]
 
-    def target_counts(self) -> NDArray[np.int64]:
-        """int64 [V]: how often each row of the vocabulary is bought."""
+    def _searching_strangers(self, sold: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """First rows of users whose first moment came from a search: all that was known of them."""
+        log = self._log
+        begins = np.unique(log.first_rows[:-1][np.diff(log.first_rows) > 0])
+        searched = [
+            len(log.searches.of(int(log.users[row]), 0, int(log.times[row])).texts) > 0
+            for row in begins.tolist()
+        ]
+        return begins[np.array(searched, bool) & sold[self._moment[begins]]]
+
+    def target_counts(self) -> NDArray[np.float64]:
+        """float64 [V]: how often each row of the vocabulary is an answer, by weight of its kind."""
+        weights = self._weights[self._log.kinds[self._targets]]
         rows = self._rows[self._log.items[self._targets]]
-        return np.bincount(rows, minlength=len(self._vocabulary))
+        return np.bincount(rows, weights, minlength=len(self._vocabulary)).astype(np.float64)
 
     def batches(self, size: int, rng: np.random.Generator) -> list["PendingBatch"]:
         """One epoch: windows in random order, ``size`` at a time, made when they are asked for."""
@@ -90,7 +143,8 @@ class TrainingWindows:
         step = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
         end = np.minimum(offset + step * self._stride, size)
         before = np.where(step > 0, offset + (step - 1) * self._stride, 0)
-        return np.stack([first, first + before, first + end], axis=1)
+        windows = np.stack([first, first + before, first + end], axis=1)
+        return np.concatenate([windows, np.stack([self._strangers] * 3, axis=1)])
 
     def make(
         self, items: NDArray[np.int32], kinds: NDArray[np.uint8], windows: NDArray[np.int64]
@@ -106,20 +160,38 @@ class TrainingWindows:
                 Interactions(self._log.hashes[items[part]], kinds[part], self._log.times[part])
             )
             found = np.flatnonzero(self._followed[before:end]) + before
+            if end == first:
+                found = np.array([end - 1])  # nothing was known before the first moment
             positions.append((number + 1) * self._length - (end - found))
             rows.append(found)
-        following = self._moment[np.concatenate(rows)] + 1
-        starts = self._first_target[following]
-        sizes = self._first_target[following + 1] - starts
-        state = np.repeat(np.arange(len(following)), sizes)
-        lines = np.arange(len(state)) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        following = self._moment[np.concatenate(rows) + 1]
+        counts = np.diff(self._first_basket)[following]
+        baskets = ranges(self._first_basket[following], counts)
+        sizes = np.diff(self._first_target)[baskets]
+        lines = ranges(self._first_target[baskets], sizes)
+        state = np.repeat(np.arange(len(baskets)), sizes)
+        answered = self._basket_kind[baskets]
         return Batch(
-            featurize(histories, self._vocabulary, self._length),
-            np.concatenate(positions),
+            featurize(histories, self._vocabulary, self._length, self._searches(windows)),
+            np.repeat(np.concatenate(positions), counts),
+            answered,
             state,
             self._rows[self._log.items[self._targets[lines]]],
-            (1.0 / sizes[state]).astype(np.float32),
+            (self._weights[answered] / sizes)[state].astype(np.float32),
         )
+
+    def _searches(self, windows: NDArray[np.int64]) -> list[Searches] | None:
+        """What was asked for in each window, and before what came next; None if it is not read."""
+        if not self._queries:
+            return None
+        log, found = self._log, []
+        for first, _, end in windows.tolist():
+            user = int(log.users[first])
+            last = end == log.first_rows[user + 1]
+            since = 0 if end - first <= self._length else int(log.times[end - self._length])
+            until = MAX_TIME_MS if last else int(log.times[end])
+            found.append(log.searches.of(user, since, until))
+        return found
 
 
 class PendingBatch(NamedTuple):

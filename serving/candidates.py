@@ -5,7 +5,7 @@ together with the user's newest items; ``popular`` is popular now; ``nearest`` c
 network itself and joins in ``serving.rerank``.
 """
 
-from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import get_args
@@ -13,16 +13,14 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import Interactions, Purchases
+from model.features import NO_SEARCHES, Interactions, Purchases, Searches
+from model.pool_table import Entries, PoolTable, unite_lists
 from model.signals import (
     MATCHES,
     NEIGHBOURS,
     NO_ROWS,
     NO_VALUES,
-    NOTHING,
     POPULAR,
-    Found,
-    Gatherer,
     Origin,
     Pool,
     Weighted,
@@ -32,6 +30,7 @@ from model.signals import (
 )
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
+from serving.neighbour_cache import NeighbourCache
 from serving.popularity import Popularity
 from serving.recommendation import AsOf, Source
 
@@ -42,7 +41,7 @@ NEIGHBOURS_FRESH_S = 5.0
 """How long neighbours may lag behind the stream: a few seconds, for one read per item and worker
 instead of one per event."""
 CACHED_ITEMS = 50_000
-"""Times 64 neighbours of 24 bytes: 77 MB."""
+"""Times 64 neighbours of 24 bytes: 77 MB; of a smaller catalogue less."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ class ListRequest:
     query: str | None = None
     current_item: str | None = None
     """The item the user looks at right now: recommending it would be no help."""
+    searches: Callable[[], Searches] = lambda: NO_SEARCHES
+    """Called where the network reads queries: unpacking them costs a fifth of a list."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,33 @@ class Candidates(Pool):
     """What "together" can be put down to."""
 
 
-@dataclass
-class _Cached:
-    fetched_s: float
-    neighbours: Neighbours
-    edition: int
-    """Of the catalogue, for ``rows``."""
-    rows: NDArray[np.int64]
+@dataclass(frozen=True)
+class CandidateTable(PoolTable):
+    """Candidates of the lists of a micro-batch, as catalogue rows."""
+
+    ties: Ties
+    """Of all lists, list after list."""
+    tie_starts: NDArray[np.int64]
+    """int64 [L + 1]: where each list's ties begin, and where the last ones end."""
+
+    def __len__(self) -> int:
+        """How many lists."""
+        return len(self.starts) - 1
+
+    def __getitem__(self, number: int) -> Candidates:
+        """The candidates of one list. Raises IndexError where there is no such list."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"list {number} of {len(self)}")
+        return Candidates(**vars(self.pool_of(number)), ties=self.ties_of(number))
+
+    def __iter__(self) -> Iterator[Candidates]:
+        """The candidates of each list."""
+        return map(self.__getitem__, range(len(self)))
+
+    def ties_of(self, number: int) -> Ties:
+        """What ties the candidates of one list to its user."""
+        here = slice(self.tie_starts[number], self.tie_starts[number + 1])
+        return Ties(self.ties.seeds[here], self.ties.rows[here], self.ties.weights[here])
 
 
 class CandidateSources:
@@ -96,9 +117,8 @@ class CandidateSources:
         self._catalog = catalog
         self._counts = counts
         self._repeat_half_life_days = repeat_half_life_days
-        self._neighbours: OrderedDict[int, _Cached] = OrderedDict()
+        self._neighbours = NeighbourCache(catalog, CACHED_ITEMS)
         self.popular_now = Popularity(catalog)
-        self._gatherer = Gatherer(catalog.usable)
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""
@@ -106,72 +126,80 @@ class CandidateSources:
         order = strongest(popular.weights, popular.items, len(popular.items))
         self.popular_now.refresh(Neighbours(popular.items[order], popular.weights[order]))
 
-    async def gather(self, requests: list[ListRequest]) -> list[Candidates]:
+    async def gather(self, requests: list[ListRequest]) -> CandidateTable:
         """The candidates of each request; at most one trip to Redis for all of them."""
         seeds = [seeds_of(request.history) for request in requests]
-        await self._fetch_neighbours(seeds)
-        rows = self.popular_now.rows
-        popular = rows[self._catalog.usable(rows)][:POPULAR]
-        return [
-            self._gather_one(request, self._ties(own), popular)
-            for request, own in zip(requests, seeds, strict=True)
-        ]
+        ties, starts = await self._ties(seeds)
+        units = self.units(requests)
+        owner = np.repeat(np.arange(len(requests)), np.diff(starts))
+        found = {
+            Origin.SEARCH: _joined([self._matches(request.query) for request in requests]),
+            Origin.REPEAT: _joined([self._bought(request) for request in requests]),
+            Origin.TOGETHER: Entries(owner, ties.rows, ties.weights / units[owner]),
+            Origin.POPULAR: self._popular(len(requests)),
+        }
+        table = unite_lists(
+            found,
+            len(requests),
+            self._catalog.usable,
+            lambda rows, owner: self.popularity(rows, units[owner]),
+        )
+        return CandidateTable(**vars(table), ties=ties, tie_starts=starts)
 
-    async def _fetch_neighbours(self, seeds: list[list[int]]) -> None:
-        wanted = dict.fromkeys(seed for own in seeds for seed in own)
-        now = monotonic()
-        stale = [
-            seed
-            for seed in wanted
-            if (held := self._neighbours.get(seed)) is None
-            or now - held.fetched_s > NEIGHBOURS_FRESH_S
-        ]
-        for seed, fetched in zip(
-            stale, await self._counts.neighbours(stale, NEIGHBOURS), strict=True
-        ):
-            rows = self._catalog.rows_of_hashes(fetched.items)
-            self._neighbours[seed] = _Cached(now, fetched, self._catalog.edition, rows)
-        for seed in wanted:
-            self._neighbours.move_to_end(seed)
-        while len(self._neighbours) > max(CACHED_ITEMS, len(wanted)):
-            self._neighbours.popitem(last=False)
-
-    def _ties(self, seeds: list[int]) -> Ties:
-        cached = [self._neighbours[seed] for seed in seeds]
-        for each in cached:
-            if each.edition != self._catalog.edition:
-                each.rows = self._catalog.rows_of_hashes(each.neighbours.items)
-                each.edition = self._catalog.edition
-        return Ties(
-            seeds=np.repeat(
-                np.array(seeds, np.uint64), np.array([len(each.rows) for each in cached], np.int64)
-            ),
-            rows=np.concatenate([NO_ROWS, *(each.rows for each in cached)]),
-            weights=np.concatenate([NO_VALUES, *(each.neighbours.weights for each in cached)]),
+    async def _ties(self, seeds: list[list[int]]) -> tuple[Ties, NDArray[np.int64]]:
+        """The ties of all lists, and where those of each begin and the last ones end."""
+        flat = [seed for own in seeds for seed in own]
+        wanted, now = list(dict.fromkeys(flat)), monotonic()
+        # Once more if, while this one waited, another task has taken the room.
+        while stale := self._neighbours.stale(wanted, now, NEIGHBOURS_FRESH_S):
+            self._neighbours.put(stale, await self._counts.neighbours(stale, NEIGHBOURS), now)
+        held = self._neighbours.take(flat)
+        starts = np.cumsum([0, *(len(own) for own in seeds)])
+        return (
+            Ties(np.repeat(np.array(flat, np.uint64), held.sizes), held.rows, held.weights),
+            np.append(0, np.cumsum(held.sizes))[starts],
         )
 
-    def _gather_one(
-        self, request: ListRequest, ties: Ties, popular: NDArray[np.int64]
-    ) -> Candidates:
-        catalog = self._catalog
-        bought, strength = own_repeat(request.purchases, request.time, self._repeat_half_life_days)
-        found = Found(
-            repeat=Weighted(catalog.rows_of_hashes(bought), strength),
-            together=Weighted(ties.rows, ties.weights / self._counts.weight(request.time)),
-            popular=popular,
-            search=self._matches(request.query),
-        )
-        pool = self._gatherer.unite(
-            found, len(catalog.items), lambda rows: self.popularity(rows, request.time)
-        )
-        return Candidates(**vars(pool), ties=ties)
-
-    def _matches(self, query: str | None) -> Weighted:
+    def _matches(self, query: str | None) -> Weighted | None:
         if query is None:
-            return NOTHING
+            return None
         return Weighted(*self._catalog.search_index.find(query, self._catalog.allowed, MATCHES))
 
-    def popularity(self, rows: NDArray[np.int64], time: int) -> NDArray[np.float32]:
-        """Decayed events of each row as of ``time``, float32 of the same shape; 0 for row -1."""
-        weights = self.popular_now.weights(rows)
-        return (weights / self._counts.weight(time)).astype(np.float32)
+    def _bought(self, request: ListRequest) -> Weighted | None:
+        if not len(request.purchases.items):
+            return None
+        bought, strength = own_repeat(request.purchases, request.time, self._repeat_half_life_days)
+        return Weighted(self._catalog.rows_of_hashes(bought), strength)
+
+    def _popular(self, lists: int) -> Entries:
+        """The popular items, once for each list."""
+        rows = self.popular_now.rows
+        rows = rows[self._catalog.usable(rows)][:POPULAR]
+        owner = np.repeat(np.arange(lists), len(rows))
+        return Entries(owner, np.tile(rows, lists), np.ones(len(owner)))
+
+    def units(self, requests: list[ListRequest]) -> NDArray[np.float64]:
+        """Forward-decayed weight of an event at the time of each list, float64 [L]."""
+        return self._counts.weights(np.array([request.time for request in requests], np.int64))
+
+    def popularity(
+        self, rows: NDArray[np.int64], units: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Decayed events of each row, float32 of the same shape; 0 for row -1.
+
+        Args:
+            rows: of the catalogue.
+            units: weight of an event of the present of each (``units``), of a shape that fits.
+        """
+        return (self.popular_now.weights(rows) / units).astype(np.float32)
+
+
+def _joined(found: list[Weighted | None]) -> Entries:
+    """What one source has for each list, None for nothing, as columns of all lists."""
+    kept = [(number, each) for number, each in enumerate(found) if each is not None]
+    sizes = np.array([len(each.rows) for _, each in kept], np.int64)
+    return Entries(
+        np.repeat(np.array([number for number, _ in kept], np.int64), sizes),
+        np.concatenate([NO_ROWS, *(each.rows for _, each in kept)]),
+        np.concatenate([NO_VALUES, *(each.values for _, each in kept)]),
+    )

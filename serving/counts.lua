@@ -59,13 +59,17 @@ local function count(keys, args)
   return 1
 end
 
--- KEYS: a sorted set of items. ARGV: how many at most.
--- Returns its strongest members and their weights, 16 bytes each: a client reads thousands of
--- them at once, where parsing the server's own reply would hold up its event loop for a second.
+-- KEYS: sorted sets of items. ARGV: how many of each at most.
+-- Returns of each its strongest members and their weights, 16 bytes each: a client reads thousands
+-- of them at once, where parsing the server's own reply would hold up its event loop for a second.
 local function strongest(keys, args)
-  local rows = redis.call('ZREVRANGE', keys[1], 0, args[1] - 1, 'WITHSCORES')
-  for at = 2, #rows, 2 do rows[at] = struct.pack('>d', tonumber(rows[at])) end
-  return table.concat(rows)
+  local found = {}
+  for at, key in ipairs(keys) do
+    local rows = redis.call('ZREVRANGE', key, 0, args[1] - 1, 'WITHSCORES')
+    for place = 2, #rows, 2 do rows[place] = struct.pack('>d', tonumber(rows[place])) end
+    found[at] = table.concat(rows)
+  end
+  return found
 end
 
 redis.register_function('@LIBRARY@_count', count)

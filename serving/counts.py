@@ -9,6 +9,7 @@ They live in shards by item, each shard in one hash slot beside the offsets it h
 every source partition: a redelivered batch is applied to each shard once, whatever crashed.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ MAX_NEIGHBOURS = NEIGHBOURS
 a sorted set: 3 KB an item instead of 17."""
 MAX_POPULAR = 20_000
 """Kept per shard; far below any list's reach."""
+
+KEYS_AT_ONCE = 32
+"""Read by one call: a millisecond in which the server does nothing else."""
 
 _PLACE = [("source", ">u2"), ("high", ">u2"), ("low", ">u4")]
 _WEIGHT = [("item", ">u8"), ("weight", ">f8")]
@@ -65,9 +69,10 @@ class Counts:
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
-        return float(self._weights(np.array([time_ms]))[0])
+        return float(self.weights(np.array([time_ms]))[0])
 
-    def _weights(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
+    def weights(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        """As ``weight``, of many times at once: float64 of the same shape."""
         # A double spans 2**±1022: with 14 days of half life, 39 years around the landmark.
         return np.exp2(np.clip((times - LANDMARK_MS) / self.half_life_ms, -1000, 1000))
 
@@ -80,14 +85,15 @@ class Counts:
         code = {source: at for at, source in enumerate(sources)}
         source = np.array([code[name] for each in admissions for name in each.source])
         offset = np.array([at for each in admissions for at in each.offsets])
-        new, found = new_interactions(admissions), pairs_of(admissions)
+        new = new_interactions(admissions)
+        found = pairs_of(admissions, new)
         popular = np.empty(len(new.number), dtype=_POPULAR_ADDITION)
         _place(popular, source[new.number], offset[new.number])
-        popular["item"], popular["weight"] = new.hashes, self._weights(new.times)
+        popular["item"], popular["weight"] = new.hashes, self.weights(new.times)
         pairs = np.empty(len(found.event), dtype=_PAIR)
         _place(pairs, source[found.event], offset[found.event])
         pairs["one"], pairs["item"] = found.one, found.other
-        pairs["weight"] = self._weights(found.times)
+        pairs["weight"] = self.weights(found.times)
         of_popular = popular["item"] % np.uint64(self._shards)
         of_pair = pairs["one"] % np.uint64(self._shards)
         touched = np.union1d(of_popular, of_pair).astype(np.int64).tolist()
@@ -140,12 +146,31 @@ class Counts:
         return Neighbours(items[order], weights[order])
 
     async def _strongest(self, keys: Sequence[str], most: int) -> list[Neighbours]:
-        packed = await self._store.run([("strongest", 1, key, most) for key in keys])
-        rows = [np.frombuffer(each, dtype=_PACKED) for each in packed]
-        return [
-            Neighbours(each["item"].astype(np.uint64), each["weight"].astype(np.float64))
-            for each in rows
+        """Of each key; those of one shard are read together."""
+        of_shard: defaultdict[str, list[int]] = defaultdict(list)
+        for at, key in enumerate(keys):
+            of_shard[key[: key.index("}")]].append(at)
+        together = [
+            places[first : first + KEYS_AT_ONCE]
+            for places in of_shard.values()
+            for first in range(0, len(places), KEYS_AT_ONCE)
         ]
+        replies = await self._store.run(
+            [("strongest", len(some), *(keys[at] for at in some), most) for some in together]
+        )
+        packed = [b""] * len(keys)
+        for some, reply in zip(together, replies, strict=True):
+            for at, each in zip(some, reply, strict=True):
+                packed[at] = each
+        rows = np.frombuffer(b"".join(packed), dtype=_PACKED)
+        items, weights = rows["item"].astype(np.uint64), rows["weight"].astype(np.float64)
+        found: list[Neighbours] = []
+        end = 0
+        for each in packed:
+            start, end = end, end + len(each) // _PACKED.itemsize
+            # Copies: whoever keeps one of them would else keep them all in memory.
+            found.append(Neighbours(items[start:end].copy(), weights[start:end].copy()))
+        return found
 
     def _shard_keys(self, shard: int) -> tuple[str, str]:
         tag = f"{self._head}:{{{shard}}}"

@@ -89,9 +89,14 @@ def new_interactions(admissions: Sequence[Admission]) -> _Events:
     return _new_events(admissions, INTERACTIONS.width)
 
 
-def pairs_of(admissions: Sequence[Admission]) -> Pairs:
-    """Items seen together (both ways), and items chosen after a search."""
-    new, asked = new_interactions(admissions), _new_events(admissions, QUERIES.width)
+def pairs_of(admissions: Sequence[Admission], new: _Events) -> Pairs:
+    """Items seen together (both ways), and items chosen after a search.
+
+    Args:
+        admissions: whose events make pairs.
+        new: their ``new_interactions``.
+    """
+    asked = _new_events(admissions, QUERIES.width)
     seen, searched = _histories(admissions, 0), _histories(admissions, 1)
     found: list[Pairs] = []
 
@@ -145,12 +150,11 @@ def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
     records: list[bytes] = []
     number = 0
     for owner, admission in enumerate(admissions):
-        place = {arrival: at for at, arrival in enumerate(admission.arrivals)}
         for record, origin in zip(admission.events, admission.origins, strict=True):
             if len(record) == width:
                 owners.append(owner)
                 numbers.append(number)
-                arrivals.append(place[origin + record[:IDENTITY_BYTES]])
+                arrivals.append(admission.arrivals.index(origin + record[:IDENTITY_BYTES]))
                 records.append(record)
             number += 1
     hashes, times = _columns(b"".join(records), width)

@@ -1,5 +1,6 @@
 """From records to events: decode each once, and set apart what breaks the contract."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,6 +46,8 @@ def decode(records: Sequence[Record], now_ms: int) -> tuple[list[Decoded], list[
     """Decode each record once; what breaks the contract is set apart and stops nothing."""
     decoded: list[Decoded] = []
     dead: list[DeadLetter] = []
+    kinds: Counter[type[Event]] = Counter()
+    mismatches = 0
     for record in records:
         try:
             event = decode_event(record.value, now_ms)
@@ -52,8 +55,10 @@ def decode(records: Sequence[Record], now_ms: int) -> tuple[list[Decoded], list[
             metrics.DEAD_LETTERS.labels(error.reason).inc()
             dead.append(DeadLetter(record, error))
             continue
-        metrics.EVENTS.labels(type(event).__name__.lower()).inc()
-        if record.key is None or record.key != event.user_id.encode():
-            metrics.KEY_MISMATCHES.inc()
+        kinds[type(event)] += 1
+        mismatches += record.key != event.user_id.encode()
         decoded.append(Decoded(record, event))
+    for kind, count in kinds.items():
+        metrics.EVENTS.labels(kind.__name__.lower()).inc(count)
+    metrics.KEY_MISMATCHES.inc(mismatches)
     return decoded, dead

@@ -53,8 +53,7 @@ async def _merge(
 ) -> dict[str, Learned]:
     updates = [change.update if count else _uncounted(change.update) for change in changes.values()]
     merged = dict(zip(changes, await parts.store.merge(updates), strict=True))
-    for user, each in merged.items():
-        _observe(parts, changes[user], each)
+    _observe(parts, changes, merged)
     if count:
         await parts.counts.add(
             [
@@ -158,13 +157,15 @@ async def _forget(parts: Parts, forgets: dict[str, int]) -> dict[str, Learned]:
     }
 
 
-def _observe(parts: Parts, change: ProfileChange, merged: MergedProfile) -> None:
-    if not merged.was_known:
-        metrics.NEW_USERS.inc()
-    if merged.conflicts:
-        metrics.CONFLICTING_IDS.inc(merged.conflicts)
-    metrics.KNOWN_EVENTS.inc(len(merged.is_new) - sum(merged.is_new))
-    metrics.UNKNOWN_ITEMS.inc(sum(parts.catalog.get(item) is None for item in change.item_ids))
+def _observe(
+    parts: Parts, changes: dict[str, ProfileChange], merged: dict[str, MergedProfile]
+) -> None:
+    done, get = merged.values(), parts.catalog.get
+    metrics.NEW_USERS.inc(sum(not each.was_known for each in done))
+    metrics.CONFLICTING_IDS.inc(sum(each.conflicts for each in done))
+    metrics.KNOWN_EVENTS.inc(sum(len(each.is_new) - sum(each.is_new) for each in done))
+    items = [item for change in changes.values() for item in change.item_ids]
+    metrics.UNKNOWN_ITEMS.inc(sum(get(item) is None for item in items))
 
 
 def _admission(parts: Parts, change: ProfileChange, merged: MergedProfile) -> Admission:

@@ -1,8 +1,9 @@
 """What a worker works with, built once and handed to every function that needs it."""
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.bundle import Bundle
 from serving.candidates import CandidateSources
@@ -33,3 +34,5 @@ class Parts:
     publish_replayed: bool
     """Publish lists for replayed and old events too."""
     now_ms: Callable[[], int] = wall_clock_ms
+    learning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a micro-batch is learnt: one at a time."""

@@ -70,11 +70,8 @@ PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=PROFILE_PURCHASES)
 SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
 
 _HEADER = struct.Struct(">BBBH")
-_INTERACTION = np.dtype(
-    [("time", "V6"), ("event", "V4"), ("item", "V6"), ("kind", "u1"), ("value", "u1"),
-     ("price", "u1")]
-)  # fmt: skip
 _PURCHASE = np.dtype([("day", ">u2"), ("item", "V6")])
+_NO_PURCHASES = Purchases(np.empty(0, np.uint64), np.empty(0, np.uint16))
 
 _ITEM = slice(IDENTITY_BYTES, IDENTITY_BYTES + ITEM_HASH_BYTES)
 _KIND = _ITEM.stop
@@ -98,15 +95,20 @@ class Profile(NamedTuple):
 
     def history(self) -> Interactions:
         """Items, kinds and times of the interactions, oldest first."""
-        records = np.frombuffer(self.interactions, dtype=_INTERACTION)[::-1]
+        records = np.frombuffer(self.interactions, np.uint8).reshape(-1, INTERACTIONS.width)[::-1]
+        wide = np.zeros((2, len(records), 8), np.uint8)
+        wide[0, :, 2:], wide[1, :, 2:] = records[:, _ITEM], records[:, :6]
+        items, times = wide.view(">u8")[..., 0]
         return Interactions(
-            items=unsigned(records["item"]),
-            kinds=records["kind"] % LINKED,
-            times=unsigned(records["time"]).astype(np.int64),
+            items=items.astype(np.uint64),
+            kinds=records[:, _KIND] % LINKED,
+            times=times.astype(np.int64),
         )
 
     def bought(self) -> Purchases:
         """Items and days of the purchases, newest first."""
+        if not self.purchases:
+            return _NO_PURCHASES
         records = np.frombuffer(self.purchases, dtype=_PURCHASE)
         return Purchases(items=unsigned(records["item"]), days=records["day"].astype(np.uint16))
 

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from model.bundle import Bundle, Precision
-from model.features import PADDING, Interactions, featurize
+from model.features import NO_SEARCHES, PADDING, Interactions, Searches, featurize
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class Ranker:
             self._session = _cuda_session(graph, options)
         else:
             self._session = onnxruntime.InferenceSession(graph, options, providers=[self.provider])
+        self.reads_queries = "queries" in {each.name for each in self._session.get_inputs()}
+        """Whether runs need what users have searched for."""
         self._vocabulary = bundle.vocabulary
         self._length = bundle.manifest.history_length
         self._warm_up()
@@ -78,13 +80,14 @@ class Ranker:
         """The first run allocates; no event should wait for that."""
         nobody = Interactions(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64))
         bias = np.zeros(len(self._vocabulary), dtype=np.float32)
-        self.rank([nobody], [np.zeros(1, dtype=np.int64)], bias)
+        self.rank([nobody], [np.zeros(1, dtype=np.int64)], bias, [NO_SEARCHES])
 
     def rank(
         self,
         histories: list[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
+        searches: list[Searches] | None = None,
     ) -> Scores:
         """One run for B users.
 
@@ -92,11 +95,17 @@ class Ranker:
             histories: what each user did, oldest first.
             candidates: vocabulary rows to score for each; padded here to the longest, C.
             item_bias: float32 [V], added before the nearest are taken.
+            searches: of each, for a network that reads queries; else they are not looked at.
 
         Raises:
             RankerError: ONNX Runtime failed.
+            ValueError: the network reads queries, and no searches are given.
         """
-        features = featurize(histories, self._vocabulary, self._length)
+        if self.reads_queries and searches is None:
+            raise ValueError("this bundle's network reads queries; give the users' searches")
+        features = featurize(
+            histories, self._vocabulary, self._length, searches if self.reads_queries else None
+        )
         widest = max((len(rows) for rows in candidates), default=0)
         padded = np.full((len(candidates), max(widest, 1)), PADDING, dtype=np.int64)
         for user, rows in enumerate(candidates):

@@ -1,5 +1,8 @@
 """The whole path, from records to lists, in one function: ``recommend``.
 
+Its two halves, ``prepare`` and ``decide``, wait for different parts, so that a worker has the first
+half of one micro-batch under way beside the second half of the one before (``stream.agents``).
+
 Nothing here acknowledges anything: the caller does, once the lists are delivered. Every effect
 may be repeated, so a failed micro-batch is simply run again.
 """
@@ -10,15 +13,26 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving import metrics
-from serving.candidates import Candidates, ListRequest
+from serving.candidates import CandidateTable, ListRequest
 from serving.intake import DeadLetter, Record, decode
 from serving.learning import current_profile, learn
 from serving.parts import Parts
 from serving.ranker import Scores
-from serving.recommendation import AsOf, Recommendation, Recommended, recommendation_id
-from serving.requests import list_requests
+from serving.recommendation import (
+    AsOf,
+    Recommendation,
+    Recommended,
+    encode_recommendation,
+    recommendation_id,
+)
+from serving.requests import list_requests, searches_of
 from serving.rerank import rerank
 from serving.waves import in_waves
 
@@ -32,6 +46,22 @@ class Outcome:
     lists: list[Recommendation]
     dead_letters: list[DeadLetter]
 
+    @cached_property
+    def encoded_lists(self) -> list[bytes]:
+        """The JSON bytes of each list, for the topic and for Redis."""
+        return [encode_recommendation(each) for each in self.lists]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A micro-batch whose events are learnt, and the candidates of the lists that it asks for."""
+
+    requests: list[ListRequest]
+    candidates: CandidateTable
+    dead_letters: list[DeadLetter]
+    steps: dict[str, float]
+    """Seconds spent in each step so far."""
+
 
 async def recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
     """Run a micro-batch through the whole path.
@@ -42,6 +72,16 @@ async def recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
 
     Raises:
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
+        serving.ranker.RankerError: the network could not.
+    """
+    return await decide(parts, await prepare(parts, records))
+
+
+async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
+    """The first half, in which Redis is waited for: all that has to happen in the order of events.
+
+    Args and errors are those of ``recommend``. What comes after these records may be prepared when
+    this has returned, and not before: counts rely on it.
     """
     steps: dict[str, float] = {}
     metrics.BATCH_EVENTS.observe(len(records))
@@ -50,33 +90,35 @@ async def recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
         decoded, dead_letters = decode(records, parts.now_ms())
 
     with _timed(steps, "profiles"):
-        learned = await learn(parts, in_waves(decoded, parts.store.source))
+        async with parts.learning:
+            learned = await learn(parts, in_waves(decoded, parts.store.source))
 
     requests = list_requests(parts, decoded, learned)
-    lists = await make_lists(parts, requests, steps) if requests else []
-    return Outcome(lists, dead_letters)
-
-
-async def make_lists(
-    parts: Parts, requests: list[ListRequest], steps: dict[str, float]
-) -> list[Recommendation]:
-    """The list of each request: candidates, one run of the network, rules and reasons."""
     with _timed(steps, "candidates"):
         candidates = await parts.candidates.gather(requests)
+    return Prepared(requests, candidates, dead_letters, steps)
 
+
+async def decide(parts: Parts, prepared: Prepared) -> Outcome:
+    """The second half, in which the network is waited for. Raises serving.ranker.RankerError."""
+    lists = await _make_lists(parts, prepared) if prepared.requests else []
+    return Outcome(lists, prepared.dead_letters)
+
+
+async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
+    """The list of each request: one run of the network, rules and reasons."""
+    requests, candidates, steps = prepared.requests, prepared.candidates, prepared.steps
     with _timed(steps, "rank"):
         scores = await asyncio.to_thread(
             parts.ranker.rank,
             [request.history for request in requests],
-            [parts.catalog.model_rows[found.rows] for found in candidates],
+            _by_list(parts.catalog.model_rows[candidates.pool.rows], candidates.starts),
             parts.catalog.item_bias,
+            [request.searches() for request in requests] if parts.ranker.reads_queries else None,
         )
 
     with _timed(steps, "rerank"):
-        final = [
-            _final_list(parts, request, candidates[at], scores, at)
-            for at, request in enumerate(requests)
-        ]
+        final = _final_lists(parts, requests, candidates, scores)
 
     if empty := sum(not items for items in final):
         metrics.EMPTY_LISTS.inc(empty)
@@ -98,26 +140,33 @@ async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
         as_of=AsOf("", 0, -1),
         history=profile.history(),
         purchases=profile.bought(),
+        searches=partial(searches_of, profile),
     )
-    return (await make_lists(parts, [request], {}))[0]
+    candidates = await parts.candidates.gather([request])
+    return (await _make_lists(parts, Prepared([request], candidates, [], {})))[0]
 
 
-def _final_list(
-    parts: Parts, request: ListRequest, candidates: Candidates, scores: Scores, at: int
-) -> tuple[Recommended, ...]:
-    nearest = parts.catalog.rows_of_model(scores.top_rows[at])
+def _final_lists(
+    parts: Parts, requests: list[ListRequest], candidates: CandidateTable, scores: Scores
+) -> list[tuple[Recommended, ...]]:
+    nearest = parts.catalog.rows_of_model(scores.top_rows)
+    is_candidate = np.arange(scores.candidate_scores.shape[1]) < np.diff(candidates.starts)[:, None]
     return rerank(
-        request,
+        requests,
         candidates,
-        scores.candidate_scores[at, : len(candidates.rows)],
+        scores.candidate_scores[is_candidate],
         nearest,
-        scores.top_scores[at],
-        parts.candidates.popularity(nearest, request.time),
+        scores.top_scores,
+        parts.candidates.popularity(nearest, parts.candidates.units(requests)[:, None]),
         catalog=parts.catalog,
         weights=parts.bundle.manifest.blend,
         repeats_allowed=parts.bundle.manifest.repeats_allowed,
         length=parts.list_length,
     )
+
+
+def _by_list(column: NDArray[np.int64], starts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [column[start:end] for start, end in pairwise(starts.tolist())]
 
 
 def _recommendation(

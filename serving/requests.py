@@ -1,8 +1,12 @@
 """Which events get a list: each search its own, a user's other events of a batch one together."""
 
 from collections.abc import Sequence
+from functools import partial
 
-from model.events import Cart, Click, Favorite, Purchase, Rating, Search
+import numpy as np
+
+from model.events import MAX_TIME_MS, Cart, Click, Favorite, Purchase, Rating, Search
+from model.features import Searches
 from model.signals import LOOKED_AT
 from serving import metrics
 from serving.candidates import ListRequest
@@ -48,6 +52,12 @@ def _wants_list(parts: Parts, each: Decoded, learned: dict[str, Learned], now: i
     return True
 
 
+def searches_of(profile: Profile, until: int = MAX_TIME_MS) -> Searches:
+    """What a profile knows of a user's searches up to ``until`` (epoch ms)."""
+    found = [(time, text) for time, text in profile.searches()[::-1] if time <= until]
+    return Searches(np.array([time for time, _ in found], np.int64), [text for _, text in found])
+
+
 def _request(each: Decoded, profile: Profile) -> ListRequest:
     event = each.event
     looking_at = event.item_id if isinstance(event, LOOKED_AT) else None
@@ -60,4 +70,8 @@ def _request(each: Decoded, profile: Profile) -> ListRequest:
         purchases=profile.bought(),
         query=event.query if isinstance(event, Search) else None,
         current_item=looking_at,
+        # A later search of the same micro-batch is not what this one's list is for.
+        searches=partial(
+            searches_of, profile, event.time if isinstance(event, Search) else MAX_TIME_MS
+        ),
     )

@@ -4,20 +4,29 @@ A query comes first: items that cover more of it stand higher, in steps of a ten
 decides among equals. Without a query the blend decides alone.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from model.blend import BlendWeights, blend
 from model.ids import item_hash
-from model.signals import NO_ROWS, Pool, best, may_return, seen_items, signals_of, with_nearest
-from serving.candidates import SOURCE_BIT, SOURCES, Candidates, ListRequest, Ties
+from model.pool_table import JoinedPools, best_of_lists, with_nearest_of_lists
+from model.signals import may_return, seen_items, signals_of
+from serving.candidates import SOURCE_BIT, SOURCES, CandidateTable, ListRequest, Ties
 from serving.catalog import Catalog
 from serving.recommendation import Recommended
 
+_SOURCES_OF_BITS = [
+    tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
+    for bits in range(2 * max(SOURCE_BIT.values()))
+]
+
 
 def rerank(
-    request: ListRequest,
-    candidates: Candidates,
+    requests: Sequence[ListRequest],
+    candidates: CandidateTable,
     candidate_scores: NDArray[np.float32],
     nearest_rows: NDArray[np.int64],
     nearest_scores: NDArray[np.float32],
@@ -27,79 +36,103 @@ def rerank(
     weights: BlendWeights,
     repeats_allowed: bool,
     length: int,
-) -> tuple[Recommended, ...]:
-    """The final list of one request.
+) -> list[tuple[Recommended, ...]]:
+    """The final list of each of L requests.
 
     Args:
-        request: who and why.
-        candidates: N of them.
+        requests: who and why.
+        candidates: of all lists, N together.
         candidate_scores: the network's, float32 [N].
-        nearest_rows: catalogue rows of the network's own nearest items, int64 [K]; -1 for none.
-        nearest_scores: the network's, float32 [K].
-        nearest_popular: decayed popularity of those, float32 [K].
+        nearest_rows: catalogue rows of the network's own nearest items, int64 [L, K]; -1 for none.
+        nearest_scores: the network's, float32 [L, K].
+        nearest_popular: decayed popularity of those, float32 [L, K].
         catalog: for titles, categories and availability.
         weights: of the blend.
         repeats_allowed: whether items that the user already dealt with may return.
-        length: of the list, at most.
+        length: of a list, at most.
     """
-    merged, network = with_nearest(
+    joined = with_nearest_of_lists(
         candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog.usable
     )
-    scores = blend(weights, signals_of(merged, network, catalog.model_rows[merged.rows]))
-    kept = np.flatnonzero(_may_return(request, merged.rows, catalog, repeats_allowed))
-    chosen = kept[best(merged.match[kept], scores[kept], merged.rows[kept], length)]
-    return tuple(
-        _explain(request, merged, candidates.ties, at, rank, float(scores[at]), catalog)
-        for rank, at in enumerate(chosen.tolist(), start=1)
+    pool, owner = joined.pool, joined.owner
+    scores = blend(weights, signals_of(pool, joined.network, catalog.model_rows[pool.rows]))
+    kept = np.flatnonzero(_may_return(requests, joined, catalog, repeats_allowed))
+    best, ends = best_of_lists(
+        owner[kept], pool.match[kept], scores[kept], pool.rows[kept],
+        lists=len(requests), length=length,
+    )  # fmt: skip
+    chosen = kept[best]
+    listed = list(
+        zip(
+            pool.rows[chosen].tolist(),
+            pool.sources[chosen].tolist(),
+            np.round(scores[chosen].astype(np.float64), 4).tolist(),
+            strict=True,
+        )
     )
+    bounds = pairwise([0, *ends.tolist()])
+    return [
+        _explained(request, candidates.ties_of(at), listed[start:end], catalog)
+        for at, (request, (start, end)) in enumerate(zip(requests, bounds, strict=True))
+    ]
 
 
 def _may_return(
-    request: ListRequest, rows: NDArray[np.int64], catalog: Catalog, repeats_allowed: bool
+    requests: Sequence[ListRequest], joined: JoinedPools, catalog: Catalog, repeats_allowed: bool
 ) -> NDArray[np.bool_]:
-    current = -1
-    if request.current_item is not None:
-        current = catalog.row_of_hash(item_hash(request.current_item))
-    seen = NO_ROWS
-    if not repeats_allowed:
-        seen = catalog.rows_of_hashes(seen_items(request.history, request.purchases))
+    rows, owner = joined.pool.rows, joined.owner
+    current = np.array(
+        [
+            -1 if each.current_item is None else catalog.row_of_hash(item_hash(each.current_item))
+            for each in requests
+        ],
+        np.int64,
+    )
     # Asked once more: an item may have been removed while the network was running.
-    return catalog.usable(rows) & may_return(rows, current, seen, repeats_allowed)
+    allowed: NDArray[np.bool_] = catalog.usable(rows) & (rows != current[owner])
+    if not repeats_allowed:
+        by_list = np.argsort(owner, kind="stable")
+        ends = np.cumsum(np.bincount(owner, minlength=len(requests)))
+        for each, here in zip(requests, np.split(by_list, ends[:-1]), strict=True):
+            seen = catalog.rows_of_hashes(seen_items(each.history, each.purchases))
+            allowed[here] &= may_return(rows[here], -1, seen, repeats_allowed)
+    return allowed
 
 
-def _explain(
-    request: ListRequest,
-    pool: Pool,
-    ties: Ties,
-    at: int,
-    rank: int,
-    score: float,
-    catalog: Catalog,
-) -> Recommended:
-    row = int(pool.rows[at])
-    item = catalog.items[row]
-    sources = tuple(source for source in SOURCES if pool.sources[at] & SOURCE_BIT[source])
-    because: str | None = None
-    match sources[0]:
-        case "search":
-            because = request.query
-            reason = f"matches your search “{request.query}”"
-        case "repeat":
-            reason = "you have bought this before"
-        case "together":
-            because = _strongest_seed(ties, row, catalog)
-            reason = f"often together with {_title(catalog, because)}"
-        case "nearest":
-            because = _newest_known(request, catalog)
-            reason = (
-                f"fits what you chose last: {_title(catalog, because)}"
-                if because
-                else "suggested to newcomers"
-            )
-        case "popular":
-            because = item.category[-1] if item.category else None
-            reason = f"popular in {because}" if because else "popular now"
-    return Recommended(item.item_id, rank, round(score, 4), sources, reason, because)
+def _explained(
+    request: ListRequest, ties: Ties, listed: Sequence[tuple[int, int, float]], catalog: Catalog
+) -> tuple[Recommended, ...]:
+    """The list of these rows, source bits and scores."""
+    made: list[Recommended] = []
+    newest: tuple[str, str | None] | None = None
+    for rank, (row, bits, score) in enumerate(listed, start=1):
+        item, sources = catalog.items[row], _SOURCES_OF_BITS[bits]
+        because: str | None = None
+        match sources[0]:
+            case "popular":
+                because = item.category[-1] if item.category else None
+                reason = f"popular in {because}" if because else "popular now"
+            case "nearest":
+                newest = newest or _fits_newest(request, catalog)
+                reason, because = newest
+            case "together":
+                because = _strongest_seed(ties, row, catalog)
+                reason = f"often together with {_title(catalog, because)}"
+            case "repeat":
+                reason = "you have bought this before"
+            case "search":
+                because = request.query
+                reason = f"matches your search “{request.query}”"
+        made.append(Recommended(item.item_id, rank, score, sources, reason, because))
+    return tuple(made)
+
+
+def _fits_newest(request: ListRequest, catalog: Catalog) -> tuple[str, str | None]:
+    """Why the network's nearest items are there: a sentence, and the item that it points at."""
+    newest = _newest_known(request, catalog)
+    if newest is None:
+        return "suggested to newcomers", None
+    return f"fits what you chose last: {_title(catalog, newest)}", newest
 
 
 def _strongest_seed(ties: Ties, row: int, catalog: Catalog) -> str | None:
@@ -113,8 +146,9 @@ def _strongest_seed(ties: Ties, row: int, catalog: Catalog) -> str | None:
 
 
 def _newest_known(request: ListRequest, catalog: Catalog) -> str | None:
-    for hashed in request.history.items[::-1].tolist():
-        row = catalog.row_of_hash(hashed)
+    items = request.history.items
+    for at in range(len(items) - 1, -1, -1):
+        row = catalog.row_of_hash(int(items[at]))
         if row >= 0:
             return catalog.items[row].item_id
     return None

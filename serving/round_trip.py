@@ -6,6 +6,7 @@ in Python costs six times that of hiredis.
 """
 
 import asyncio
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -33,6 +34,8 @@ RedisClient: TypeAlias = "Redis | RedisCluster"
 Command: TypeAlias = tuple[Any, ...]
 Durability: TypeAlias = Literal["none", "replica", "disk"]
 
+REPLIES_AT_ONCE = 64
+"""Read under one time-out: redis-py sets one up for each, which costs as much as reading it."""
 REDIRECTIONS = 8
 """Rounds in which commands follow slots that move, 50 ms apart where there is no hint."""
 PAUSE_S = 0.05
@@ -138,7 +141,9 @@ async def _exchange(
     sent = [*commands, *waits]
     try:
         await connection.send_packed_command([pack_command(command) for command in sent])
-        replies = [await _reply(connection) for _ in sent]
+        replies: list[Any] = []
+        while missing := len(sent) - len(replies):
+            replies += await _replies(connection, min(missing, REPLIES_AT_ONCE))
     except BaseException:
         # Replies that nobody has read would answer the next commands.
         await connection.disconnect(nowait=True)
@@ -151,11 +156,18 @@ async def _exchange(
     return told
 
 
-async def _reply(connection: AbstractConnection) -> Any:
+async def _replies(connection: AbstractConnection, count: int) -> list[Any]:
+    """The next replies; an error that the server tells is one."""
+    parser: Any = connection._parser
     try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
+        async with asyncio.timeout(connection.socket_timeout):
+            return [await parser.read_response() for _ in range(count)]
+    except builtins.TimeoutError:
+        raise TimeoutError(
+            f"{count} replies of Redis have not come within {connection.socket_timeout:g} s"
+        ) from None
+    except OSError as error:
+        raise ConnectionError(f"the connection to Redis broke: {error}") from error
 
 
 async def _to_cluster(

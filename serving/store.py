@@ -213,16 +213,25 @@ class Store:
         """The name of a partition: a topic that was made anew does not share its predecessor's."""
         return f"{self.topic_identities.get(topic, topic)}:{partition}"
 
-    async def keep(self, lists: Sequence[Recommendation]) -> None:
-        """Keep each list as its user's last one, unless a newer one or a forget is there."""
+    async def keep(
+        self, lists: Sequence[Recommendation], encoded: Sequence[bytes] | None = None
+    ) -> None:
+        """Keep each list as its user's last one, unless a newer one or a forget is there.
+
+        Args:
+            lists: of any users.
+            encoded: the JSON bytes of each, where the caller has them.
+        """
+        if encoded is None:
+            encoded = [encode_recommendation(each) for each in lists]
         await self.run(
             [
                 (
                     "keep", 2, keys.last_list, keys.identity,
                     self.source(each.as_of.topic, each.as_of.partition), each.as_of.offset,
-                    each.ts, encode_recommendation(each), self._list_ttl_ms,
+                    each.ts, data, self._list_ttl_ms,
                 )
-                for each in lists
+                for each, data in zip(lists, encoded, strict=True)
                 for keys in (self.keys(each.user_id),)
             ]
         )  # fmt: skip

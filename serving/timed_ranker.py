@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle, Precision
-from model.features import Interactions
+from model.features import Interactions, Searches
 from serving.ranker import Provider, Ranker, RankerError, Scores
 
-Job = tuple["Future[Scores]", list[Interactions], list[NDArray[np.int64]], NDArray[np.float32]]
+Job = tuple[
+    "Future[Scores]",
+    list[Interactions],
+    list[NDArray[np.int64]],
+    NDArray[np.float32],
+    list[Searches] | None,
+]
 
 
 class TimedRanker(Ranker):
@@ -45,6 +51,7 @@ class TimedRanker(Ranker):
         histories: list[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
+        searches: list[Searches] | None = None,
     ) -> Scores:
         """As ``Ranker.rank``; blocks for ``timeout_s`` at most.
 
@@ -58,7 +65,7 @@ class TimedRanker(Ranker):
             )
         self._overdue = None
         run: Future[Scores] = Future()
-        self._jobs.put((run, histories, candidates, item_bias))
+        self._jobs.put((run, histories, candidates, item_bias, searches))
         try:
             return run.result(self._timeout_s)
         except TimeoutError:
@@ -70,8 +77,8 @@ class TimedRanker(Ranker):
 
     def _work(self) -> None:
         while True:
-            run, histories, candidates, item_bias = self._jobs.get()
+            run, histories, candidates, item_bias, searches = self._jobs.get()
             try:
-                run.set_result(super().rank(histories, candidates, item_bias))
+                run.set_result(super().rank(histories, candidates, item_bias, searches))
             except Exception as error:
                 run.set_exception(error)

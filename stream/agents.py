@@ -2,24 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar, cast
 
 import faust
 import numpy as np
+from faust.types import EventT
 
 from model.events import INTERACTION_KINDS, Click
 from model.features import Interactions
 from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
-from serving.recommend import Outcome, recommend, recommend_user
+from serving.recommend import Outcome, Prepared, decide, prepare, recommend, recommend_user
 from stream.batches import RecordBatch, ack, micro_batches
 from stream.publisher import Publisher
 from stream.readiness import Backoff, Part, Readiness, part_at_fault, wait_out
 from stream.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WAITER = "events"
 BATCH_TIMEOUT_S = 120.0
@@ -30,30 +33,86 @@ ATTEMPTS = 3
 
 
 async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
-    """Serve the events of this worker's partitions, for ever."""
+    """Serve the events of this worker's partitions, for ever.
+
+    Three micro-batches are in work at a time: one is delivered, one is ranked, and of one the
+    events are learnt and candidates gathered. Each of these is done in the order of the partitions.
+    """
     parts = await worker.ready()
-    async for batches in micro_batches(stream, worker.settings.max_batch):
-        records = [record for batch in batches for record in cast(RecordBatch, batch.value).records]
-        await serve(parts, worker.publisher, worker.readiness, records)
-        for batch in batches:
-            ack(batch)
+    delivering: asyncio.Task[None] | None = None
+    ranking: asyncio.Task[None] | None = None
+    # An error of a task ends the agent, as one of its own would.
+    async with asyncio.TaskGroup() as tasks:
+        async for batches in micro_batches(stream, worker.settings.max_batch):
+            records = [
+                record for batch in batches for record in cast(RecordBatch, batch.value).records
+            ]
+            prepared = await _ahead(prepare(parts, records))
+            if delivering is not None:
+                await delivering
+            delivering = ranking
+            ranking = tasks.create_task(
+                _finish(parts, worker, records, prepared, delivering, batches)
+            )
+            if prepared is None:
+                # Nothing that comes later may be learnt before.
+                await ranking
+
+
+async def _ahead(step: Coroutine[Any, Any, T]) -> T | None:
+    """What a step gives; None where it fails: it is made again when its turn has come."""
+    try:
+        async with asyncio.timeout(BATCH_TIMEOUT_S):
+            return await step
+    except Exception as error:
+        logger.info("a micro-batch will be run again (%s: %s)", type(error).__name__, error)
+        return None
+
+
+async def _finish(
+    parts: Parts,
+    worker: Worker,
+    records: Sequence[Record],
+    prepared: Prepared | None,
+    before: asyncio.Task[None] | None,
+    batches: Sequence[EventT[RecordBatch]],
+) -> None:
+    """Rank, and deliver and acknowledge when all that came before is acknowledged."""
+    outcome = None if prepared is None else await _ahead(decide(parts, prepared))
+    if before is not None:
+        await before
+    await serve(parts, worker.publisher, worker.readiness, records, outcome)
+    for batch in batches:
+        ack(batch)
 
 
 async def serve(
-    parts: Parts, publisher: Publisher, readiness: Readiness, records: Sequence[Record]
+    parts: Parts,
+    publisher: Publisher,
+    readiness: Readiness,
+    records: Sequence[Record],
+    outcome: Outcome | None = None,
 ) -> None:
     """Bring a micro-batch to its end, however long a part is away meanwhile.
+
+    Where its ``outcome`` is known it only has to be delivered.
 
     Returns once lists and dead letters are acknowledged by the broker and the last lists are in
     Redis. An event that fails on a sound path is found by halving and dead-lettered alone. What is
     halved has published nothing, and the halves follow one another: a user's lists keep their
     order.
     """
+    if outcome is not None:
+        return await _deliver(parts, publisher, readiness, outcome)
     failures = 0
     while True:
         try:
             outcome = await wait_out(
-                readiness, WAITER, lambda: _decide(parts, records), Part.REDIS, raises=_suspicious
+                readiness,
+                WAITER,
+                lambda: _recommend(parts, records),
+                Part.REDIS,
+                raises=_suspicious,
             )
         except Exception as error:
             if not await _is_sound(parts, readiness, error):
@@ -67,7 +126,7 @@ async def serve(
             return await _deliver(parts, publisher, readiness, outcome)
 
 
-async def _decide(parts: Parts, records: Sequence[Record]) -> Outcome:
+async def _recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
     async with asyncio.timeout(BATCH_TIMEOUT_S):
         return await recommend(parts, records)
 
@@ -121,7 +180,12 @@ async def _deliver(
     parts: Parts, publisher: Publisher, readiness: Readiness, outcome: Outcome
 ) -> None:
     await wait_out(readiness, WAITER, lambda: publisher.send(outcome), Part.KAFKA)
-    await wait_out(readiness, WAITER, lambda: parts.store.keep(outcome.lists), Part.REDIS)
+    await wait_out(
+        readiness,
+        WAITER,
+        lambda: parts.store.keep(outcome.lists, outcome.encoded_lists),
+        Part.REDIS,
+    )
 
 
 async def _bury(

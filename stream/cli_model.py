@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
 from stream.cli_output import BadRows, BundleOption, Files, Json, err, out, say
 from stream.settings import Settings
 
 if TYPE_CHECKING:
     from model.bundle import Manifest
+    from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
 
@@ -62,6 +64,28 @@ Repeats = Annotated[
     bool,
     typer.Option("--repeats/--no-repeats", help="Whether an item may come back to who bought it."),
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What lists are made for: click, cart, favorite, rating or purchase; by default "
+        "purchase, or what there is most of where nothing is sold. The others are learned beside "
+        "it.",
+        show_default=False,
+    ),
+]
+TaskWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task-weight",
+        help="How much a task counts in learning, such as click=0.2; 0 leaves it out. By default "
+        "frequent ones count less. May be given again.",
+        show_default=False,
+    ),
+]
+Queries = Annotated[
+    bool,
+    typer.Option("--queries/--no-queries", help="Whether the network reads what users search for."),
+]
 
 
 def train(
@@ -73,6 +97,9 @@ def train(
     validation_days: ValidationDays = None,
     test_days: TestDays = None,
     repeats: Repeats = True,
+    task: Task = None,
+    task_weights: TaskWeights = None,
+    queries: Queries = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="File to keep after each epoch, and to go on from where it exists."),
@@ -85,24 +112,52 @@ def train(
             "costs at most half a percent of the NDCG@10.",
         ),
     ] = True,
+    search_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Before the training, search for settings so long: trials are judged on days "
+            "before the test, each by a network that has learned from what came before those days.",
+            show_default=False,
+        ),
+    ] = None,
+    search_folds: Annotated[
+        int,
+        typer.Option(min=1, help="Times that each trial is judged on, of --validation-days each."),
+    ] = 3,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write trials of the search to, and to go on from where it exists.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train on event files, export to ONNX with a parity check, and write a model bundle.
 
     The network learns on the past, choices are made on the validation days, and the last days
-    judge the shipped graph once. What is not said is as in the demonstration. Needs the extra
-    `train` (torch).
+    judge the shipped graph once. What is not said is as in the demonstration, or, with
+    `--search-minutes`, as a search finds it. Needs the extra `train` (torch).
     """
     from stream.event_log import read_event_log
     from stream.training import train_to
 
+    given = frozenset(
+        name for name, value in {"epochs": epochs, "min_count": min_count}.items()
+        if value is not None
+    )  # fmt: skip
+    search = _search(search_minutes, search_folds, journal, given)
     bad = BadRows()
-    config = _config(repeats, epochs, min_count, validation_days, test_days)
+    config = _config(
+        repeats_allowed=repeats, epochs=epochs, min_count=min_count,
+        validation_days=validation_days, test_days=test_days,
+        task=task, task_weights=_weights(task_weights or []), queries=queries,
+    )  # fmt: skip
     log = read_event_log(files, bad.report)
     folder = out_folder or Settings().bundle
     manifest = train_to(
         log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
-        precisions=("fp16", "int8") if variants else (),
+        precisions=("fp16", "int8") if variants else (), search=search,
     )  # fmt: skip
     _tell(manifest, folder, bad, as_json)
 
@@ -119,6 +174,9 @@ def export(
     validation_days: ValidationDays = None,
     test_days: TestDays = None,
     repeats: Repeats = True,
+    task: Task = None,
+    task_weights: TaskWeights = None,
+    queries: Queries = False,
     as_json: Json = False,
 ) -> None:
     """Write a bundle of the best epoch so far of a training that still runs or was cut off.
@@ -130,7 +188,11 @@ def export(
     from stream.training import export_to
 
     bad = BadRows()
-    config = _config(repeats, epochs, min_count, validation_days, test_days)
+    config = _config(
+        repeats_allowed=repeats, epochs=epochs, min_count=min_count,
+        validation_days=validation_days, test_days=test_days,
+        task=task, task_weights=_weights(task_weights or []), queries=queries,
+    )  # fmt: skip
     log = read_event_log(files, bad.report)
     folder = out_folder or Settings().bundle
     manifest = export_to(log, folder, config, seed=seed, checkpoint=checkpoint, console=err)
@@ -204,8 +266,9 @@ def evaluate(
 
     The shipped ONNX graph makes the lists, the way a worker does: from the profile just before
     each answer, and what is shared as of the midnight before. `prequential` also tells what real
-    time is worth: the same with profiles that stand still since the hour, or the day, began.
-    Needs no torch.
+    time is worth: the same with profiles that stand still since the hour, or the day, began. A
+    session is that of the `session_id`; of events without one, half an hour without an event ends
+    it. Needs no torch.
     """
     from model.bundle import load_bundle
     from stream.evaluation import EvaluationRequest, evaluate_bundle, evaluated, event_files
@@ -241,39 +304,69 @@ def evaluate(
     bad.exit()
 
 
-def _config(
-    repeats: bool,
-    epochs: int | None,
-    min_count: int | None,
-    validation_days: int | None,
-    test_days: int | None,
-) -> "TrainConfig":
-    """What is asked for; the rest as in the demonstration."""
+def _config(**asked: Any) -> "TrainConfig":
+    """What is asked for; the rest, None among it, as in the demonstration."""
     from model.trainer import TrainConfig
 
-    asked = {
-        "epochs": epochs,
-        "min_count": min_count,
-        "validation_days": validation_days,
-        "test_days": test_days,
-    }
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    return replace(TrainConfig(repeats_allowed=repeats), **given)
+    return replace(
+        TrainConfig(), **{name: value for name, value in asked.items() if value is not None}
+    )
+
+
+def _weights(asked: list[str]) -> tuple[tuple[str, float], ...]:
+    """Task and weight of options such as ``click=0.2``."""
+    found = []
+    for each in asked:
+        name, _, weight = each.partition("=")
+        try:
+            found.append((name, float(weight)))
+        except ValueError:
+            raise typer.BadParameter(
+                f"{each!r} is no task and weight; write click=0.2", param_hint="--task-weight"
+            ) from None
+    return tuple(found)
+
+
+def _search(
+    minutes: float | None, folds: int, journal: Path | None, fixed: frozenset[str]
+) -> "SearchRequest | None":
+    """What is asked for; what is given beside it is not searched."""
+    if minutes is None:
+        if journal:
+            raise typer.BadParameter("it keeps a search; say --search-minutes too",
+                                     param_hint="--journal")  # fmt: skip
+        return None
+    if minutes <= 0:
+        raise typer.BadParameter("must be more than 0", param_hint="--search-minutes")
+    from model.setting_search import SearchRequest
+
+    return SearchRequest(minutes, folds, journal, fixed)
 
 
 def _tell(manifest: "Manifest", folder: Path, bad: BadRows, as_json: bool) -> None:
-    machine = {
+    machine: dict[str, Any] = {
         "bundle": str(folder),
         "version": manifest.version,
         "metrics": manifest.metrics,
         "bad": bad.count,
     }
+    if manifest.search:
+        from stream.search_table import search_sheet
+
+        machine["search"] = to_builtins(manifest.search)
+        if not as_json:
+            out.print(search_sheet(manifest.search).rich(), soft_wrap=False)
     lines = [f"bundle {manifest.version} in {folder}, {bad.count:,} rows left out"]
     for name, values in manifest.metrics.items():
         figures = ", ".join(
             f"{metric} {value:.4f}" for metric, value in values.items() if "@" in metric
         )
         lines.append(f"  {name}: {figures}")
+    for name, each in manifest.calibration.items():
+        lines.append(
+            f"  a listed item's probability of {name}: 1 / (1 + exp(-({each.a:.3g} * score "
+            f"{each.b:+.3g}))), off by {each.ece_after:.3f} (the bare score: {each.ece_before:.3f})"
+        )
     for name, graph in manifest.variants.items():
         kept = "kept" if graph.admitted else "refused"
         lines.append(

@@ -1,6 +1,6 @@
 """A verdict as tables: for a terminal, and as Markdown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
@@ -8,6 +8,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from model.assessment import Assessment
     from model.intervals import Interval
+    from model.past_counts import CountsTuning
+    from model.prequential import Worth
 
 WHAT = {
     "next-basket": "next baskets",
@@ -16,6 +18,7 @@ WHAT = {
     "prequential": "next events, predicted and then learned",
 }
 SHOWN = "hit@10", "ndcg@10", "mrr@10"
+WORTH = "hit@10", "ndcg@10"
 HEADINGS = {"hit": "HR", "recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
 
 
@@ -81,14 +84,21 @@ def sheets(found: "Assessment", metrics: Sequence[str] = SHOWN) -> Iterator[Shee
     if found.prequential:
         yield Sheet(
             "Where a profile that stands still is another than the live one",
-            ["", "cases", "share", "HR@10 live", "HR@10 frozen"],
+            ["", "cases", "share", *_worth_columns()],
             [
                 [f"since the {period} began", f"{each.changed:,}",
-                 f"{each.changed / found.cases:.1%}", f"{each.live_hit:.4f}",
-                 f"{each.frozen_hit:.4f}"]
+                 f"{each.changed / found.cases:.1%}", *_worth_cells(each.where_changed)]
                 for period, each in found.prequential.frozen.items()
             ],
         )  # fmt: skip
+        yield Sheet(
+            "The same over all cases",
+            ["", *_worth_columns()],
+            [
+                [f"since the {period} began", *_worth_cells(each.everywhere)]
+                for period, each in found.prequential.frozen.items()
+            ],
+        )
 
 
 def notes(found: "Assessment") -> list[str]:
@@ -106,12 +116,47 @@ def notes(found: "Assessment") -> list[str]:
         f"{found.calibration.happened:.3f}; expected calibration error "
         f"{found.calibration.ece:.3f}.",
     ]
+    lines += [
+        f"Probability of {task} of a listed item, by the manifest's scaling: {each.predicted:.3f} "
+        f"expected, {each.taken:.3f} taken; expected calibration error {each.ece:.3f}."
+        for task, each in found.tasks.items()
+    ]
+    lines.append(_tuned(found.counts_tuning))
     if found.prequential:
         lines.append(
             "Popularity and co-visits follow one schedule (the midnight before) whatever the "
             "profile, so only the profile differs."
         )
     return lines
+
+
+def _tuned(tuning: "CountsTuning") -> str:
+    """How well the baseline of counts was given a chance."""
+    if not tuning.trials:
+        return "The counts were not tuned: they have their default settings."
+    end = (
+        "until nothing brought more"
+        if tuning.finished
+        else f"cut by the budget of {tuning.budget_seconds:g} s and {tuning.budget_trials} trials"
+    )
+    return (
+        f"The counts were tuned on {tuning.cases:,} cases before the judged days: "
+        f"{tuning.trials:,} trials in {tuning.seconds:.0f} s, {end}."
+    )
+
+
+def _worth_columns() -> Iterator[str]:
+    for metric in WORTH:
+        yield from (f"{heading(metric)} live", "frozen", "gain")
+
+
+def _worth_cells(worth: "Mapping[str, Worth]") -> Iterator[str]:
+    for metric in WORTH:
+        if each := worth.get(metric):
+            yield from (f"{each.live:.4f}", f"{each.frozen:.4f}", f"{each.gain.mean:+.4f} ±"
+                        f"{each.gain.margin:.4f}")  # fmt: skip
+        else:
+            yield from ("", "", "")
 
 
 def heading(metric: str) -> str:

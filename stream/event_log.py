@@ -19,14 +19,16 @@ from model.events import (
     Interaction,
     Purchase,
     Rating,
+    Search,
 )
-from serving.profile import INTERACTIONS, pack_interaction
+from model.search_log import SearchLog
+from serving.profile import INTERACTIONS, QUERIES, Profile, pack_interaction, pack_query
 from stream.history import read_events
 from stream.rows import BadRow, RowsError
 
 
 def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> EventLog:
-    """The interactions of event files, in columns; other kinds of events are passed over.
+    """The interactions and searches of event files, in columns; other events are passed over.
 
     What is one event, and which of two at the same time comes first, is what it is to a profile:
     a copy counts once (the log of an at-least-once stream holds some), and rows are in the order
@@ -63,10 +65,15 @@ class _Columns:
     def __init__(self) -> None:
         self._users: dict[str, int] = {}
         self._items: dict[str, int] = {}
+        self._sessions: dict[str, int] = {}
         self._forgotten: dict[str, int] = {}
         self._links: list[Identify] = []
         self._user_codes, self._item_codes, self._kinds = array("i"), array("i"), array("B")
+        self._session_codes = array("i")
         self._records = bytearray()
+        self._searchers: dict[str, int] = {}
+        self._searcher_codes = array("i")
+        self._search_records = bytearray()
         self.times = array("q")
 
     def add(self, event: Event) -> None:
@@ -74,6 +81,10 @@ class _Columns:
         match event:
             case Click() | Cart() | Favorite() | Rating() | Purchase():
                 self._add_interaction(event)
+            case Search():
+                searcher = self._searchers.setdefault(event.user_id, len(self._searchers))
+                self._searcher_codes.append(searcher)
+                self._search_records += pack_query(event)
             case Forget():
                 self._forget(event.user_id, event.time)
             case Identify():
@@ -83,6 +94,10 @@ class _Columns:
         user = self._users.setdefault(event.user_id, len(self._users))
         self._user_codes.append(user)
         self._item_codes.append(self._items.setdefault(event.item_id, len(self._items)))
+        session = event.session_id
+        self._session_codes.append(
+            -1 if session is None else self._sessions.setdefault(session, len(self._sessions))
+        )
         self._kinds.append(INTERACTION_KINDS[type(event)])
         self.times.append(event.time)
         self._records += pack_interaction(event)
@@ -96,7 +111,7 @@ class _Columns:
             self._forget(link.anonymous_id, self._forgotten.get(link.user_id, -1))
         until = np.array([self._forgotten.get(user, -1) for user in self._users], np.int64)
         users, times = np.frombuffer(self._user_codes, np.int32), np.frombuffer(self.times, "i8")
-        order = _distinct(users, self._records)
+        order = _distinct(users, _table(self._records, INTERACTIONS.width))
         order = order[times[order] > until[users[order]]]
         return EventLog.from_columns(
             users[order],
@@ -105,16 +120,35 @@ class _Columns:
             times[order],
             list(self._users),
             list(self._items),
+            np.frombuffer(self._session_codes, np.int32)[order] if self._sessions else None,
+            self._searches(until),
         )
 
+    def _searches(self, until: NDArray[np.int64]) -> SearchLog:
+        """What is left of the searches, of users with interactions; ``until`` as for those."""
+        known = np.array([self._users.get(user, -1) for user in self._searchers], np.int32)
+        users = known[np.frombuffer(self._searcher_codes, np.int32)]
+        table = _table(self._search_records, QUERIES.width)
+        order = _distinct(users, table)
+        order = order[users[order] >= 0]
+        # Read as a profile reads them, so that they are cut where it cuts them.
+        found = Profile(queries=table[order].tobytes()).searches()
+        times = np.array([time for time, _ in found], np.int64)
+        kept = np.flatnonzero(times > until[users[order]])
+        return SearchLog(users[order[kept]], times[kept], [found[row][1] for row in kept])
 
-def _distinct(users: NDArray[np.int32], records: bytearray) -> NDArray[np.int64]:
-    """What sorts packed interactions by user, oldest first, byte by byte as a profile compares
-    them, and leaves out copies."""
-    table = np.frombuffer(records, np.uint8).reshape(-1, INTERACTIONS.width)
-    words = -(-INTERACTIONS.width // 8)
+
+def _table(records: bytearray, width: int) -> NDArray[np.uint8]:
+    """Packed records of one width, a row each."""
+    return np.frombuffer(records, np.uint8).reshape(-1, width)
+
+
+def _distinct(users: NDArray[np.int32], table: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """What sorts packed records by user, oldest first, byte by byte as a profile compares them,
+    and leaves out copies."""
+    words = -(-table.shape[1] // 8)
     padded = np.zeros((len(table), 8 * words), np.uint8)
-    padded[:, : INTERACTIONS.width] = table
+    padded[:, : table.shape[1]] = table
     columns = np.column_stack([users.astype(np.uint64), padded.view(">u8").astype(np.uint64)])
     order = np.lexsort(columns.T[::-1])
     columns = columns[order]

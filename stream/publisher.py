@@ -11,7 +11,6 @@ from model.events import ContractError
 from serving import metrics
 from serving.intake import DeadLetter, Record
 from serving.recommend import Outcome
-from serving.recommendation import encode_recommendation
 from stream.deadletter import dead_letter_message
 from stream.kafka import producer_arguments
 from stream.settings import Settings
@@ -116,8 +115,8 @@ class Publisher:
     def _messages_of(self, outcome: Outcome) -> list[Message]:
         topic = self._settings.recommendations_topic
         lists: list[Message] = [
-            (topic, encode_recommendation(each), each.user_id.encode(), [])
-            for each in outcome.lists
+            (topic, data, each.user_id.encode(), [])
+            for each, data in zip(outcome.lists, outcome.encoded_lists, strict=True)
         ]
         return [*lists, *map(self._dead_letter, outcome.dead_letters)]
 

@@ -29,6 +29,8 @@ Tail: share of places for items outside the most popular fifth.
 sets of users who have dealt with them before the judged days.
 - Cold items have fewer than 5 events before the judged days, new users fewer than 3 events of \
 history; heavy users are those of the tenth of cases with the longest histories.
+- A profile that stands still: the gain of the live one is taken case by case, with its interval; \
+elsewhere both profiles, and both lists, are the same.
 - Calibration: the softmax over all candidates, summed over the first ten, against the share of \
 answers that they hold.
 """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from model.bundle import Manifest, Precision
     from model.dataset import EventLog
+    from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
 DAY_MS = 86_400_000
@@ -42,14 +43,26 @@ def train_to(
     checkpoint: Path | None,
     console: Console,
     precisions: "Sequence[Precision]" = (),
+    search: "SearchRequest | None" = None,
 ) -> "Manifest":
-    """Train and write a bundle; see `model.train.train_bundle` for what is raised."""
+    """Search for settings if that is asked for, train, and write a bundle.
+
+    Raises:
+        model.train.TrainError, model.export.ExportError: see `model.train.train_bundle` and
+            `model.setting_search.search_settings`.
+    """
     from model.train import train_bundle
 
+    found = None
+    if search:
+        from model.setting_search import search_settings
+
+        with training_bar(console) as progress:
+            config, found = search_settings(log, config, search, seed=seed, progress=progress)
     with training_bar(console) as progress:
         return train_bundle(
             log, out, config, seed=seed, progress=progress, checkpoint=checkpoint,
-            precisions=precisions,
+            precisions=precisions, search=found,
         )  # fmt: skip
 
 
@@ -69,18 +82,11 @@ def export_to(
         model.train.TrainError, model.export.ExportError: see `model.train.train_bundle`.
     """
     from model.checkpoint import Checkpoint, CheckpointError
-    from model.dataset import split_by_time
-    from model.train import TrainError, frequent_items, train_bundle
-    from model.trainer import Trainer
+    from model.train import frequent_items, split_of, train_bundle, trainer_of
 
-    try:
-        split = split_by_time(
-            log, validation_days=config.validation_days, test_days=config.test_days
-        )
-    except ValueError as error:
-        raise TrainError(str(error)) from None
+    split = split_of(log, config)
     vocabulary = frequent_items(split.train, config.min_count)
-    fingerprint = Trainer(split, vocabulary, config, seed).fingerprint
+    fingerprint = trainer_of(split, vocabulary, config, seed).fingerprint
     state = Checkpoint(checkpoint, fingerprint).load()
     if state is None:
         raise CheckpointError(

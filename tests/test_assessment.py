@@ -3,6 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from model.assessment import CUTOFFS, NETWORK, SERVED, Assessment, NothingToJudge, Request, assess
 from model.blend import BlendWeights
@@ -10,7 +11,10 @@ from model.bundle import Bundle, load_bundle
 from model.choice import Budget
 from model.dataset import EventLog
 from model.features import DAY_MS
-from model.prequential import HOUR_MS, compare
+from model.intervals import Interval
+from model.prequential import HOUR_MS, Worth, compare
+from model.ranks import Ranks
+from stream.evaluation_tables import notes
 from tests.planted import at, log_of
 from tests.tiny import tiny_bundle
 
@@ -80,9 +84,15 @@ def test_a_live_profile_knows_what_a_frozen_one_cannot(walk: Assessment) -> None
     assert live > hour + 0.05 > day + 0.1
     for name in list(hits)[1:]:
         assert walk.gains[name].low > 0
-    for each in walk.prequential.frozen.values():
-        assert each.live_hit > each.frozen_hit
-        assert 0 < each.changed < walk.cases
+    for period, each in walk.prequential.frozen.items():
+        assert 0 < each.changed < each.cases == walk.cases
+        for metric, worth in each.where_changed.items():
+            assert 0 < worth.gain.low < worth.gain.mean < worth.gain.high
+            assert worth.gain.mean == pytest.approx(worth.live - worth.frozen)
+            whole = each.everywhere[metric]
+            name = f"blend, profiles frozen each {period}"
+            assert whole.frozen == walk.contenders[name].metrics[metric].mean
+            assert whole.live == walk.contenders[SERVED].metrics[metric].mean
 
 
 def test_the_days_add_up_to_the_whole(walk: Assessment) -> None:
@@ -99,13 +109,10 @@ def test_the_days_add_up_to_the_whole(walk: Assessment) -> None:
 def test_where_nothing_changed_the_lists_are_the_same(walk: Assessment) -> None:
     # By the hour, only cases whose profile differs can tell live from frozen.
     assert walk.prequential is not None
-    hour = walk.prequential.frozen["hour"]
-    gained = hour.changed * (hour.live_hit - hour.frozen_hit)
-    live, frozen = (
-        walk.contenders[name].metrics["hit@10"].mean * walk.cases
-        for name in (SERVED, "blend, profiles frozen each hour")
-    )
-    assert live - frozen == pytest.approx(gained)
+    for each in walk.prequential.frozen.values():
+        for metric, worth in each.where_changed.items():
+            gained = each.changed * worth.gain.mean
+            assert each.everywhere[metric].gain.mean * each.cases == pytest.approx(gained)
 
 
 def test_gains_are_differences_of_means(walk: Assessment) -> None:
@@ -167,16 +174,44 @@ def test_no_case_is_refused(bundle: Bundle) -> None:
 
 
 def test_days_by_hand() -> None:
-    hits = np.array([1.0, 0.0, 1.0])
-    none, some = np.zeros(3, bool), np.array([True, False, False])
+    """Three cases of one answer each."""
+    starts = np.arange(4)
+    live, hour = (Ranks(np.array(ranks), starts) for ranks in ([1, 11, 3], [11, 11, 1]))
+    none, some = np.zeros(3, bool), np.array([True, False, True])
     found = compare(
-        np.array([0, 5, DAY_MS]), hits, {"hour": np.array([0.0, 0.0, 1.0]), "day": hits},
-        {"hour": some, "day": none},
+        np.array([0, 5, DAY_MS]), live, {"hour": hour, "day": live}, {"hour": some, "day": none},
+        np.array([4, 4, 4]), seed=1,
     )  # fmt: skip
     first, second = found.days
     assert (first.date, first.cases, first.live, first.hour, first.day) == (
         "1970-01-01", 2, 0.5, 0.0, 0.5,
     )  # fmt: skip
     assert (second.cases, second.live, second.hour) == (1, 1.0, 1.0)
-    assert found.frozen["hour"] == type(found.frozen["hour"])(1, 0.0, 1.0)
-    assert found.frozen["day"].changed == 0
+    by_hour = found.frozen["hour"]
+    assert (by_hour.cases, by_hour.changed) == (3, 2)
+    # All cases are of one user, who is in every resample.
+    assert by_hour.where_changed["hit@10"] == Worth(1.0, 0.5, Interval(0.5, 0.5, 0.5))
+    assert by_hour.everywhere["ndcg@10"].live == pytest.approx((1 + 0.5) / 3)
+    assert by_hour.where_changed["ndcg@10"].gain.mean == pytest.approx(0.25)
+    by_day = found.frozen["day"]
+    assert (by_day.changed, by_day.where_changed) == (0, {})
+    assert by_day.everywhere["hit@10"].gain == Interval(0.0, 0.0, 0.0)
+
+
+def test_the_verdict_says_how_far_the_counts_were_tuned(bundle: Bundle, walk: Assessment) -> None:
+    assert (walk.counts_tuning.trials, walk.counts_tuning.finished) == (0, False)
+    request = Request("session", at(8), cases=20, tuning=Budget(seconds=600.0, trials=2))
+    found = assess(bundle, moods(), request, quiet)
+    tuning = found.counts_tuning
+    assert (tuning.trials, tuning.finished, tuning.budget_trials) == (2, False, 2)
+    assert tuning.cases > 100
+    assert "2 trials in 0 s, cut by the budget of 600 s and 2 trials." in told(found, 0.2)
+    done = replace(found, counts_tuning=replace(tuning, trials=1_234, finished=True))
+    assert "1,234 trials in 9 s, until nothing brought more." in told(done, 9.0)
+    assert "The counts were not tuned" in "\n".join(notes(walk))
+
+
+def told(found: Assessment, seconds: float) -> str:
+    """The notes of a verdict whose tuning took so long."""
+    tuning = replace(found.counts_tuning, seconds=seconds)
+    return "\n".join(notes(replace(found, counts_tuning=tuning)))

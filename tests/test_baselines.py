@@ -5,6 +5,7 @@ import pytest
 
 from model.baselines import CoVisits, DecayedPopularity, FrequentThenPopular, MostPopular
 from model.dataset import EventLog, next_baskets
+from model.events import INTERACTION_KINDS, Click
 from model.signals import NEIGHBOURS
 from tests.planted import at, log_of
 
@@ -72,6 +73,25 @@ def test_own_habits_come_first_by_days_then_by_popularity(
     assert named(log, own) == expected
     (short,) = FrequentThenPopular(log, kept).rank(baskets, count=2)
     assert named(log, short) == expected[:2]
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (None, ["milk", "eggs", "tea", "wine"]),
+        # Of the two newest clicks each is one of its item.
+        (2, ["tea", "milk", "wine", "eggs"]),
+    ],
+)
+def test_where_nothing_is_sold_habits_are_what_was_clicked_most(
+    kept: int | None, expected: list[str]
+) -> None:
+    clicked = ["milk", "eggs", "milk", "eggs", "milk", "tea"]
+    rows = [("ann", item, at(3) + minute * MINUTE) for minute, item in enumerate(clicked)]
+    others = [(f"u{n}", "wine", at(2)) for n in range(5)]
+    log = log_of([*rows, *others, ("ann", "cheese", at(4))], kind=INTERACTION_KINDS[Click])
+    (own,) = FrequentThenPopular(log, kept).rank(next_baskets(log, at(4), at(5)), count=4)
+    assert named(log, own) == expected
 
 
 def test_a_stranger_gets_what_is_popular() -> None:

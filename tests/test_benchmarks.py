@@ -1,10 +1,6 @@
 """Each benchmark of profiles and counts runs, small, and prints one JSON object."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,20 +15,7 @@ from model.ids import item_hash
 from serving.counts import Neighbours
 from serving.profile import SECTIONS
 from tests.parts import MINUTE_MS, NOW, purchase, search
-
-ROOT = Path(__file__).parent.parent
-
-
-def figures_of(module: str, *arguments: str) -> dict[str, Any]:
-    """What a benchmark prints."""
-    run = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", "--json", *arguments],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("\n") == 1
-    found: dict[str, Any] = json.loads(run.stdout)
-    return found
+from tests.printed_figures import figures_of, run_benchmark
 
 
 def test_profiles_prints_memory_and_rates() -> None:
@@ -67,10 +50,7 @@ def test_soak_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_soak_refuses_the_folder_of_another_run(tmp_path: Path) -> None:
     figures_of("soak", "--events=256", "--users=3000", f"--folder={tmp_path}")
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak", "--users=100", f"--folder={tmp_path}"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+    run = run_benchmark("soak", "--users=100", f"--folder={tmp_path}")
     assert run.returncode == 1
     assert "choose another --folder" in run.stderr
 

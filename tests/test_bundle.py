@@ -22,6 +22,13 @@ from model.bundle import (
     write_bundle,
 )
 from model.features import FEATURE_VERSION
+from model.training_report import (
+    EpochReport,
+    FoldReport,
+    SearchReport,
+    TrainingReport,
+    TrialReport,
+)
 
 ITEMS = ["milk", "面包", "🥚", 'a "quoted" id']
 
@@ -66,6 +73,28 @@ def test_what_was_written_is_read(bundle: Path, model: Path) -> None:
     assert set(told.files) == {MODEL_FILE, ITEMS_FILE}
     assert told.created.endswith("Z")
     assert told.version.startswith(told.created[:10].replace("-", "") + "-")
+
+
+def test_a_training_and_a_search_are_told_where_there_were_such(bundle: Path, model: Path) -> None:
+    # Older bundles tell neither, and are read all the same.
+    said = msgspec.json.decode((bundle / MANIFEST_FILE).read_bytes())
+    assert not {"training", "search"} & said.keys()
+    assert not load_bundle(bundle).manifest.training
+    assert not load_bundle(bundle).manifest.search
+    training = TrainingReport(
+        seconds=1.5,
+        epoch=2,
+        curve=[EpochReport(loss=None, ndcg=0.1)],
+    )
+    trial = TrialReport(settings={"dim": 64}, ndcg=[0.2], mean=0.2, spread=None, seconds=9.5)
+    search = SearchReport(
+        settings={"dim": 64}, trials=[trial], trials_made=1,
+        folds=[FoldReport(since="2017-12-04T00:00:00Z", until="2017-12-18T00:00:00Z", baskets=7)],
+        minutes=5, seconds=9.5, finished=False, seed=7, command="nextclick train",
+    )  # fmt: skip
+    write_bundle(bundle, model, ITEMS, manifest(training=training, search=search))
+    loaded = load_bundle(bundle).manifest
+    assert (loaded.training, loaded.search) == (training, search)
 
 
 def test_nothing_else_is_left_beside_a_bundle(bundle: Path) -> None:

@@ -91,6 +91,7 @@ def test_each_protocol_prints_one_object(
     assert found["bundle"] == load_bundle(bundle).manifest.version
     assert found["first_day"] == FREE
     assert 0 < found["cases"] <= 60
+    assert found["counts_tuning"]["trials"] == found["counts_tuning"]["seconds"] == 0
     assert (found["prequential"] is not None) == (protocol == "prequential")
     for name, metrics in found["metrics"].items():
         assert metrics["hit@10"] == found["contenders"][name]["metrics"]["hit@10"]["mean"]
@@ -116,6 +117,7 @@ def test_tables_and_a_report(
     assert "80 next events, predicted and then learned" in told
     assert "80 of " in told
     assert "Where a profile that stands still" in told
+    assert "The counts were not tuned" in told
     assert f"wrote {report / 'report.md'}" in told.replace("\n", "")
     assert {each.name for each in report.iterdir()} == {
         "report.json", "report.md", "metrics.png", "coverage_novelty.png", "reliability.png",

@@ -78,3 +78,15 @@ def test_a_line_of_titles_with_other_columns_is_refused(tmp_path: Path) -> None:
     titles.write_text("1\tSnow\n")
     with pytest.raises(ValueError, match=r"line 1: 2 columns, expected 4"):
         read_titles(titles)
+
+
+def test_words_are_those_of_search_whatever_they_are_written_in() -> None:
+    texts = {"phone": "手机", "case": "苹果手机壳", "sock": "羊毛袜"}
+    content = item_content(list(texts), texts, trigram_rows=0)
+    bags = [
+        set(content.tokens[start:end].tolist())
+        for start, end in zip(content.starts[:-1], content.starts[1:], strict=True)
+    ]
+    assert len(bags[0]) == 3
+    assert bags[0] <= bags[1]
+    assert not bags[0] & bags[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.blend import BlendWeights
+from model.blend import BlendWeights, blend
 from model.dataset import Baskets, EventLog, next_baskets
 from model.evaluate import CandidateTable, Judge, rank_metrics
 from model.events import INTERACTION_KINDS, Cart, Click, Favorite, Interaction
@@ -95,6 +95,29 @@ def judged(
 def table(graph: tuple[Path, Vocabulary]) -> CandidateTable:
     log = shop()
     return judged(graph, log, next_baskets(log, at(8), at(12)))
+
+
+@pytest.mark.parametrize("lists", [10_000, 20])
+def test_what_is_listed_is_what_stands_on_the_lists(table: CandidateTable, lists: int) -> None:
+    weights = BlendWeights(network=0.5, popular=0.3)
+    listed = table.listed(weights, lists)
+    step = -(-len(table.baskets) // lists)
+    some = range(0, len(table.baskets), step)
+    assert len(some) <= lists
+    made = table.lists(weights)
+    users = table.baskets.log.users[table.baskets.history_ends]
+    assert listed.users.tolist() == [int(users[n]) for n in some for _ in made[n]]
+    targets = [set(table.baskets.targets(n).tolist()) for n in some]
+    assert listed.taken.tolist() == [
+        item in bought for n, bought in zip(some, targets, strict=True) for item in made[n].tolist()
+    ]
+    scores = blend(weights, table.signals)
+    start = 0
+    for number in some:
+        best = np.sort(scores[table.basket == number])[::-1][:10]
+        assert listed.scores[start : start + len(best)].tolist() == best.tolist()
+        start += len(best)
+    assert start == len(listed.scores)
 
 
 def own(table: CandidateTable, number: int) -> set[int]:

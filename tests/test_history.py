@@ -101,6 +101,23 @@ def test_the_columns_hold_each_interaction_once(tmp_path: Path) -> None:
     assert rows == [("u", "i", 1, 1), ("u", "i", 1, 9), ("v", "i", 1, 1), ("v", "j", 5, 4)]
 
 
+def test_the_columns_tell_sessions_apart_where_events_name_them(tmp_path: Path) -> None:
+    def in_session(time: int, session: str | None) -> Click:
+        return Click(event_id=f"e{time}", user_id="u", ts=time, item_id="i", session_id=session)
+
+    named = [in_session(4, "b"), in_session(1, "a"), in_session(3, None), in_session(2, "b")]
+    log = read_event_log([write(tmp_path / "a.jsonl", named)], nothing_is_bad)
+    assert log.sessions is not None
+    a, b, none, again = log.sessions.tolist()
+    assert (none, again) == (-1, b)
+    assert -1 != a != b != -1
+    earlier = log.before(3).sessions
+    assert earlier is not None
+    assert earlier.tolist() == [a, b]
+    unnamed = read_event_log([write(tmp_path / "b.jsonl", [click(1)])], nothing_is_bad)
+    assert unnamed.sessions is None
+
+
 def test_files_without_an_interaction_are_refused(tmp_path: Path) -> None:
     searched = Search(event_id="s", user_id="u", ts=2, query="q")
     with pytest.raises(RowsError, match=r"there is no interaction .* in .*a\.jsonl"):

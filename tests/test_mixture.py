@@ -134,7 +134,7 @@ def test_the_likeliest_weights_are_those_that_made_the_choices() -> None:
         found=np.ones(count, bool),
         excluded=np.zeros(count, bool),
         item_count=ITEMS,
-        ties=np.zeros(count * ITEMS, np.int32),
+        items=np.tile(np.arange(ITEMS, dtype=np.int32), count),
     )
     weights = conditional_logit([features[:, :, k].ravel() for k in range(3)], pools)
     assert weights[0] == 1.0

@@ -1,5 +1,7 @@
 """What each protocol asks, and that no history tells its answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,25 @@ def test_each_moment_is_predicted_from_what_came_before_it() -> None:
 def test_a_session_ends_after_half_an_hour_without_an_event() -> None:
     # c comes 35 minutes after b, d 30 minutes after c: both begin a session.
     assert asked_of(questions(SESSION, small(), 0, END)) == [("a", "b"), ("a", "b")]
+
+
+def test_a_session_that_is_named_ends_with_its_name() -> None:
+    log = small()
+    named = {"a": 0, "b": 1, "c": 0, "d": -1, "e": 1, "f": 1}
+    sessions = np.array([named[log.item_ids[item]] for item in log.items], np.int32)
+    found = questions(SESSION, replace(log, sessions=sessions), 0, END)
+    # c goes on with what a began, e and f with what b began, on another day or not; the names of
+    # the other user's sessions are his own. d names none: it comes half an hour after c.
+    assert asked_of(found) == [("ab", "c"), ("abcd", "ef")]
+    sessions[sessions < 0] = 1
+    found = questions(SESSION, replace(log, sessions=sessions), 0, END)
+    assert asked_of(found) == [("ab", "c"), ("abc", "d"), ("abcd", "ef")]
+
+
+def test_where_no_session_is_named_pauses_tell_them_apart() -> None:
+    log = small()
+    unnamed = replace(log, sessions=np.full(len(log), -1, np.int32))
+    assert asked_of(questions(SESSION, unnamed, 0, END)) == [("a", "b"), ("a", "b")]
 
 
 def test_the_last_event_of_each_user_from_before_its_moment() -> None:

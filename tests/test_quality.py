@@ -12,6 +12,7 @@ import pytest
 from benchmarks.quality import main
 from benchmarks.quality_data import DATASETS, one_file
 from benchmarks.quality_methods import LeftOut, contenders
+from model.popularity import Popularity
 from tests.sequence_shop import ITEMS
 
 
@@ -111,6 +112,7 @@ def test_every_method_takes_part_or_says_why_not(tmp_path: Path) -> None:
     assert {one.name for one in each} == {
         *("popularity", "item_knn", "ease", "als", "sequence_knn", "counts"),
         *("counts_short", "counts_twice", "content", "content_then_counts", "network", "blend"),
+        "reranked",
     }
     left_out = {one.name: one.reason for one in each if isinstance(one, LeftOut)}
     assert "content" in left_out
@@ -223,3 +225,26 @@ def test_a_method_brings_those_that_it_is_made_of(
     for row in report["methods"]["counts_twice"].values():
         assert row["settings"] == {"breadth": 50}
         assert 0 < row["test"]["NDCG@10"] < 1
+
+
+def test_a_network_goes_on_from_a_checkpoint_beside_the_journal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | None] = []
+
+    def network_for(*_: Any, checkpoint: Path | None) -> Popularity:
+        asked.append(checkpoint)
+        return Popularity(lambda ranks: float(ranks.ndcg(10).mean()))
+
+    monkeypatch.setattr("benchmarks.quality_network.network_for", network_for)
+    beauty(tmp_path)
+    journal = tmp_path / "trials.jsonl"
+    run("beauty", tmp_path, capsys, "--methods", "network")
+    more = ("--methods", "network", "--journal", str(journal))
+    for seed in ("1", "1", "2"):
+        run("beauty", tmp_path, capsys, *more, "--seed", seed)
+    without, first, again, other = asked
+    assert without is None
+    assert first is not None and first.parent == tmp_path
+    assert first.name.startswith("trials.jsonl.")
+    assert first == again != other

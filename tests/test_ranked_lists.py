@@ -10,8 +10,9 @@ from model.dataset import EventLog
 from model.evaluate import Judge
 from model.features import DAY_MS
 from model.list_quality import NOTHING
+from model.past_counts import answers_of, past_counts
 from model.protocols import LEAVE_ONE_OUT, NEXT_BASKET, PREQUENTIAL, questions
-from model.ranked_lists import DEPTH, BundleJudge, Lists, answers_of, baseline_lists
+from model.ranked_lists import DEPTH, BundleJudge, Lists, baseline_lists
 from model.ranks import ranks_in_lists
 from model.sequences import Cases, Sequences
 from model.transitions import Transitions
@@ -69,10 +70,19 @@ def test_questions_may_come_in_any_order_and_number(
     assert shares[-1] == 1.0
 
 
-def baselines(log: EventLog, protocol: str, start: int, **options: object) -> dict[str, Lists]:
-    settings = {"repeats_allowed": True, "tuning": NOT_TUNED, "seed": 0} | options
+def baselines(
+    log: EventLog,
+    protocol: str,
+    start: int,
+    *,
+    repeats_allowed: bool = True,
+    tuning: Budget = NOT_TUNED,
+) -> dict[str, Lists]:
+    counts, _ = past_counts(
+        log, protocol=protocol, start=start, repeats_allowed=repeats_allowed, tuning=tuning, seed=0
+    )
     asked = questions(protocol, log, start, at(100))
-    return baseline_lists(log, asked, protocol=protocol, start=start, **settings)  # type: ignore[arg-type]
+    return baseline_lists(log, asked, counts=counts, repeats_allowed=repeats_allowed)
 
 
 def test_counts_learn_a_succession_and_popularity_does_not() -> None:

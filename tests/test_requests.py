@@ -76,6 +76,22 @@ async def test_each_search_its_own_and_the_newest_of_the_others(parts: Parts) ->
     ]  # fmt: skip
 
 
+async def test_a_search_is_answered_by_what_was_asked_up_to_it(parts: Parts) -> None:
+    events: list[Event] = [
+        search("u", "一", NOW - 9), search("u", "two", NOW - 8), click("u", "a", NOW - 7),
+        search("u", "three", NOW - 6),
+    ]  # fmt: skip
+    requests = await asked(parts, records_of(events))
+    found = {each.query: each.searches() for each in requests}
+    assert {query: [*each.texts] for query, each in found.items()} == {
+        "一": ["一"], "two": ["一", "two"], None: ["一", "two", "three"],
+        "three": ["一", "two", "three"],
+    }  # fmt: skip
+    assert found["three"].times.tolist() == [NOW - 9, NOW - 8, NOW - 6]
+    (nobody,) = await asked(parts, records_of([click("v", "a")], first=9))
+    assert not len(nobody.searches().times)
+
+
 async def test_what_is_no_deed_asks_for_nothing(parts: Parts) -> None:
     events: list[Event] = [
         Impression(event_id="i", user_id="u", ts=NOW, rec_id="r", item_ids=("a",)),

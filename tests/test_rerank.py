@@ -1,6 +1,7 @@
 """Order, rules and reasons of a list, on candidates whose right order is known."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from model.events import INTERACTION_KINDS, Click
 from model.features import Interactions, Purchases, Vocabulary
 from model.ids import item_hashes
 from model.items import Item
-from model.signals import best
-from serving.candidates import SOURCE_BIT, Candidates, ListRequest, Ties
+from model.signals import Pool, best
+from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, ListRequest, Ties
 from serving.catalog import Catalog
 from serving.recommendation import AsOf, Recommended, Source
 from serving.rerank import rerank
@@ -111,14 +112,28 @@ def listed(
         "repeats_allowed": True,
         "length": 10,
     }
-    return rerank(
-        asked or request(),
-        candidates,
+    (made,) = rerank(
+        [asked or request()],
+        alone(candidates),
         np.array([network.get(name, 0) for name in names], np.float32),
-        catalog.rows_of_hashes(item_hashes(list(nearest))),
-        np.array(list(nearest.values()), np.float32),
-        np.zeros(len(nearest), np.float32),
+        catalog.rows_of_hashes(item_hashes(list(nearest)))[None],
+        np.array([list(nearest.values())], np.float32),
+        np.zeros((1, len(nearest)), np.float32),
         **arguments | changes,
+    )
+    return made
+
+
+def alone(candidates: Candidates) -> CandidateTable:
+    """The candidates of one list as those of a whole micro-batch."""
+    columns = {each.name: getattr(candidates, each.name) for each in fields(Pool)}
+    size = len(candidates.rows)
+    return CandidateTable(
+        pool=Pool(**columns),
+        owner=np.zeros(size, np.int64),
+        starts=np.array([0, size]),
+        ties=candidates.ties,
+        tie_starts=np.array([0, len(candidates.ties.rows)]),
     )
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from serving.search import SearchIndex, tokens
+from model.words import tokens
+from serving.search import SearchIndex
 
 TEXTS = [
     "智能手机 黑色",

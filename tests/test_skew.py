@@ -22,10 +22,26 @@ from numpy.typing import NDArray
 
 from model.blend import BlendWeights, Signals, blend
 from model.bundle import Bundle, load_bundle
-from model.dataset import PROFILE_INTERACTIONS, PROFILE_PURCHASES, EventLog, next_baskets
+from model.dataset import (
+    PROFILE_INTERACTIONS,
+    PROFILE_PURCHASES,
+    PROFILE_SEARCHES,
+    EventLog,
+    next_baskets,
+)
 from model.evaluate import Judge
-from model.events import Cart, Click, Event, Forget, Identify, Purchase, Search, encode_event
-from model.features import DAY_MS, UNKNOWN, featurize
+from model.events import (
+    MAX_TIME_MS,
+    Cart,
+    Click,
+    Event,
+    Forget,
+    Identify,
+    Purchase,
+    Search,
+    encode_event,
+)
+from model.features import DAY_MS, UNKNOWN, Searches, featurize, query_windows
 from model.ids import item_hashes
 from model.items import Item
 from model.signals import NEIGHBOURS, POPULAR, Origin, own_repeat, seeds_of
@@ -33,8 +49,9 @@ from serving import counts
 from serving.candidates import Candidates
 from serving.intake import decode
 from serving.parts import Parts
-from serving.recommend import make_lists
-from serving.requests import list_requests
+from serving.ranker import Ranker
+from serving.recommend import Prepared, decide
+from serving.requests import list_requests, searches_of
 from stream.event_log import read_event_log
 from tests.parts import NOW, click, open_parts, records_of, take
 from tests.tiny import tiny_bundle
@@ -117,11 +134,15 @@ async def live(parts: Parts, events: Sequence[Event], first: int, seed: int) -> 
         start = end
 
 
+def made_bundle(path: Path, *, queries: bool = False) -> Bundle:
+    """Of an untrained network."""
+    tiny_bundle(path, KNOWN, length=LENGTH, top_k=25, seed=3, blend=WEIGHTS, queries=queries)
+    return load_bundle(path)
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    path = tmp_path_factory.mktemp("skew") / "bundle"
-    tiny_bundle(path, KNOWN, length=LENGTH, top_k=25, seed=3, blend=WEIGHTS)
-    return load_bundle(path)
+    return made_bundle(tmp_path_factory.mktemp("skew") / "bundle")
 
 
 @pytest.fixture
@@ -169,9 +190,13 @@ async def test_training_reads_what_a_profile_holds(
             history, bought = profile.history(), profile.bought()
             assert same(read, history), (user, moment)
             assert same(log.purchases(*rows), bought), (user, moment)
+            every = log.searches.of(number, 0, MAX_TIME_MS)
+            newest = Searches(every.times[-PROFILE_SEARCHES:], every.texts[-PROFILE_SEARCHES:])
+            asked = searches_of(profile)
+            assert same([newest.times], [asked.times]) and newest.texts == [*asked.texts]
             for length in (LENGTH, PROFILE_INTERACTIONS):
-                ours = featurize([read], bundle.vocabulary, length)
-                assert same(ours, featurize([history], bundle.vocabulary, length))
+                ours = featurize([read], bundle.vocabulary, length, [newest])
+                assert same(ours, featurize([history], bundle.vocabulary, length, [asked]))
             time = int(log.times[rows[1] - 1])
             assert same(
                 own_repeat(log.purchases(*rows), time, 60.0), own_repeat(bought, time, 60.0)
@@ -185,16 +210,21 @@ async def test_training_reads_what_a_profile_holds(
     assert (bought.days == bought.days[-1]).sum() > 1, "the bound falls within a day"
     assert (np.diff(history.times) == 0).sum() > 10
     assert (featurize([history], bundle.vocabulary, 100).items == UNKNOWN).any()
+    assert query_windows([history], [searches_of(profile)], 100).any()
+    assert len(log.searches.of(log.user_ids.index("hoarder"), 0, NOW).texts) > PROFILE_SEARCHES
     assert len({*map(str, events)}) < len(events)
     left = (await parts.store.profile("dot")).history().times
     assert 0 < len(left) < 40 and left.min() > late
     assert "anonymous" in log.user_ids
 
 
-@pytest.mark.parametrize("repeats_allowed", [True, False])
+@pytest.mark.parametrize(("repeats_allowed", "queries"), [(True, False), (False, True)])
 async def test_a_log_is_judged_by_the_lists_that_a_worker_makes(
-    parts: Parts, bundle: Bundle, tmp_path: Path, repeats_allowed: bool
+    parts: Parts, bundle: Bundle, tmp_path: Path, repeats_allowed: bool, queries: bool
 ) -> None:
+    if queries:
+        bundle = made_bundle(tmp_path / "bundle", queries=True)
+        parts = replace(parts, ranker=Ranker(bundle, provider="cpu", threads=1))
     manifest = msgspec.structs.replace(bundle.manifest, repeats_allowed=repeats_allowed)
     parts = replace(parts, bundle=replace(bundle, manifest=manifest))
     events = arrivals(2)
@@ -224,7 +254,7 @@ async def test_a_log_is_judged_by_the_lists_that_a_worker_makes(
     assert [request.user_id for request in requests] == list(USERS)
     await parts.candidates.refresh_popular()
     gathered = await parts.candidates.gather(requests)
-    lists = await make_lists(parts, requests, {})
+    lists = (await decide(parts, Prepared(requests, gathered, [], {}))).lists
 
     assert len(baskets) == len(USERS)
     compared = 0

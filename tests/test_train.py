@@ -141,6 +141,9 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
     assert all("epoch 3 of 3" in text for text in seen)
     assert same(whole, resumed)
     assert resumed.validation_ndcg == whole.validation_ndcg
+    assert len(whole.report.curve) == 3
+    assert resumed.report.curve == whole.report.curve
+    assert resumed.report.epoch == whole.report.epoch == whole.epoch
     assert not checkpoint.exists()
 
 

@@ -11,7 +11,7 @@ from model.blend import BlendWeights
 from model.bundle import Manifest, ParityReport, write_bundle
 from model.events import INTERACTION_KINDS, Purchase
 from model.export import export_network
-from model.features import Interactions, Vocabulary, featurize
+from model.features import NO_SEARCHES, PADDING, Interactions, Vocabulary, featurize
 from model.network import Network, NetworkConfig
 
 DEFAULT_BLEND = BlendWeights(network=1.0, repeat=1.0, covisit=0.5, popular=0.1)
@@ -27,12 +27,18 @@ def tiny_bundle(
     blocks: int = 1,
     seed: int = 0,
     blend: BlendWeights = DEFAULT_BLEND,
+    queries: bool = False,
 ) -> Manifest:
     """Write a small untrained bundle over ``item_ids`` to ``path``."""
     torch.manual_seed(seed)
     vocabulary = Vocabulary(item_ids)
-    config = NetworkConfig(vocabulary_size=len(vocabulary), length=length, dim=dim, blocks=blocks)
+    config = NetworkConfig(
+        vocabulary_size=len(vocabulary), length=length, dim=dim, blocks=blocks, queries=queries
+    )
     network = Network(config)
+    if network.query_table is not None:
+        # Words say something, as they would after training.
+        torch.nn.init.normal_(network.query_table.weight[PADDING + 1 :])
     rng = np.random.default_rng(seed)
     histories = [
         Interactions(
@@ -44,7 +50,9 @@ def tiny_bundle(
     ]
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
-        parity = export_network(network, model, featurize(histories, vocabulary, length), top_k)
+        searches = [NO_SEARCHES] * len(histories) if queries else None
+        users = featurize(histories, vocabulary, length, searches)
+        parity = export_network(network, model, users, top_k)
         manifest = Manifest(
             history_length=length,
             top_k=min(top_k, len(item_ids)),

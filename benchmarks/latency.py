@@ -1,0 +1,142 @@
+"""From an event sent to its recommendation consumed, at 10%, 50% and 80% of saturation.
+
+    python -m benchmarks.latency --json [--broker kafka|embedded] [--seconds 10] [--rounds 5]
+
+One worker, an open loop: events are sent by a schedule (random moments, that rate on average) which
+waits for nothing, and an event's latency runs from its scheduled moment, so that a stall counts for
+every event that it keeps waiting. Saturation comes first: bursts, sent all at once. The percentiles
+are those of all rounds' events together; ``by_round`` has the median of the rounds' own ones, which
+one stall of the machine does not move. ``sent_late_ms`` is the sender's own share at the 99th
+percentile: where it is not small, the machine was too busy for the figures to mean much.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.backlog import Crowd, fill_catalogue, fill_profiles
+from benchmarks.contender import Contender, ContenderError
+from benchmarks.machine import machine
+from benchmarks.made_up import ITEM_COUNT
+from benchmarks.measured import MeasuredWorker, running
+from benchmarks.pinned import pinned_bundle
+from benchmarks.printed import print_figures
+from benchmarks.servers import servers
+from stream.settings import Settings, child_environment
+
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+BURSTS = 3
+"""After one that warms everything up."""
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """The whole report.
+
+    Raises:
+        ContenderError: an event was lost, which is no figure but a fault.
+    """
+    bundle = pinned_bundle(asked.items)
+    levels = [int(level) for level in asked.levels.split(",")]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers(asked.broker, Settings(bundle=bundle, provider="cpu")) as settings,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        fill_catalogue(settings, asked.items)
+        fill_profiles(settings, Crowd(asked.users, asked.items))
+        worker = MeasuredWorker(settings, Path(folder) / "worker.log")
+        load = Contender(
+            "benchmarks.latency_load",
+            [str(asked.users), str(asked.items)],
+            environment=child_environment(settings),
+        )
+        with running([worker]), load:
+            bar = progress.add_task("bursts", total=BURSTS + 1 + asked.rounds * len(levels))
+            bursts = []
+            for _ in range(BURSTS + 1):
+                bursts.append(load.ask(events=asked.burst)["per_s"])
+                progress.advance(bar)
+            saturation = statistics.median(bursts[1:])
+            turns: dict[int, list[dict[str, Any]]] = {level: [] for level in levels}
+            for _ in range(asked.rounds):
+                for level in levels:
+                    progress.update(bar, description=f"{level}%")
+                    rate = saturation * level / 100
+                    events = max(round(rate * asked.seconds), 1)
+                    turns[level].append({"rate": rate, **load.ask(events=events, rate=rate)})
+                    progress.advance(bar)
+            rss_mb = round(worker.rss_mb)
+    by_level = {str(level): _figures(found) for level, found in turns.items()}
+    middle = by_level.get("50", {})
+    return {
+        **{f"{name}_ms_at_50": middle[f"{name}_ms"] for name in PERCENTILES if middle},
+        "saturation_events_per_s": round(saturation),
+        "by_level": by_level,
+        "rss_mb": rss_mb,
+        "broker": asked.broker,
+        "users": asked.users,
+        "items": asked.items,
+        "burst": asked.burst,
+        "seconds_a_turn": asked.seconds,
+        "rounds": asked.rounds,
+        "machine": machine(),
+    }
+
+
+def _figures(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One level: percentiles of all rounds together, and medians of the rounds' own."""
+    together = np.concatenate([turn["latencies_ms"] for turn in turns])
+    return {
+        "events_per_s": round(turns[0]["rate"]),
+        "events": len(together),
+        **{
+            f"{name}_ms": round(float(np.percentile(together, at)), 2)
+            for name, at in PERCENTILES.items()
+        },
+        "max_ms": round(float(together.max()), 2),
+        "by_round": {
+            f"{name}_ms": round(
+                statistics.median(float(np.percentile(turn["latencies_ms"], at)) for turn in turns),
+                2,
+            )
+            for name, at in PERCENTILES.items()
+        },
+        "sent_late_ms": round(statistics.median(turn["sent_late_ms"] for turn in turns), 3),
+        "curve": [round(float(each), 2) for each in np.percentile(together, CURVE)],
+    }
+
+
+CURVE = (1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.9)
+"""Percentiles of ``curve``, for the plot."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
+    parser.add_argument("--levels", default="10,50,80", help="percent of saturation")
+    parser.add_argument("--burst", type=int, default=10_000, help="events sent all at once")
+    parser.add_argument("--users", type=int, default=5_000)
+    parser.add_argument("--items", type=int, default=ITEM_COUNT)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of one level in one round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
+    parser.add_argument("--json", action="store_true", help="the only output there is")
+    asked = parser.parse_args(arguments)
+    try:
+        found = measure(asked)
+    except ContenderError as error:
+        sys.exit(f"benchmarks.latency: {error}")
+    print_figures("latency", found, asked.plots)
+
+
+if __name__ == "__main__":
+    main()

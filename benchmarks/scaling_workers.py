@@ -1,0 +1,74 @@
+"""What a second worker brings: one and two of the product's workers on the same backlog."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from benchmarks.backlog import Crowd, fill_catalogue, fill_events, fill_profiles
+from benchmarks.made_up import ITEM_COUNT
+from benchmarks.measured import PATIENCE_S, MeasuredWorker, running
+from benchmarks.pace import INTERVAL_S, PaceError, Sample
+from benchmarks.pinned import pinned_bundle
+from benchmarks.servers import forget_everything, servers
+from stream.settings import Settings
+
+COUNTS = (1, 2)
+CROWD = Crowd(users=5_000, items=ITEM_COUNT)
+
+
+def workers(asked: argparse.Namespace, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Lists a second of one worker and of two, and the median of the rounds' ratios."""
+    rates: dict[int, list[float]] = {count: [] for count in COUNTS}
+    bar = progress.add_task("workers", total=asked.rounds * len(COUNTS))
+    base = Settings(bundle=pinned_bundle(), provider="cpu", max_event_age_s=86_400)
+    with servers(asked.broker, base) as settings:
+        fill_catalogue(settings, CROWD.items)
+        fill_events(settings, CROWD.clicks(asked.events))
+        for number in range(asked.rounds):
+            for count in COUNTS:
+                forget_everything(settings)
+                fill_profiles(settings, CROWD)
+                group = settings.model_copy(update={"group": f"workers-{count}-{number}"})
+                team = [
+                    MeasuredWorker(group, folder / f"worker-{count}-{number}-{at}.log")
+                    for at in range(count)
+                ]
+                with running(team):
+                    rates[count].append(_lists_per_s(team, asked.seconds, asked.events))
+                progress.advance(bar)
+    one, two = (rates[count] for count in COUNTS)
+    return {
+        "two_vs_one": round(statistics.median(b / a for a, b in zip(one, two, strict=True)), 3),
+        "lists_per_s": {str(count): round(statistics.median(rates[count])) for count in COUNTS},
+    }
+
+
+def _lists_per_s(team: Sequence[MeasuredWorker], seconds: float, events: int) -> float:
+    """The rate of all together, from when each of them has begun.
+
+    Raises:
+        PaceError: one of them did not begin, or the backlog ended first.
+    """
+    before = [worker.sample() for worker in team]
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        time.sleep(INTERVAL_S)
+        now = [worker.sample() for worker in team]
+        if all(b["lists"] > a["lists"] for a, b in zip(before, now, strict=True)):
+            break
+        if time.monotonic() > deadline:
+            raise PaceError("a worker has no work: give the backlog more --events")
+    time.sleep(seconds)
+    last = [worker.sample() for worker in team]
+    if _total(last, "done") >= events:
+        raise PaceError("the backlog ended before the turn did: give it more --events")
+    return (_total(last, "lists") - _total(now, "lists")) / (last[0]["at"] - now[0]["at"])
+
+
+def _total(samples: Sequence[Sample], counter: str) -> float:
+    return sum(sample[counter] for sample in samples)

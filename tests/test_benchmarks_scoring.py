@@ -1,0 +1,34 @@
+"""The benchmark of scoring: our ranker, the raw session and torch rank the same users alike."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.printed_figures import figures_of, run_benchmark
+from tests.test_ranker import HAS_DEVICE
+
+
+def test_all_contenders_rank_alike_and_are_timed(tmp_path: Path) -> None:
+    figures = figures_of(
+        "scoring", "--rounds=1", "--seconds=0.01", "--items=200", "--batches=1,4",
+        "--contenders=ranker,raw,eager", f"--plots={tmp_path}",
+    )  # fmt: skip
+    assert set(figures["by_batch"]) == {"1", "4"}
+    for each in figures["by_batch"].values():
+        # The last of two equal scores may change places, a wrong graph would share none.
+        assert each["same_best_20_as_ranker"] == {"raw": 1.0, "eager": pytest.approx(1.0, abs=0.5)}
+        assert set(each["us_per_user"]) == set(each["cpu_us_per_user"]) == set(figures["rss_mb"])
+        assert min(each["us_per_user"].values()) > 0
+    lowest = min(each["ranker_vs_raw"] for each in figures["by_batch"].values())
+    assert figures["ranker_vs_raw"] == lowest > 0
+    assert (tmp_path / "scoring.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(HAS_DEVICE, reason="this machine has a CUDA device")
+def test_without_a_device_cuda_is_refused_with_a_sentence() -> None:
+    run = run_benchmark("scoring", "--provider=cuda", "--items=200", "--contenders=ranker,raw")
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert "benchmarks.scoring: " in run.stderr
+    assert "ask for the CPU with `--provider cpu`" in run.stderr
+    assert "Traceback" not in run.stderr

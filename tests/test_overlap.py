@@ -1,0 +1,242 @@
+"""Three micro-batches are in work at a time, and nobody can tell by what comes out."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import stream.agents
+from model.ids import item_hash
+from serving.intake import Record
+from serving.parts import Parts
+from serving.recommend import Outcome, Prepared, prepare
+from stream.agents import run_agent
+from stream.embedded_redis import EmbeddedRedis
+from stream.worker import Worker
+from tests.parts import FakeRecord, click, records_of
+from tests.stage import GUARD_S, PRESENT, Stage, open_stage, until
+
+USERS = [f"user-{number}" for number in range(4)]
+ITEMS = ["tea-1", "tea-2", "book-3", "book-4"]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("overlap") / "bundle"
+
+
+@pytest.fixture
+async def stage(
+    redis_server: EmbeddedRedis, redis_url: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    monkeypatch.setattr("stream.readiness.LONGEST_WAIT_S", 0.2)
+    async with open_stage(redis_server, bundle) as stage:
+        yield stage
+
+
+def batches() -> list[list[FakeRecord]]:
+    """One for each item: everybody clicks it."""
+    return [
+        records_of([click(user, item, PRESENT) for user in USERS], first=len(USERS) * at)
+        for at, item in enumerate(ITEMS)
+    ]
+
+
+@dataclass
+class Agent:
+    """The agent over micro-batches that a test hands out: a fake of Faust and its consumer."""
+
+    stage: Stage
+    waiting: asyncio.Queue[list[FakeRecord]] = field(default_factory=asyncio.Queue)
+    acknowledged: list[list[FakeRecord]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """As Faust does; until it is cancelled, or fails."""
+        worker: Any = SimpleNamespace(
+            ready=self._ready,
+            settings=self.stage.settings,
+            publisher=self.stage.publisher,
+            readiness=self.stage.readiness,
+        )
+        await run_agent(cast(Any, None), cast(Worker, worker))
+
+    async def _ready(self) -> Parts:
+        return self.stage.parts
+
+    async def micro_batches(self, stream: object, most: int) -> AsyncIterator[list[Any]]:
+        while True:
+            records = await self.waiting.get()
+            yield [SimpleNamespace(value=SimpleNamespace(records=records))]
+
+    def ack(self, batch: Any) -> None:
+        self.acknowledged.append(batch.value.records)
+
+
+@pytest.fixture
+async def agent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Agent]:
+    made = Agent(stage)
+    monkeypatch.setattr(stream.agents, "micro_batches", made.micro_batches)
+    monkeypatch.setattr(stream.agents, "ack", made.ack)
+    running = asyncio.create_task(made.run())
+    yield made
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+
+
+class HeldSession:
+    """A fake of an ONNX Runtime session whose runs wait for a test, before the true one."""
+
+    def __init__(self, session: Any, fault: Callable[[], None]) -> None:
+        self._session = session
+        self._fault = fault
+
+    def run(self, outputs: list[str], inputs: dict[str, Any]) -> Any:
+        self._fault()
+        return self._session.run(outputs, inputs)
+
+
+async def assert_is_as_ever(agent: Agent) -> None:
+    """All micro-batches are done: each click counted once, lists in the order of events."""
+    parts = agent.stage.parts
+    await until(lambda: len(agent.acknowledged) == len(ITEMS))
+    assert agent.acknowledged == batches_of(agent.acknowledged)
+    lists = await agent.stage.lists()
+    for user in USERS:
+        offsets = [each.as_of.offset for each in lists if each.user_id == user]
+        assert offsets == sorted(set(offsets)) and len(offsets) == len(ITEMS)
+        last = await parts.store.last_list(user)
+        assert last is not None and last.as_of.offset == offsets[-1]
+    unit = parts.counts.weight(PRESENT)
+    popular = await parts.counts.popular()
+    assert set(popular.items.tolist()) == {item_hash(item) for item in ITEMS}
+    assert popular.weights / unit == pytest.approx(len(USERS))
+    for found in await parts.counts.neighbours([item_hash(item) for item in ITEMS]):
+        assert len(found.items) == len(ITEMS) - 1
+        assert found.weights / unit == pytest.approx(len(USERS))
+
+
+def batches_of(acknowledged: Sequence[Sequence[FakeRecord]]) -> list[Sequence[FakeRecord]]:
+    """In the order of their offsets."""
+    return sorted(acknowledged, key=lambda records: records[0].offset)
+
+
+async def test_what_comes_next_is_learnt_while_one_is_ranked(agent: Agent) -> None:
+    store, going_on, runs = agent.stage.parts.store, threading.Event(), [0]
+    ranker = agent.stage.parts.ranker
+
+    def hold() -> None:
+        runs[0] += 1
+        assert going_on.wait(GUARD_S)
+
+    async def learnt() -> int:
+        return len((await store.profile(USERS[-1])).history().items)
+
+    ranker._session = HeldSession(ranker._session, hold)
+    try:
+        for records in batches():
+            agent.waiting.put_nowait(records)
+        while await learnt() < 3:
+            await asyncio.sleep(0.01)
+        # The fourth waits for the first, or memory would have no bound.
+        await asyncio.sleep(0.1)
+        assert await learnt() == 3
+        assert (agent.acknowledged, runs, agent.waiting.qsize()) == ([], [1], 1)
+    finally:
+        going_on.set()
+    await assert_is_as_ever(agent)
+
+
+async def test_the_next_is_ranked_while_one_is_delivered(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, ranked, going_on = agent.stage, list[int](), asyncio.Event()
+    send = stage.publisher.send
+
+    def note() -> None:
+        ranked.append(1)
+
+    async def hold(outcome: Outcome) -> None:
+        await going_on.wait()
+        await send(outcome)
+
+    stage.parts.ranker._session = HeldSession(stage.parts.ranker._session, note)
+    monkeypatch.setattr(stage.publisher, "send", hold)
+    for records in batches():
+        agent.waiting.put_nowait(records)
+    await until(lambda: len(ranked) == 2)
+    assert agent.acknowledged == []
+    going_on.set()
+    await assert_is_as_ever(agent)
+    assert len(ranked) == len(ITEMS), "nothing was ranked twice"
+
+
+async def test_a_network_that_fails_changes_nothing(agent: Agent) -> None:
+    ranker, failures = agent.stage.parts.ranker, [3]
+
+    def fail() -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise RuntimeError("a bad day")
+
+    ranker._session = HeldSession(ranker._session, fail)
+    for records in batches():
+        agent.waiting.put_nowait(records)
+    await assert_is_as_ever(agent)
+    assert failures == [0]
+
+
+async def test_a_broker_that_is_away_changes_nothing(agent: Agent) -> None:
+    agent.stage.broker.down()
+    for records in batches():
+        agent.waiting.put_nowait(records)
+    await until(lambda: agent.stage.readiness.waiting_for)
+    assert agent.acknowledged == []
+    agent.stage.broker.up()
+    await assert_is_as_ever(agent)
+
+
+async def test_nothing_is_learnt_before_what_came_earlier(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    async def fail_in_the_middle(parts: Parts, records: Sequence[Record]) -> Prepared:
+        begun.append(records[0].offset)
+        if begun.count(len(USERS)) == 1 and records[0].offset == len(USERS):
+            # Of the second micro-batch profiles are merged, and not counted.
+            with monkeypatch.context() as patch:
+                patch.setattr(parts.counts, "add", _lost)
+                await prepare(parts, records)
+        return await prepare(parts, records)
+
+    async def _lost(admissions: object) -> None:
+        raise ConnectionError("Redis went away")
+
+    monkeypatch.setattr(stream.agents, "prepare", fail_in_the_middle)
+    for records in batches():
+        agent.waiting.put_nowait(records)
+    await assert_is_as_ever(agent)
+    assert begun == [len(USERS) * at for at in range(len(ITEMS))]
+
+
+async def test_an_error_that_nobody_catches_ends_the_agent(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(stage)
+    monkeypatch.setattr(stream.agents, "micro_batches", agent.micro_batches)
+
+    def refuse(batch: Any) -> None:
+        raise ValueError("acknowledged twice")
+
+    monkeypatch.setattr(stream.agents, "ack", refuse)
+    agent.waiting.put_nowait(batches()[0])
+    async with asyncio.timeout(GUARD_S):
+        with pytest.raises(ExceptionGroup) as raised:
+            await agent.run()
+    assert raised.group_contains(ValueError, match="twice")
