@@ -49,9 +49,9 @@ def test_the_profile_names_the_next_bottleneck(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("load", "is_told"), [(1.0, False), (9.0, True)])
 def test_a_busy_machine_is_told(load: float, is_told: bool) -> None:
-    found = read(ROOT / FOLDER)["latency"]
+    found = read(ROOT / FOLDER)["pipeline"]
     found["machine"] |= {"load_average": load, "cores": 2}
-    assert ("Other work kept this machine busy" in page({"latency": found}, "x")) == is_told
+    assert ("Other work kept this machine busy" in page({"pipeline": found}, "x")) == is_told
 
 
 @pytest.mark.parametrize(("value", "met"), [(1.5, "yes"), (1.4, "no"), (None, "–")])
