@@ -4,9 +4,11 @@
 
 Settings are chosen on validation within the minutes, and with --journal each trial is written
 down and a training kept in a checkpoint beside it, so that the same command goes on where it was
-broken off; a training that had ended, and the blend's weights, begin again. Only with --test is
-the test judged, once for each method and row. ``methods`` holds method -> row -> validation, test,
-settings, seconds, trials.
+broken off; a training that had ended, and the blend's weights, begin again. The minutes do not
+count judging and the learned re-ranking, which comes last. Only with --test is the test judged,
+once for each method and row. ``methods`` holds method -> row -> validation, test, settings,
+seconds, trials; blend and re-ranking learn from the validation cases themselves, and their
+``held_out`` is what they reach on the half that they have not learned from.
 """
 
 import argparse

@@ -209,7 +209,7 @@ def _reranked(data: Dataset) -> Contender | LeftOut:
             data.objective,
             sources,
             logits={"network"},
-            sources_fitted=True,
+            sources_shared=True,
             in_order=data.in_order,
             seed=terms.seed,
         )

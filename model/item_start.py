@@ -5,15 +5,12 @@ Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", 2014). A net
 there has the first epochs behind it after seconds.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.neighbours import UNORDERED
+from model.neighbours import meetings
 from model.sequences import Sequences
-from model.transitions import Pairs
 
 OVERSAMPLING = 8
 ITERATIONS = 3
@@ -36,12 +33,9 @@ def item_start(train: Sequences, dim: int, *, reach: int = 3, seed: int = 0) -> 
     """
     size = train.item_count
     found = torch.zeros(size, dim)
-    counted = Pairs(train, reach).counts(replace(UNORDERED, gap_power=1.0))
-    others = counted.rows != counted.columns
-    if not others.any():
+    first, second, weights = meetings(train, reach)
+    if not len(weights):
         return found
-    first, second = counted.rows[others], counted.columns[others]
-    weights = counted.values[others].astype(np.float64)
     sums = np.bincount(first, weights, size)
     context = sums**CONTEXT_POWER
     expected = sums[first] * context[second] / context.sum()

@@ -6,14 +6,11 @@ one item is learned of those near it as well; after the global graph of GCE-GNN 
 once and folded into the item table, so that it costs nothing when lists are made.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from model.content import ItemContent
-from model.neighbours import UNORDERED
+from model.neighbours import meetings
 from model.sequences import Sequences
-from model.transitions import Pairs
 
 REACH = 3
 """Events further apart do not meet; those k apart count 1 / k."""
@@ -31,11 +28,8 @@ def neighbour_content(train: Sequences, count: int) -> ItemContent:
         count: neighbours of a bag, at most.
     """
     size = train.item_count
-    counted = Pairs(train, REACH).counts(replace(UNORDERED, gap_power=1.0))
-    others = counted.rows != counted.columns
-    rows, columns = counted.rows[others], counted.columns[others]
-    meetings = counted.values[others].astype(np.float64)
-    weights = meetings / np.bincount(rows, meetings, size)[columns] ** COMMON_POWER
+    rows, columns, met = meetings(train, REACH)
+    weights = met / np.bincount(rows, met, size)[columns] ** COMMON_POWER
     order = np.lexsort((-weights, rows))
     rows, columns, weights = rows[order], columns[order], weights[order]
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)

@@ -5,6 +5,7 @@ counts once a sequence; the order plays no part.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,25 @@ class ItemNeighbours(Tuned[NeighbourSettings, Counted]):
         cosine = together.values / (product + self._settings.shrinkage)
         nearest = replace(together, values=cosine.astype(np.float32))
         self._table = nearest.strongest(self._settings.neighbours)
+
+
+class Meetings(NamedTuple):
+    """Pairs of different items that meet, both ways; three arrays [P], first items ascending."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+def meetings(train: Sequences, reach: int) -> Meetings:
+    """How often items meet: those k events apart count 1 / k, and beyond ``reach`` nothing."""
+    counted = Pairs(train, reach).counts(replace(UNORDERED, gap_power=1.0))
+    others = counted.rows != counted.columns
+    return Meetings(
+        counted.rows[others],
+        counted.columns[others],
+        counted.values[others].astype(np.float64),
+    )
 
 
 def once_each(sequences: Sequences) -> Sequences:

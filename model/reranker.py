@@ -32,7 +32,7 @@ class Reranker:
         objective: what ``held_out`` is measured by.
         sources: the methods that propose, by name.
         logits: names of those whose scores are logits; of the others, a score of 0 says nothing.
-        sources_fitted: whether the caller fits and refits the sources, before this method.
+        sources_shared: whether they are the caller's, who fits and refits them before this method.
         in_order: whether sequences follow each other in time, see ``model.item_facts``.
         settings: of the network.
         cases: at most so many validation cases are learned from.
@@ -49,7 +49,7 @@ class Reranker:
         sources: Mapping[str, Method],
         *,
         logits: Collection[str] = (),
-        sources_fitted: bool = False,
+        sources_shared: bool = False,
         in_order: bool = False,
         settings: RerankingSettings | None = None,
         cases: int = 25_000,
@@ -61,7 +61,7 @@ class Reranker:
         self._objective = objective
         self._sources = dict(sources)
         self._logits = frozenset(logits)
-        self._sources_fitted = sources_fitted
+        self._sources_shared = sources_shared
         self._in_order = in_order
         self._settings = settings or RerankingSettings()
         self._cases = cases
@@ -81,7 +81,7 @@ class Reranker:
         """
         if validation is None:
             raise ValueError("a re-ranking is learned on validation cases; give some")
-        if not self._sources_fitted:
+        if not self._sources_shared:
             for source in self._sources.values():
                 source.fit(train, validation)
         self._facts = item_facts(train, in_order=self._in_order)
@@ -95,7 +95,7 @@ class Reranker:
 
     def refit(self, train: Sequences) -> None:
         """Learn sources and facts from other sequences; the re-ranking stays as it is."""
-        if not self._sources_fitted:
+        if not self._sources_shared:
             for source in self._sources.values():
                 source.refit(train)
         self._facts = item_facts(train, in_order=self._in_order)
