@@ -8,7 +8,6 @@ Metrics for Item Recommendation", 2020).
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,21 +19,24 @@ from model.baselines import CoVisits, DecayedPopularity
 from model.blend import BlendWeights, Signals, blend
 from model.dataset import Baskets, EventLog
 from model.features import FIRST_ITEM, PADDING, Interactions, Purchases, Vocabulary
+from model.pool_table import (
+    PoolTable,
+    best_of_lists,
+    entries_of_lists,
+    unite_lists,
+    with_nearest_of_lists,
+)
 from model.signals import (
     NO_ROWS,
     POPULAR,
-    Found,
-    Gatherer,
-    Pool,
+    Origin,
     Weighted,
-    best,
     looked_at,
     may_return,
     own_repeat,
     seeds_of,
     seen_items,
     signals_of,
-    with_nearest,
 )
 
 CUT = 10
@@ -108,14 +110,11 @@ class CandidateTable:
 
     def top(self, scores: NDArray[np.float32]) -> list[NDArray[np.int64]]:
         """The first ten of each basket by ``scores`` float32 [M]."""
-        starts = np.searchsorted(self.basket, np.arange(len(self.baskets) + 1))
         no_query = np.zeros(len(scores), np.float32)
-        return [
-            self.item[start:end][
-                best(no_query[start:end], scores[start:end], self.item[start:end], CUT)
-            ]
-            for start, end in pairwise(starts.tolist())
-        ]
+        chosen = best_of_lists(
+            self.basket, no_query, scores, self.item, lists=len(self.baskets), length=CUT
+        )
+        return np.split(self.item[chosen.places], chosen.ends[:-1])
 
     def metrics(self, weights: BlendWeights) -> TopMetrics:
         """Of the blended lists."""
@@ -170,7 +169,6 @@ class Judge:
         self._popular = DecayedPopularity(log, popularity_half_life_days)
         self._half_life_days = popularity_half_life_days
         self._row_of_item = vocabulary.index_of(log.hashes)
-        self._gatherer = Gatherer(_is_in_log)
         self._item_of_row = np.full(len(vocabulary), -1, np.int64)
         known = self._row_of_item >= FIRST_ITEM
         self._item_of_row[self._row_of_item[known]] = np.flatnonzero(known)
@@ -209,11 +207,11 @@ class Judge:
 
     def _score(self, baskets: Baskets, numbers: list[int]) -> Iterator["_Scored"]:
         profiles = [self._profile(baskets, number) for number in numbers]
-        pools = [self._pool(profile) for profile in profiles]
-        widest = max(len(each.rows) for each in pools)
-        rows = np.full((len(numbers), max(widest, 1)), PADDING, np.int64)
-        for place, each in enumerate(pools):
-            rows[place, : len(each.rows)] = self._row_of_item[each.rows]
+        table = self._table(profiles)
+        sizes = np.diff(table.starts)
+        is_candidate = np.arange(max(int(sizes.max()), 1)) < sizes[:, None]
+        rows = np.full(is_candidate.shape, PADDING, np.int64)
+        rows[is_candidate] = self._row_of_item[table.pool.rows]
         features = baskets.inputs(
             numbers, self._vocabulary, self._length, queries=self._reads_queries
         )
@@ -222,11 +220,9 @@ class Judge:
             ["top_items", "top_scores", "candidate_scores"],
             {**features._asdict(), "item_bias": bias, "candidates": rows},
         )
-        for place, (profile, pool) in enumerate(zip(profiles, pools, strict=True)):
-            yield self._join(
-                profile, pool, scores[place, : len(pool.rows)],
-                self._item_of_row[top_rows[place]], top_scores[place],
-            )  # fmt: skip
+        yield from self._joined(
+            profiles, table, scores[is_candidate], self._item_of_row[top_rows], top_scores
+        )
 
     def _profile(self, baskets: Baskets, number: int) -> "_Profile":
         # The user's own signals are those of the last list a worker made; the shared counts are
@@ -238,42 +234,66 @@ class Judge:
             baskets.time(number),
         )
 
-    def _pool(self, profile: "_Profile") -> Pool:
-        hashes, strength = own_repeat(profile.purchases, profile.as_of, self._repeat_half_life_days)
-        seeds = self._log.positions_of(np.array(seeds_of(profile.history), np.uint64))
-        found = Found(
-            repeat=Weighted(self._log.positions_of(hashes), strength),
-            together=Weighted(*self._together.of(seeds.tolist(), profile.time)),
-            popular=self._popular.top(profile.time, POPULAR),
-        )
-        return self._gatherer.unite(
-            found, len(self._log.item_ids), lambda items: self._popularity(items, profile.time)
+    def _table(self, profiles: Sequence["_Profile"]) -> PoolTable:
+        found: dict[Origin, list[Weighted | None]] = {
+            origin: [] for origin in (Origin.REPEAT, Origin.TOGETHER, Origin.POPULAR)
+        }
+        for profile in profiles:
+            hashes, strength = own_repeat(
+                profile.purchases, profile.as_of, self._repeat_half_life_days
+            )
+            seeds = self._log.positions_of(np.array(seeds_of(profile.history), np.uint64))
+            popular = self._popular.top(profile.time, POPULAR)
+            found[Origin.REPEAT].append(Weighted(self._log.positions_of(hashes), strength))
+            found[Origin.TOGETHER].append(
+                Weighted(*self._together.of(seeds.tolist(), profile.time))
+            )
+            found[Origin.POPULAR].append(Weighted(popular, np.ones(len(popular))))
+        return unite_lists(
+            {origin: entries_of_lists(each) for origin, each in found.items()},
+            len(profiles),
+            _is_in_log,
+            lambda items, owner: self._popularity(profiles, items, owner),
         )
 
-    def _popularity(self, items: NDArray[np.int64], time: int) -> NDArray[np.float32]:
-        return self._popular.counts(time)[items].astype(np.float32)
-
-    def _join(
+    def _popularity(
         self,
-        profile: "_Profile",
-        pool: Pool,
+        profiles: Sequence["_Profile"],
+        items: NDArray[np.int64],
+        owner: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Of items, each as of the time of the profile whose number stands in ``owner``."""
+        counts = np.zeros(items.shape, np.float32)
+        for number, profile in enumerate(profiles):
+            here = owner == number
+            counts[here] = self._popular.counts(profile.time)[items[here]]
+        return counts
+
+    def _joined(
+        self,
+        profiles: Sequence["_Profile"],
+        table: PoolTable,
         scores: NDArray[np.float32],
         nearest: NDArray[np.int64],
         nearest_scores: NDArray[np.float32],
-    ) -> "_Scored":
+    ) -> Iterator["_Scored"]:
         """Add the network's own nearest, take out what may not return."""
-        joined, network = with_nearest(
-            pool, scores, nearest, nearest_scores, self._popularity(nearest, profile.time),
-            _is_in_log,
-        )  # fmt: skip
-        signals = signals_of(joined, network, self._row_of_item[joined.rows])
-        kept = self._may_return(profile, joined.rows)
-        if not kept.all():
-            signals = Signals(
-                **{name: getattr(signals, name)[kept] for name in Signals.__struct_fields__}
+        owner = np.broadcast_to(np.arange(len(profiles))[:, None], nearest.shape)
+        popular = self._popularity(profiles, nearest, owner)
+        joined = with_nearest_of_lists(table, scores, nearest, nearest_scores, popular, _is_in_log)
+        items = joined.pool.rows
+        signals = signals_of(joined.pool, joined.network, self._row_of_item[items])
+        for number, profile in enumerate(profiles):
+            here = np.flatnonzero(joined.owner == number)
+            here = here[self._may_return(profile, items[here])]
+            own = nearest[number][_is_in_log(nearest[number])]
+            yield _Scored(
+                items[here],
+                Signals(
+                    **{name: getattr(signals, name)[here] for name in Signals.__struct_fields__}
+                ),
+                own[self._may_return(profile, own)][:CUT],
             )
-        own = nearest[_is_in_log(nearest)]
-        return _Scored(joined.rows[kept], signals, own[self._may_return(profile, own)][:CUT])
 
     def _may_return(self, profile: "_Profile", items: NDArray[np.int64]) -> NDArray[np.bool_]:
         hashed = looked_at(profile.history)

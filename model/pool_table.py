@@ -1,17 +1,17 @@
-"""Candidates of many lists at once: what ``model.signals`` does for one list, on columns of all.
+"""Candidates of many lists at once: what the sources have found, united, joined and ordered.
 
 A list has a few hundred candidates, and numpy spends more on being called than on so few numbers.
-Here each call covers all lists of a micro-batch; the same bits come out as list by list.
+Here each call covers all lists of a micro-batch, or of a batch of questions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.signals import Origin, Pool, RowMask
+from model.signals import NO_ROWS, NO_VALUES, Origin, Pool, RowMask, Weighted
 
 OwnedRowValues: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Of rows, and of the numbers of the lists that they stand in."""
@@ -63,10 +63,21 @@ class Chosen(NamedTuple):
     """int64 [L]: where each list ends."""
 
 
+def entries_of_lists(found: Sequence[Weighted | None]) -> Entries:
+    """What one source has for each list, None for nothing, as columns of all lists."""
+    kept = [(number, each) for number, each in enumerate(found) if each is not None]
+    sizes = np.array([len(each.rows) for _, each in kept], np.int64)
+    return Entries(
+        np.repeat(np.array([number for number, _ in kept], np.int64), sizes),
+        np.concatenate([NO_ROWS, *(each.rows for _, each in kept)]),
+        np.concatenate([NO_VALUES, *(each.values for _, each in kept)]),
+    )
+
+
 def unite_lists(
     found: Mapping[Origin, Entries], lists: int, usable: RowMask, popularity: OwnedRowValues
 ) -> PoolTable:
-    """As ``model.signals.Gatherer.unite``, of several lists.
+    """The candidates of L lists.
 
     Args:
         found: by source, of all sources but ``NEAREST``; a row of a list may occur several times,
@@ -114,7 +125,7 @@ def with_nearest_of_lists(
     nearest_popular: NDArray[np.float32],
     usable: RowMask,
 ) -> JoinedPools:
-    """As ``model.signals.with_nearest``, of L lists.
+    """Join the network's own nearest items to the candidates that were scored beside them.
 
     Args:
         table: N candidates.
@@ -160,7 +171,10 @@ def best_of_lists(
     lists: int,
     length: int,
 ) -> Chosen:
-    """As ``model.signals.best``, of several lists; four arrays [N] in any order of lists."""
+    """The ``length`` best of each list: by match in steps of a tenth, then score, then lower row.
+
+    Four arrays [N], in any order of lists.
+    """
     # Two runs in order, as ``with_nearest_of_lists`` leaves them, are merged and not sorted.
     order = np.argsort(owner, kind="stable")
     sizes = np.bincount(owner, minlength=lists)

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.features import NO_SEARCHES, Interactions, Purchases, Searches
-from model.pool_table import Entries, PoolTable, unite_lists
+from model.pool_table import Entries, PoolTable, entries_of_lists, unite_lists
 from model.signals import (
     MATCHES,
     NEIGHBOURS,
-    NO_ROWS,
-    NO_VALUES,
     POPULAR,
     Origin,
     Pool,
@@ -133,8 +131,8 @@ class CandidateSources:
         units = self.units(requests)
         owner = np.repeat(np.arange(len(requests)), np.diff(starts))
         found = {
-            Origin.SEARCH: _joined([self._matches(request.query) for request in requests]),
-            Origin.REPEAT: _joined([self._bought(request) for request in requests]),
+            Origin.SEARCH: entries_of_lists([self._matches(request.query) for request in requests]),
+            Origin.REPEAT: entries_of_lists([self._bought(request) for request in requests]),
             Origin.TOGETHER: Entries(owner, ties.rows, ties.weights / units[owner]),
             Origin.POPULAR: self._popular(len(requests)),
         }
@@ -192,14 +190,3 @@ class CandidateSources:
             units: weight of an event of the present of each (``units``), of a shape that fits.
         """
         return (self.popular_now.weights(rows) / units).astype(np.float32)
-
-
-def _joined(found: list[Weighted | None]) -> Entries:
-    """What one source has for each list, None for nothing, as columns of all lists."""
-    kept = [(number, each) for number, each in enumerate(found) if each is not None]
-    sizes = np.array([len(each.rows) for _, each in kept], np.int64)
-    return Entries(
-        np.repeat(np.array([number for number, _ in kept], np.int64), sizes),
-        np.concatenate([NO_ROWS, *(each.rows for _, each in kept)]),
-        np.concatenate([NO_VALUES, *(each.values for _, each in kept)]),
-    )

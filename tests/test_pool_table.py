@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.pool_table import Entries, PoolTable, best_of_lists, unite_lists, with_nearest_of_lists
-from model.signals import Found, Gatherer, Origin, Pool, Weighted, best, with_nearest
+from model.pool_table import (
+    Entries,
+    PoolTable,
+    best_of_lists,
+    entries_of_lists,
+    unite_lists,
+    with_nearest_of_lists,
+)
+from model.signals import Origin, Pool, Weighted
+from tests.plain_pools import Found, best, unite, with_nearest
 
 TABLE = 60
 """Rows of the catalogue."""
@@ -40,30 +48,16 @@ class Lists:
     def alone(self) -> list[Pool]:
         """The pool of each list, made by itself."""
         return [
-            Gatherer(not_seven).unite(each, TABLE, partial(popularity, number=np.array(number)))
+            unite(each, not_seven, partial(popularity, number=np.array(number)))
             for number, each in enumerate(self.found)
         ]
 
     def together(self) -> PoolTable:
         """All pools in one table."""
-        columns: dict[Origin, Entries] = {}
-        for origin in SOURCES:
-            parts = [_of_source(each, origin) for each in self.found]
-            sizes = [len(part.rows) for part in parts]
-            columns[origin] = Entries(
-                np.repeat(np.arange(len(parts)), sizes),
-                np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)]),
-                np.concatenate([np.empty(0), *(part.values for part in parts)]),
-            )
+        columns = {
+            origin: entries_of_lists([each.of(origin) for each in self.found]) for origin in SOURCES
+        }
         return unite_lists(columns, len(self.found), not_seven, popularity)
-
-
-def _of_source(found: Found, origin: Origin) -> Weighted:
-    if origin is Origin.POPULAR:
-        return Weighted(found.popular, np.ones(len(found.popular)))
-    assert origin.name is not None
-    part: Weighted = getattr(found, origin.name.lower())
-    return part
 
 
 def lists(seed: int, count: int) -> Lists:

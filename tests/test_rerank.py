@@ -15,7 +15,8 @@ from model.events import INTERACTION_KINDS, Click
 from model.features import Interactions, Purchases, Vocabulary
 from model.ids import item_hashes
 from model.items import Item
-from model.signals import Pool, best
+from model.pool_table import best_of_lists
+from model.signals import Pool
 from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, ListRequest, Ties
 from serving.catalog import Catalog
 from serving.recommendation import AsOf, Recommended, Source
@@ -268,5 +269,7 @@ def test_sorting_a_part_is_sorting_the_whole(found: list[tuple[float, int]], len
     whole = sorted(
         range(len(found)), key=lambda at: (-np.ceil(match[at] * 10), -scores[at], rows[at])
     )
-    assert best(match, scores, rows, length).tolist()[:length] == whole[:length]
-    assert len(best(match, scores, rows, length)) == min(length, len(found))
+    owner = np.zeros(len(found), np.int64)
+    chosen = best_of_lists(owner, match, scores, rows, lists=1, length=length)
+    assert chosen.places.tolist() == whole[:length]
+    assert chosen.ends.tolist() == [min(length, len(found))]

@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 from model.events import INTERACTION_KINDS, Cart, Click, Favorite, Interaction, Purchase, Rating
 from model.features import Interactions, Purchases
+from model.pool_table import (
+    PoolTable,
+    entries_of_lists,
+    unite_lists,
+    with_nearest_of_lists,
+)
 from model.signals import (
     NO_ROWS,
     SEEDS,
-    Found,
-    Gatherer,
     Origin,
     Pool,
     Weighted,
@@ -21,7 +25,6 @@ from model.signals import (
     seeds_of,
     seen_items,
     strongest,
-    with_nearest,
 )
 
 
@@ -54,13 +57,33 @@ def popularity(some: NDArray[np.int64]) -> NDArray[np.float32]:
 
 @pytest.fixture
 def pool() -> Pool:
-    found = Found(
+    return united(
         repeat=weighted(r4=0.5, none=9.0, r7=3.0),
         together=Weighted(rows(2, 4, 2, 7, -1), np.array([1.0, 2.0, 0.5, 8.0, 8.0])),
         popular=rows(9, 2, 7),
         search=weighted(r1=0.25),
+    ).pool
+
+
+def united(
+    repeat: Weighted,
+    together: Weighted,
+    popular: NDArray[np.int64],
+    search: Weighted | None = None,
+) -> PoolTable:
+    """The candidates of one list."""
+    found = {
+        Origin.SEARCH: search,
+        Origin.REPEAT: repeat,
+        Origin.TOGETHER: together,
+        Origin.POPULAR: Weighted(popular, np.ones(len(popular))),
+    }
+    return unite_lists(
+        {origin: entries_of_lists([each]) for origin, each in found.items()},
+        1,
+        not_seven,
+        lambda some, owner: popularity(some),
     )
-    return Gatherer(not_seven).unite(found, 10, popularity)
 
 
 def test_sources_are_united_and_what_one_brings_twice_adds_up(pool: Pool) -> None:
@@ -77,24 +100,17 @@ def test_sources_are_united_and_what_one_brings_twice_adds_up(pool: Pool) -> Non
     assert pool.popular.tolist() == [99, 98, 96, 91]
 
 
-def test_a_gatherer_keeps_nothing_from_one_list_to_the_next() -> None:
-    gatherer = Gatherer(not_seven)
-    for size, own in ((10, 3), (10, 5), (1000, 900), (1000, 3)):
-        found = Found(weighted(**{f"r{own}": 1.0}), Weighted(rows(own), np.ones(1)), rows(2))
-        united = gatherer.unite(found, size, popularity)
-        assert united.rows.tolist() == sorted({own, 2})
-        assert united.repeat.tolist() == [float(row == own) for row in united.rows]
-
-
 def test_the_networks_own_join_behind_and_mark_what_was_there(pool: Pool) -> None:
-    joined, scores = with_nearest(
-        pool,
+    table = PoolTable(pool, np.zeros(4, np.int64), np.array([0, 4]))
+    found = with_nearest_of_lists(
+        table,
         np.arange(4, dtype=np.float32),
-        rows(4, -1, 7, 5, 0),
-        np.array([2, 50, 60, 7, 8], np.float32),
-        popularity(rows(4, -1, 7, 5, 0)),
+        rows(4, -1, 7, 5, 0)[None],
+        np.array([[2, 50, 60, 7, 8]], np.float32),
+        popularity(rows(4, -1, 7, 5, 0))[None],
         not_seven,
     )
+    joined, scores = found.pool, found.network
     assert joined.rows.tolist() == [1, 2, 4, 9, 5, 0]
     assert scores.tolist() == [0, 1, 2, 3, 7, 8]
     assert joined.sources[2] == Origin.REPEAT | Origin.TOGETHER | Origin.NEAREST
