@@ -1,7 +1,8 @@
-"""What a worker finds: profiles of users with a past, and a topic full of their next clicks."""
+"""What a worker finds: users whose pasts are counted, and a topic full of their next clicks."""
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,13 @@ from redis import Redis
 
 from benchmarks.made_up import LENGTH, item_ids, long_tailed
 from benchmarks.profile_contender import TTL_MS, open_store
+from model.bundle import load_bundle
 from model.events import Click, encode_event
 from model.items import Item
-from serving.profile import pack_interaction, profile_of
+from serving.counts import Counts
+from serving.covisits import Admission
+from serving.merge import origin
+from serving.profile import IDENTITY_BYTES, pack_interaction, profile_of
 from stream.ingest import ingest
 from stream.kafka import producer_arguments
 from stream.settings import Settings
@@ -24,6 +29,8 @@ PAST_MS = 40 * 86_400_000
 FILL_DEPTH = 500
 LINGER_MS = 5
 IN_FLIGHT = 10_000
+POPULAR_KEY = "plain:popular"
+"""Popularity as the plain job counts it."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +52,23 @@ class Crowd:
         return [f"item-{item}" for item in long_tailed(chance, self.items, self.past_events)]
 
     def past(self, number: int, now_ms: int) -> list[Click]:
-        """The same as events: the last forty days, evenly."""
-        pause = PAST_MS // self.past_events
+        """The same as events, at ``past_times``."""
         return [
             Click(
                 event_id=f"past-{number % TEMPLATES}-{at}",
                 user_id=self.user(number),
-                ts=now_ms - PAST_MS + at * pause,
+                ts=time_ms,
                 item_id=item,
             )
-            for at, item in enumerate(self.past_items(number))
+            for at, (item, time_ms) in enumerate(
+                zip(self.past_items(number), self.past_times(now_ms), strict=True)
+            )
         ]
+
+    def past_times(self, now_ms: int) -> list[int]:
+        """When everyone clicked before: the last forty days, evenly, epoch milliseconds."""
+        pause = PAST_MS // self.past_events
+        return [now_ms - PAST_MS + at * pause for at in range(self.past_events)]
 
     def clicks(self, count: int, *, first: int = 0) -> list[tuple[str, str]]:
         """(user id, item id) of so many clicks; the same ones for the same ``first``."""
@@ -81,6 +94,47 @@ def fill_profiles(settings: Settings, crowd: Crowd) -> bytes:
                 pipeline.set(key, values[number % TEMPLATES], px=TTL_MS)
             pipeline.execute()
     return values[0]
+
+
+def fill_counts(settings: Settings, crowd: Crowd) -> None:
+    """Count the different pasts in Redis, for the product and for the plain job.
+
+    A worker reads what is popular when it starts, and then every few seconds: without these counts
+    it would do a good part of its turn without popular candidates.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    clicks = [
+        click
+        for number in range(min(TEMPLATES, crowd.users))
+        for click in crowd.past(number, now_ms)
+    ]
+    asyncio.run(_fill_counts(settings, clicks))
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.zadd(POPULAR_KEY, dict(Counter(click.item_id for click in clicks)))
+
+
+async def _fill_counts(settings: Settings, clicks: Sequence[Click]) -> None:
+    store = open_store(settings.redis_url, settings.redis_prefix)
+    half_life_days = load_bundle(settings.bundle).manifest.popularity_half_life_days
+    counts = Counts(store, shards=settings.count_shards, half_life_days=half_life_days)
+    source = store.source("past", 0)
+    origins = [origin(source, offset) for offset in range(len(clicks))]
+    events = [pack_interaction(click) for click in clicks]
+    admission = Admission(
+        source=[source] * len(clicks),
+        offsets=range(len(clicks)),
+        origins=origins,
+        events=events,
+        arrivals=[
+            place + event[:IDENTITY_BYTES] for place, event in zip(origins, events, strict=True)
+        ],
+        profile=profile_of([], []),  # clicks of a past lie hours apart and make no pairs
+    )
+    await store.open()
+    try:
+        await counts.add([admission])
+    finally:
+        await store.redis.aclose()
 
 
 def fill_catalogue(settings: Settings, items: int) -> None:

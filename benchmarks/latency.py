@@ -11,6 +11,7 @@ percentile: where it is not small, the machine was too busy for the figures to m
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -22,8 +23,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.backlog import Crowd, fill_catalogue, fill_profiles
-from benchmarks.contender import Contender, ContenderError
+from benchmarks.backlog import Crowd, fill_catalogue, fill_counts, fill_profiles
+from benchmarks.contender import ONE_THREAD, Contender, ContenderError
 from benchmarks.machine import machine
 from benchmarks.made_up import ITEM_COUNT
 from benchmarks.measured import MeasuredWorker, running
@@ -51,7 +52,9 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         Progress(console=Console(stderr=True)) as progress,
     ):
         fill_catalogue(settings, asked.items)
-        fill_profiles(settings, Crowd(asked.users, asked.items))
+        crowd = Crowd(asked.users, asked.items)
+        fill_profiles(settings, crowd)
+        fill_counts(settings, crowd)
         worker = MeasuredWorker(settings, Path(folder) / "worker.log")
         load = Contender(
             "benchmarks.latency_load",
@@ -118,7 +121,7 @@ CURVE = (1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.9)
 """Percentiles of ``curve``, for the plot."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
@@ -130,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
     parser.add_argument("--json", action="store_true", help="the only output there is")
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_args()
+    os.environ.update(ONE_THREAD)  # for the worker, which inherits it
     try:
         found = measure(asked)
     except ContenderError as error:

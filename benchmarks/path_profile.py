@@ -15,8 +15,6 @@ so that a slow machine does not read more. The model is the pinned one of ``benc
 
 import argparse
 import asyncio
-import json
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -32,6 +30,7 @@ from benchmarks.backlog import Crowd, fill_profiles
 from benchmarks.machine import machine
 from benchmarks.made_up import ITEM_COUNT, item_ids
 from benchmarks.pinned import pinned_bundle
+from benchmarks.printed import print_figures
 from model.events import Click, encode_event
 from model.items import Item
 from serving import candidates
@@ -206,7 +205,7 @@ def main() -> None:
     with EmbeddedRedis() as redis:
         (server,) = psutil.Process(redis.pid).children()
         figures = asyncio.run(measure(asked, redis.url, server.pid))
-    sys.stdout.write(json.dumps(figures) + "\n")
+    print_figures("path_profile", figures, None)
 
 
 if __name__ == "__main__":

@@ -69,8 +69,9 @@ def page(found: dict[str, Found], folder: str) -> str:
         if name not in found:
             parts.append(f"Not measured yet: `{command} --json`.\n")
             continue
-        arguments = found[name].get("arguments", "--json")
-        parts.append(f"`{command} {arguments}`, {_hardware(found[name]['machine'])}.\n")
+        parts.append(
+            f"`{command} {found[name]['arguments']}`, {_hardware(found[name]['machine'])}.\n"
+        )
         if found[name]["machine"]["load_average"] > found[name]["machine"]["cores"] * BUSY:
             parts.append(DISTURBED)
         parts.append(section(found[name]))

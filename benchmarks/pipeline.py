@@ -16,8 +16,9 @@ items, untrained), every run has one thread.
 """
 
 import argparse
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.backlog import Crowd, fill_catalogue, fill_events, fill_profiles
-from benchmarks.contender import Contender
+from benchmarks.backlog import Crowd, fill_catalogue, fill_counts, fill_events, fill_profiles
+from benchmarks.contender import ONE_THREAD, Contender
 from benchmarks.machine import machine
 from benchmarks.made_up import ITEM_COUNT
 from benchmarks.measured import contender_pace, worker_pace
@@ -42,9 +43,6 @@ DAY_S = 86_400
 QUIXSTREAMS = Path(".nextclick/quixstreams")
 INSTALL = f"python -m pip install --target {QUIXSTREAMS} quixstreams==3.28.1"
 
-Turn = Callable[[int], Pace]
-"""Number of the round -> the pace."""
-
 
 class Field:
     """The contenders, ready to take turns on one backlog."""
@@ -54,51 +52,34 @@ class Field:
         self._settings = settings.model_copy(update={"max_event_age_s": DAY_S})
         self._folder = folder
         self._crowd = Crowd(asked.users, asked.items)
-        crowd = [f"--users={asked.users}", f"--items={asked.items}"]
-        self.turns: dict[str, Turn] = {
-            **{part: partial(self._part, part) for part in PARTS},
-            "ingest": self._ingest,
-            "full": self._full,
-            "aiokafka": lambda _: self._contender("bare_loop", "aiokafka"),
-            "confluent": lambda _: self._contender("bare_loop", "confluent"),
-            "plain_set": self._plain_set,
-            "stock_faust": lambda number: self._contender(
-                "faust_contender", "echo", f"echo-{number}"
-            ),
-            "stock_faust_job": lambda number: self._contender(
-                "faust_contender", "job", f"faust-{number}", *crowd
-            ),
-        }
         self.left_out: dict[str, str] = {}
         if asked.broker == "embedded":
             # Quix Streams asks for the settings of topics, and the embedded broker has none.
             self.left_out["quixstreams_job"] = "it needs --broker kafka"
-        elif (asked.quixstreams / "quixstreams").is_dir():
-            environment = {"PYTHONPATH": str(asked.quixstreams.resolve())}
-            self.turns["quixstreams_job"] = lambda number: self._contender(
-                "quixstreams_job", f"quix-{number}", *crowd, environment=environment
-            )
-        else:
+        elif not (asked.quixstreams / "quixstreams").is_dir():
             self.left_out["quixstreams_job"] = f"not installed: {INSTALL}"
-        if asked.only:
-            wanted = asked.only.split(",")
-            self.turns = {name: turn for name, turn in self.turns.items() if name in wanted}
+        wanted = asked.only.split(",") if asked.only else TURNS
+        self.names = [name for name in TURNS if name in wanted and name not in self.left_out]
 
     def take(self, name: str, number: int) -> Pace:
         """One contender's turn: an empty Redis with the users' pasts in it."""
         forget_everything(self._settings)
         fill_profiles(self._settings, self._crowd)
-        return self.turns[name](number)
+        fill_counts(self._settings, self._crowd)
+        return TURNS[name](self, number)
 
-    def _part(self, part: str, number: int) -> Pace:
+    def part(self, number: int, part: str) -> Pace:
+        """Our first parts, up to this one."""
         settings = self._settings.model_copy(update={"group": f"{part}-{number}"})
         return contender_pace(settings, "benchmarks.part_worker", [part], **self._window)
 
-    def _full(self, number: int) -> Pace:
+    def full(self, number: int) -> Pace:
+        """The product's own worker."""
         settings = self._settings.model_copy(update={"group": f"full-{number}"})
         return self._worker(settings, f"full-{number}", "lists")
 
-    def _ingest(self, number: int) -> Pace:
+    def ingest(self, number: int) -> Pace:
+        """The same, on events that are too old for a list."""
         changes = {"group": f"ingest-{number}", "max_event_age_s": 1}
         settings = self._settings.model_copy(update=changes)
         return self._worker(settings, f"ingest-{number}", "done")
@@ -107,15 +88,27 @@ class Field:
         log = self._folder / f"{name}.log"
         return worker_pace(settings, log, counter=counter, **self._window)
 
-    def _plain_set(self, number: int) -> Pace:
+    def plain_set(self, number: int) -> Pace:
+        """Values as large as a profile, in pipelines."""
         size = len(fill_profiles(self._settings, self._crowd))
-        return self._contender(
-            "plain_set", *map(str, (size, self._asked.users, self._asked.events))
-        )
+        return self.contender("plain_set", *map(str, (size, self._asked.users, self._asked.events)))
 
-    def _contender(
+    def plain_job(
         self, module: str, *arguments: str, environment: dict[str, str] | None = None
     ) -> Pace:
+        """The same job in its plainest form."""
+        crowd = [f"--users={self._asked.users}", f"--items={self._asked.items}"]
+        return self.contender(module, *arguments, *crowd, environment=environment)
+
+    def quixstreams_job(self, number: int) -> Pace:
+        """That job on Quix Streams, which lives in a folder of its own."""
+        environment = {"PYTHONPATH": str(self._asked.quixstreams.resolve())}
+        return self.plain_job("quixstreams_job", f"quix-{number}", environment=environment)
+
+    def contender(
+        self, module: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> Pace:
+        """A process of ``benchmarks.MODULE``."""
         return contender_pace(
             self._settings, f"benchmarks.{module}", arguments, environment=environment,
             **self._window,
@@ -124,6 +117,24 @@ class Field:
     @property
     def _window(self) -> dict[str, Any]:
         return {"seconds": self._asked.seconds, "total": self._asked.events}
+
+
+TURNS: dict[str, Callable[[Field, int], Pace]] = {
+    **{part: partial(Field.part, part=part) for part in PARTS},
+    "ingest": Field.ingest,
+    "full": Field.full,
+    "aiokafka": lambda field, _: field.contender("bare_loop", "aiokafka"),
+    "confluent": lambda field, _: field.contender("bare_loop", "confluent"),
+    "plain_set": Field.plain_set,
+    "stock_faust": lambda field, number: field.contender(
+        "faust_contender", "echo", f"echo-{number}"
+    ),
+    "stock_faust_job": lambda field, number: field.plain_job(
+        "faust_contender", "job", f"faust-{number}"
+    ),
+    "quixstreams_job": Field.quixstreams_job,
+}
+"""Contender -> its turn, of the number of the round."""
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
@@ -141,10 +152,10 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         field = Field(asked, settings, Path(folder))
         rounds: list[dict[str, Pace]] = []
         raw: list[dict[str, Any]] = []
-        bar = progress.add_task("pipeline", total=asked.rounds * len(field.turns))
+        bar = progress.add_task("pipeline", total=asked.rounds * len(field.names))
         for number in range(asked.rounds):
             found: dict[str, Pace] = {}
-            for name in field.turns:
+            for name in field.names:
                 progress.update(bar, description=name)
                 found[name] = field.take(name, number)
                 progress.advance(bar)
@@ -167,7 +178,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
@@ -182,7 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
     parser.add_argument("--json", action="store_true", help="the only output there is")
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_args()
+    if unknown := {name for name in asked.only.split(",") if name} - TURNS.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(TURNS)}")
+    os.environ.update(ONE_THREAD)  # for the worker, which inherits it
     print_figures("pipeline", measure(asked), asked.plots)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.progress import Progress
 
-from benchmarks.backlog import Crowd, fill_catalogue, fill_events, fill_profiles
+from benchmarks.backlog import Crowd, fill_catalogue, fill_counts, fill_events, fill_profiles
 from benchmarks.made_up import ITEM_COUNT
 from benchmarks.measured import PATIENCE_S, MeasuredWorker, running
 from benchmarks.pace import INTERVAL_S, PaceError, Sample
 from benchmarks.pinned import pinned_bundle
+from benchmarks.ratios import median_ratio
 from benchmarks.servers import forget_everything, servers
 from stream.settings import Settings
 
@@ -33,6 +34,7 @@ def workers(asked: argparse.Namespace, folder: Path, progress: Progress) -> dict
             for count in COUNTS:
                 forget_everything(settings)
                 fill_profiles(settings, CROWD)
+                fill_counts(settings, CROWD)
                 group = settings.model_copy(update={"group": f"workers-{count}-{number}"})
                 team = [
                     MeasuredWorker(group, folder / f"worker-{count}-{number}-{at}.log")
@@ -43,7 +45,7 @@ def workers(asked: argparse.Namespace, folder: Path, progress: Progress) -> dict
                 progress.advance(bar)
     one, two = (rates[count] for count in COUNTS)
     return {
-        "two_vs_one": round(statistics.median(b / a for a, b in zip(one, two, strict=True)), 3),
+        "two_vs_one": median_ratio(two, one),
         "lists_per_s": {str(count): round(statistics.median(rates[count])) for count in COUNTS},
     }
 

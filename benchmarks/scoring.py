@@ -25,6 +25,7 @@ from benchmarks.machine import machine
 from benchmarks.made_up import ITEM_COUNT, LENGTH
 from benchmarks.pinned import pinned_bundle
 from benchmarks.printed import print_figures
+from benchmarks.ratios import median_ratio
 
 MODULES = {
     "ranker": "benchmarks.scoring_contender",
@@ -32,7 +33,9 @@ MODULES = {
     "eager": "benchmarks.scoring_torch",
     "compile": "benchmarks.scoring_torch",
 }
-Rounds = dict[str, dict[int, list[dict[str, Any]]]]
+Answers = list[dict[str, Any]]
+"""Of one contender at one batch size, round by round."""
+Rounds = dict[str, dict[int, Answers]]
 """Contender -> batch size -> answers."""
 
 
@@ -63,7 +66,7 @@ def measure(asked: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
     by_batch = {str(batch): _figures(rounds, batch) for batch in batches}
     return {
         "ranker_vs_raw": min(each["ranker_vs_raw"] for each in by_batch.values()),
-        "by_processor_time": {"ranker_vs_raw": _lowest_by_processor(by_batch)},
+        "by_processor_time": {"ranker_vs_raw": _lowest_by_processor(rounds)},
         "by_batch": by_batch,
         "rss_mb": memory,
         "provider": asked.provider,
@@ -82,9 +85,8 @@ def _figures(rounds: Rounds, batch: int) -> dict[str, Any]:
     ranker = found["ranker"]
     ratios, same = {}, {}
     for kind in found.keys() - {"ranker"}:
-        pairs = list(zip(ranker, found[kind], strict=True))
-        ratios[kind] = statistics.median(other["ms"] / ours["ms"] for ours, other in pairs)
-        ours, theirs = (first["best"] for first in pairs[0])
+        ratios[kind] = _faster(ranker, found[kind], "ms")
+        ours, theirs = ranker[0]["best"], found[kind][0]["best"]
         same[kind] = sum(a == b for a, b in zip(ours, theirs, strict=True)) / batch
 
     def per_user(figure: str) -> dict[str, float]:
@@ -94,19 +96,24 @@ def _figures(rounds: Rounds, batch: int) -> dict[str, Any]:
         }
 
     return {
-        **{f"ranker_vs_{kind}": round(ratios[kind], 3) for kind in found if kind in ratios},
+        **{f"ranker_vs_{kind}": ratios[kind] for kind in found if kind in ratios},
         "us_per_user": per_user("ms"),
         "cpu_us_per_user": per_user("cpu_ms"),
         "same_best_20_as_ranker": {kind: round(share, 3) for kind, share in same.items()},
     }
 
 
-def _lowest_by_processor(by_batch: dict[str, Any]) -> float:
-    costs: list[dict[str, float]] = [each["cpu_us_per_user"] for each in by_batch.values()]
-    return round(min(each["raw"] / each["ranker"] for each in costs), 3)
+def _faster(ranker: Answers, other: Answers, figure: str) -> float:
+    """How many times as fast the ranker is."""
+    return median_ratio((each[figure] for each in other), (each[figure] for each in ranker))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _lowest_by_processor(rounds: Rounds) -> float:
+    ranker, raw = rounds["ranker"], rounds["raw"]
+    return min(_faster(ranker[batch], raw[batch], "cpu_ms") for batch in ranker)
+
+
+def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
@@ -119,9 +126,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
     parser.add_argument("--json", action="store_true", help="the only output there is")
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_args()
+    kinds = asked.contenders.split(",")
+    if unknown := set(kinds) - MODULES.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
+    if not {"ranker", "raw"} <= set(kinds):
+        parser.error("--contenders needs ranker and raw, which all others are held against")
     try:
-        found = measure(asked, asked.contenders.split(","))
+        found = measure(asked, kinds)
     except ContenderError as error:
         sys.exit(f"benchmarks.scoring: {error}")
     print_figures("scoring", found, asked.plots)

@@ -81,7 +81,7 @@ class OnnxRuns:
         histories = self._batches.histories(batch)
         candidates = list(self._batches.candidates(batch))
         ranker, bias = self._ranker, self._batches.no_bias
-        return lambda number: ranker.rank(histories[number], candidates, bias).top_rows
+        return lambda number: ranker.rank(histories[number], candidates, bias, None).top_rows
 
     def raw(self, batch: int) -> Run:
         """The session on the arrays."""

@@ -153,7 +153,7 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
     repeats_allowed = bundle.manifest.repeats_allowed
     counts, tuning = past_counts(
         log, protocol=request.protocol, start=request.start, repeats_allowed=repeats_allowed,
-        tuning=request.tuning, seed=request.seed,
+        tuning=request.tuning, seed=request.seed, kind=kind,
     )  # fmt: skip
     lists |= baseline_lists(log, asked, counts=counts, repeats_allowed=repeats_allowed)
     progress("figures", 0.95)

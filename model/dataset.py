@@ -245,6 +245,11 @@ class Baskets:
             known_until=None if self.known_until is None else self.known_until[numbers],
         )
 
+    def spread(self, count: int) -> "Baskets":
+        """At most ``count`` of the baskets, evenly spread."""
+        chosen = np.linspace(0, len(self) - 1, min(len(self), count))
+        return self.take(chosen.astype(np.int64))
+
 
 def target_kind(log: EventLog) -> int:
     """Purchases where the log has any; else the kind it has most of."""
@@ -291,13 +296,15 @@ def split_by_time(
 ) -> Split:
     """The last ``test_days`` are for the test, the ``validation_days`` before them for choices.
 
-    Both begin at a midnight (UTC); the test ends with the log. Baskets are of ``kind``, see
-    ``next_baskets``.
+    Both begin at a midnight (UTC); the test ends with the log. Baskets are of ``kind``; None for
+    ``target_kind`` of what came before the test, which has no say in what is to be predicted.
 
     Raises:
         ValueError: when a part would be empty.
     """
     validation_from, test_from = cut_times(log, validation_days, test_days)
+    if kind is None:
+        kind = target_kind(log.before(test_from))
     split = Split(
         log.before(validation_from),
         next_baskets(log, validation_from, test_from, kind),

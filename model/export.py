@@ -90,7 +90,8 @@ def export_network(network: Network, path: Path, users: NetworkInputs, top_k: in
     holds a table of finished vectors.
 
     Raises:
-        ExportError: when scores differ by more than ``MAX_DIFFERENCE``; ``path`` is removed.
+        ExportError: when scores differ by more than ``MAX_DIFFERENCE`` or are no numbers; ``path``
+            is removed.
     """
     graph = RankingGraph(network.eval(), top_k).eval()
     folded = RankingGraph(network.folded(), top_k).eval()
@@ -114,7 +115,8 @@ def export_network(network: Network, path: Path, users: NetworkInputs, top_k: in
             dynamo=False,
         )
     parity = check_parity(graph, path, users)
-    if parity.max_difference > MAX_DIFFERENCE:
+    # Not "more than": a difference that is no number is neither more nor less.
+    if not parity.max_difference <= MAX_DIFFERENCE:
         path.unlink()
         raise ExportError(
             f"ONNX Runtime and torch differ by {parity.max_difference:.2g} (at most "
@@ -139,11 +141,11 @@ def check_parity(graph: RankingGraph, path: Path, users: NetworkInputs) -> Parit
                 value.numpy()
                 for value in graph(*(torch.from_numpy(value) for value in arguments.values()))
             ]
-        difference = max(
-            difference,
-            float(np.abs(ours[1] - theirs[1]).max()),
-            float(np.abs(ours[2] - theirs[2]).max()),
-        )
+        # The maximum of Python would pass over what is not a number.
+        furthest = [
+            np.abs(one - other).max() for one, other in zip(ours[1:], theirs[1:], strict=True)
+        ]
+        difference = float(np.max([difference, *furthest]))
         same += int((ours[0][:, :PARITY_TOP] == theirs[0][:, :PARITY_TOP]).all(axis=1).sum())
     return Parity(difference, same / max(size, 1), size)
 

@@ -19,6 +19,10 @@ BEHIND = 0.01
 that is 1% behind on the first would have to be 1.25% ahead on both others to gain the half percent
 that ``model.choice.Budget`` asks for."""
 
+CUT = "cut"
+"""Marks a line of the journal on a fold that the budget cut off: its seconds were spent, though
+nothing was found."""
+
 
 @dataclass(frozen=True)
 class FoldTrial:
@@ -43,7 +47,7 @@ class FoldTrials(ABC):
 
     Args:
         folds: how many there are.
-        seconds: to spend; those of folds that the journal remembers count.
+        seconds: to spend; those of folds that the journal remembers count, of cut ones too.
         journal: where folds are written down, and taken from.
         clock: seconds, from any moment on.
     """
@@ -125,13 +129,27 @@ class FoldTrials(ABC):
 
     def _on(self, settings: Mapping[str, Setting], fold: int) -> Trial:
         key = {**settings, "fold": fold}
-        if self._journal is not None and (known := self._journal.known(key)):
-            self._remembered += known.seconds
+        cut = self._recall({**key, CUT: 1})
+        if known := self._recall(key):
             return known
         self.stop_when_spent()
         begun = self._clock()
-        worth = self.judge(settings, fold)
+        try:
+            worth = self.judge(settings, fold)
+        except OutOfTime:
+            lost = self._clock() - begun + (cut.seconds if cut else 0.0)
+            self._note({**key, CUT: 1}, Trial(0.0, lost))
+            raise
         trial = Trial(worth, self._clock() - begun)
+        self._note(key, trial)
+        return trial
+
+    def _recall(self, key: Mapping[str, Setting]) -> Trial | None:
+        known = None if self._journal is None else self._journal.known(key)
+        if known:
+            self._remembered += known.seconds
+        return known
+
+    def _note(self, key: Mapping[str, Setting], trial: Trial) -> None:
         if self._journal is not None:
             self._journal.note(key, trial)
-        return trial

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dataset import Baskets, EventLog, next_baskets
+from model.dataset import Baskets, EventLog, cut_times, next_baskets, target_kind
 from model.features import DAY_MS
 
 
@@ -38,14 +38,15 @@ def expanding_folds(
 
     They are a function of the events before the test window: ids that only occur in it are gone,
     and the codes of the others follow the order of the ids. Sessions are left out. Baskets are of
-    ``kind``, see ``model.dataset.next_baskets``.
+    ``kind``; None for ``model.dataset.target_kind`` of those events.
 
     Raises:
         ValueError: when a fold would have nothing to learn from, or nothing to be judged on.
     """
-    last_day = int(log.times.max(initial=0)) // DAY_MS
-    test_from = (last_day - test_days) * DAY_MS
+    _, test_from = cut_times(log, validation_days, test_days)
     past = _past(log, test_from)
+    if kind is None:
+        kind = target_kind(past)
     folds = []
     for number in reversed(range(count)):
         until = test_from - number * validation_days * DAY_MS

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from model.network import Network
-from model.trainer import Progress, Trainer
 from model.training_report import EpochReport, TrainingReport
-from model.windows import Batch
 
 
 @dataclass
-class Course:
+class LearningCurve:
     """How a training has gone so far; all of it stands in the checkpoint."""
 
     best: dict[str, Tensor]
@@ -40,20 +38,3 @@ class Course:
             for loss, ndcg in self.curve
         ]
         return TrainingReport(seconds=round(self.seconds, 3), epoch=self.best_epoch, curve=curve)
-
-
-class RecordingTrainer(Trainer):
-    """A trainer that remembers the losses of the epoch that runs."""
-
-    def run_epoch(self, epoch: int, progress: Progress) -> None:
-        self._losses: list[float] = []
-        super().run_epoch(epoch, progress)
-
-    def mean_loss(self) -> float:
-        """Of the last epoch's steps; no number where there was nothing to learn."""
-        return sum(self._losses) / len(self._losses) if self._losses else math.nan
-
-    def _learn(self, batch: Batch, share: float) -> float:
-        loss = super()._learn(batch, share)
-        self._losses.append(loss)
-        return loss

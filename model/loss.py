@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+DIVERGED = "training has diverged; give a lower learning rate"
+
 
 class Sample(NamedTuple):
     """Rows of the vocabulary that stand for all of it."""
@@ -133,7 +135,7 @@ class _CrossEntropy(Function):
         logarithm = total.log()
         # Of 0 too: then not a power of the scores was left.
         if not bool(torch.isfinite(logarithm).all()):
-            raise FloatingPointError("training has diverged; give a lower learning rate")
+            raise FloatingPointError(DIVERGED)
         to_wide *= factor[:, None] / count
         ctx.save_for_backward(
             torch.cat(to_states)[:count] / count,

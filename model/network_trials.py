@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.dataset import Baskets, Split
+from model.dataset import Split
 from model.export import ExportError, export_network
 from model.features import Vocabulary
 from model.fold_trials import FoldTrials
@@ -75,7 +75,7 @@ class NetworkTrials(FoldTrials):
         try:
             graph = self._graph(config, fold)
             judge = judge_of(graph.path, graph.vocabulary, part.validation.log, config)
-            table = judge.candidates(_sample(part.validation))
+            table = judge.candidates(part.validation.spread(JUDGED_BASKETS))
             return table.metrics(fitted_weights(table, config)).ndcg
         except (TrainError, ExportError):
             if self.leader is None:
@@ -125,9 +125,3 @@ def configured(config: TrainConfig, settings: Mapping[str, Setting]) -> TrainCon
 def _network_of(config: TrainConfig) -> TrainConfig:
     """The same for all settings that train the same network."""
     return replace(config, popularity_half_life_days=0.0, repeat_half_life_days=0.0)
-
-
-def _sample(baskets: Baskets) -> Baskets:
-    """At most ``JUDGED_BASKETS`` of them, evenly spread."""
-    count = min(len(baskets), JUDGED_BASKETS)
-    return baskets.take(np.linspace(0, len(baskets) - 1, count).astype(np.int64))

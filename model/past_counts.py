@@ -44,7 +44,14 @@ class PastCounts(NamedTuple):
 
 
 def past_counts(
-    log: EventLog, *, protocol: str, start: int, repeats_allowed: bool, tuning: Budget, seed: int
+    log: EventLog,
+    *,
+    protocol: str,
+    start: int,
+    repeats_allowed: bool,
+    tuning: Budget,
+    seed: int,
+    kind: int | None = None,
 ) -> PastCounts:
     """Learn what came before ``start``; choose the settings on as many days before it as follow.
 
@@ -55,6 +62,7 @@ def past_counts(
         repeats_allowed: False leaves out what is in the history.
         tuning: of the choice; with no seconds the counts keep their defaults.
         seed: of the cases that they are tuned on.
+        kind: what these cases ask for, see ``model.protocols.questions``.
     """
     counts = Transitions(
         lambda ranks: float(ranks.ndcg(10).mean()),
@@ -69,7 +77,7 @@ def past_counts(
         newest, end = int(earlier.times.max()) + 1, int(log.times.max()) + 1
         # At most the newest fourth: counts that have learned too little are tuned for too little.
         span = min(end - start, (newest - int(earlier.times.min())) // 4)
-        every = questions(protocol, earlier, newest - span, newest)
+        every = questions(protocol, earlier, newest - span, newest, kind)
         if len(every):
             asked = cases_of(sampled(every, TUNING_CASES, seed), repeats_allowed)
             cases = len(asked)

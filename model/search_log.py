@@ -29,7 +29,9 @@ class SearchLog:
 
     def of(self, user: int, since: int, until: int) -> Searches:
         """What one user asked for from ``since`` to before ``until`` (epoch ms)."""
-        first, last = np.searchsorted(self.users, [user, user + 1]).tolist()
+        # Numbers of another type would have the whole column copied.
+        bounds = np.array([user, user + 1], np.int32)
+        first, last = np.searchsorted(self.users, bounds).tolist()
         start, end = np.searchsorted(self.times[first:last], [since, until]).tolist()
         part = slice(first + start, first + end)
         return Searches(self.times[part], self.texts[part])

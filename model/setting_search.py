@@ -148,9 +148,11 @@ def _journal(request: SearchRequest, folds: Sequence[Fold], search: str) -> Jour
     path.parent.mkdir(parents=True, exist_ok=True)
     path.open("a").close()
     log = folds[-1].validation.log
-    mark = 0
-    for column in (log.users, log.items, log.kinds, log.times):
+    searches, mark = log.searches, 0
+    for column in (log.users, log.items, log.kinds, log.times, searches.users, searches.times):
         mark = crc32(column.tobytes(), mark)
+    for text in searches.texts:
+        mark = crc32(f"{text}\0".encode(), mark)
     days = [(fold.since, fold.until) for fold in folds]
     journal = Journal(
         path, f"train log {mark:08x} search {crc32(repr((search, days)).encode()):08x}"

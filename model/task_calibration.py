@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import msgspec
-import numpy as np
 
 from model.blend import BlendWeights
 from model.dataset import Baskets, EventLog, next_baskets
@@ -35,7 +34,7 @@ def calibrate_tasks(
     tables = {served.baskets.target_kind: served}
     for kind, baskets in others.items():
         if len(baskets) and kind not in tables:
-            tables[kind] = judge.candidates(_some(baskets))
+            tables[kind] = judge.candidates(baskets.spread(OTHER_LISTS))
     found = {}
     for kind, table in sorted(tables.items()):
         listed = table.listed(weights, SERVED_LISTS)
@@ -78,7 +77,7 @@ def judge_tasks(
         baskets = next_baskets(log, start, MAX_TIME_MS, kind_of(task))
         if not len(baskets):
             continue
-        listed = judge.candidates(_some(baskets)).listed(weights, OTHER_LISTS)
+        listed = judge.candidates(baskets.spread(OTHER_LISTS)).listed(weights, OTHER_LISTS)
         if len(listed.scores):
             probability = calibrated.platt.probability(listed.scores)
             found[task] = TaskReliability(
@@ -88,9 +87,3 @@ def judge_tasks(
                 expected_error(probability, listed.taken),
             )
     return found
-
-
-def _some(baskets: Baskets) -> Baskets:
-    """At most ``OTHER_LISTS`` of them, evenly spread."""
-    count = min(len(baskets), OTHER_LISTS)
-    return baskets.take(np.linspace(0, len(baskets) - 1, count).astype(np.int64))

@@ -5,6 +5,7 @@ learns all of them, each with its own view of the state (``Network.for_tasks``).
 frequent would drown the others, so that each weighs its own share in the loss.
 """
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,7 +32,8 @@ def kind_of(task: str) -> int:
 
 
 def served_kind(log: EventLog, task: str | None) -> int | None:
-    """The kind of a task; None for none, that is, for what ``model.dataset.target_kind`` says.
+    """The kind of a task; None for none, that is, for what ``model.dataset.target_kind`` says of
+    the days before the test.
 
     Raises:
         ValueError: there is no such task, or none of it in the log.
@@ -56,7 +58,7 @@ def task_weights(
         asked: task and weight, where ``BALANCE`` is not to decide; one of 0 is not learned.
 
     Raises:
-        ValueError: there is no such task, or its weight is below 0.
+        ValueError: there is no such task, its weight is none, or that of the served one is 0.
     """
     firsts = log.moments
     moment = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(log)))
@@ -66,8 +68,10 @@ def task_weights(
     for kind in np.flatnonzero(baskets).tolist():
         weights[kind] = min(1.0, float(max(baskets[served], 1) / baskets[kind])) ** BALANCE
     for task, weight in asked:
-        if weight < 0:
-            raise ValueError(f"task {task} weighs {weight:g}; give 0 or more")
-        if (kind := kind_of(task)) in weights:
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"task {task} weighs {weight:g}; give a number of 0 or more")
+        if (kind := kind_of(task)) == served and not weight:
+            raise ValueError(f"task {task} is the one that is served; it must weigh more than 0")
+        if kind in weights:
             weights[kind] = weight
-    return {kind: weight for kind, weight in sorted(weights.items()) if weight or kind == served}
+    return {kind: weight for kind, weight in sorted(weights.items()) if weight}

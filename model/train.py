@@ -24,11 +24,11 @@ from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
 from model.events import KIND_NAMES
 from model.export import export_network
 from model.features import NetworkInputs, Vocabulary
-from model.learning_curve import Course, RecordingTrainer
+from model.learning_curve import LearningCurve
 from model.network import Network
 from model.task_calibration import calibrate_tasks
 from model.tasks import served_kind
-from model.trainer import TRAINING_SHARE, Progress, TrainConfig
+from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
 from model.training_report import SearchReport, TrainingReport
 
 __all__ = ["Progress", "TrainConfig", "TrainError", "TrainedNetwork", "train", "train_bundle"]
@@ -76,27 +76,31 @@ def train(
             training goes on from it.
 
     Raises:
-        TrainError: no item of the log occurs often enough, or the checkpoint is of another run.
+        TrainError: no item of the log occurs often enough, or training has diverged.
+        model.checkpoint.CheckpointError: the checkpoint is damaged, or of another run.
     """
     vocabulary = frequent_items(split.train, config.min_count)
     trainer = trainer_of(split, vocabulary, config, seed)
     saved = Checkpoint(checkpoint, trainer.fingerprint) if checkpoint else None
-    course = Course(trainer.network.state_dict())
+    curve = LearningCurve(trainer.network.state_dict())
     if saved and (state := saved.load()):
         trainer.restore(state)
-        course = Course(**{name: state[name] for name in Course.__dataclass_fields__})
-    begun = time.monotonic() - course.seconds
-    for epoch in range(course.epoch, config.epochs):
-        trainer.run_epoch(epoch, progress)
-        course.add(trainer.mean_loss(), trainer.validation_ndcg(), trainer.network)
-        course.seconds = time.monotonic() - begun
+        curve = LearningCurve(**{name: state[name] for name in LearningCurve.__dataclass_fields__})
+    begun = time.monotonic() - curve.seconds
+    for epoch in range(curve.epoch, config.epochs):
+        try:
+            loss = trainer.run_epoch(epoch, progress)
+        except FloatingPointError as error:
+            raise TrainError(str(error)) from None
+        curve.add(loss, trainer.validation_ndcg(), trainer.network)
+        curve.seconds = time.monotonic() - begun
         if saved:
-            saved.save({**trainer.state(), **vars(course)})
+            saved.save({**trainer.state(), **vars(curve)})
     if saved:
         saved.remove()
-    trainer.network.load_state_dict(course.best)
+    trainer.network.load_state_dict(curve.best)
     return TrainedNetwork(
-        trainer.served(), vocabulary, course.best_ndcg, course.best_epoch, course.report(),
+        trainer.served(), vocabulary, curve.best_ndcg, curve.best_epoch, curve.report(),
         trainer.tasks,
     )  # fmt: skip
 
@@ -118,16 +122,14 @@ def split_of(log: EventLog, config: TrainConfig) -> Split:
         raise TrainError(str(error)) from None
 
 
-def trainer_of(
-    split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int
-) -> RecordingTrainer:
+def trainer_of(split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int) -> Trainer:
     """A training that has not begun.
 
     Raises:
         TrainError: the settings do not go with each other, or with the log.
     """
     try:
-        return RecordingTrainer(split, vocabulary, config, seed)
+        return Trainer(split, vocabulary, config, seed)
     except ValueError as error:
         raise TrainError(str(error)) from None
 
@@ -232,8 +234,8 @@ def frequent_items(log: EventLog, min_count: int) -> Vocabulary:
 
 def some_users(baskets: Baskets, vocabulary: Vocabulary, config: TrainConfig) -> NetworkInputs:
     """What the network reads of some real users, for the comparison of ONNX with torch."""
-    numbers = np.linspace(0, len(baskets) - 1, min(len(baskets), PARITY_USERS)).astype(np.int64)
-    return baskets.inputs(numbers.tolist(), vocabulary, config.length, queries=config.queries)
+    some = baskets.spread(PARITY_USERS)
+    return some.inputs(range(len(some)), vocabulary, config.length, queries=config.queries)
 
 
 def judge_of(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainConfig) -> Judge:
@@ -262,8 +264,7 @@ def _variants(
     # Only here: converters take seconds to import, and most trainings need none.
     from model.variants import make_variants
 
-    count = min(len(validation), VARIANT_BASKETS)
-    some = validation.take(np.linspace(0, len(validation) - 1, count).astype(np.int64))
+    some = validation.spread(VARIANT_BASKETS)
 
     def quality(graph: Path) -> float:
         judge = judge_of(graph, vocabulary, validation.log, config)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.dataset import Baskets, Split
+from model.dataset import Split
 from model.evaluate import rank_metrics
 from model.export import RankingGraph
 from model.features import KIND_COUNT, PADDING, Vocabulary
-from model.loss import NegativeSampler, next_basket_loss
+from model.loss import DIVERGED, NegativeSampler, next_basket_loss
 from model.network import Network, NetworkConfig
 from model.tasks import task_weights
 from model.windows import Batch, TrainingWindows
@@ -109,7 +109,7 @@ class Trainer:
             fused=True,
         )
         self._steps_per_epoch = len(self._windows.batches(config.batch, _rng(seed, 0)))
-        self._selection = _selection(split.validation)
+        self._selection = split.validation.spread(SELECTION_BASKETS)
         self._selection_inputs = self._selection.inputs(
             range(len(self._selection)), vocabulary, config.length, queries=config.queries
         )
@@ -117,22 +117,33 @@ class Trainer:
             set(vocabulary.index_of(split.train.hashes[self._selection.targets(number)]).tolist())
             for number in range(len(self._selection))
         ]
-        self.fingerprint = repr((config, seed, len(split.train), len(vocabulary)))
+        self.fingerprint = repr(
+            (config, seed, len(split.train), len(split.train.searches), len(vocabulary))
+        )
 
-    def run_epoch(self, epoch: int, progress: Progress) -> None:
-        """Learn from every moment once."""
+    def run_epoch(self, epoch: int, progress: Progress) -> float:
+        """Learn from every moment once.
+
+        Returns:
+            The mean loss of the steps; no number where there was nothing to learn.
+
+        Raises:
+            FloatingPointError: training has diverged.
+        """
         total = self._config.epochs * self._steps_per_epoch
-        recent: list[float] = []
+        losses: list[float] = []
         for pending in self._windows.batches(self._config.batch, _rng(self._seed, epoch)):
             batch = pending.make()
             if len(batch.target_row):
-                recent = [*recent[-49:], self._learn(batch, self._step / total)]
+                losses.append(self._learn(batch, self._step / total))
             self._step += 1
+            recent = losses[-50:]
             loss = sum(recent) / max(len(recent), 1)
             progress(
                 f"training, epoch {epoch + 1} of {self._config.epochs}, loss {loss:.3f}",
                 TRAINING_SHARE * self._step / total,
             )
+        return sum(losses) / len(losses) if losses else math.nan
 
     def _learn(self, batch: Batch, share: float) -> float:
         # Seeded per step, so that a run that was cut off goes on as if it had not been.
@@ -155,11 +166,13 @@ class Trainer:
             self.network.item_bias,
             self._sampler.draw(),
         )
+        if not math.isfinite(value := float(loss.detach())):
+            raise FloatingPointError(DIVERGED)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimizer.step()
-        return float(loss.detach())
+        return value
 
     def validation_ndcg(self) -> float:
         """NDCG@10 of the network alone, over the whole vocabulary."""
@@ -207,12 +220,6 @@ def _disturbed(kinds: Tensor, noise: float) -> Tensor:
     """Some of the kinds replaced by random ones; padding stays."""
     other = torch.randint(1, KIND_COUNT, kinds.shape)
     return torch.where((torch.rand(kinds.shape) < noise) & (kinds != PADDING), other, kinds)
-
-
-def _selection(validation: Baskets) -> Baskets:
-    """At most ``SELECTION_BASKETS`` of them, evenly spread."""
-    count = min(len(validation), SELECTION_BASKETS)
-    return validation.take(np.linspace(0, len(validation) - 1, count).astype(np.int64))
 
 
 def _rng(seed: int, epoch: int) -> np.random.Generator:

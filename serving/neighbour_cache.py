@@ -128,8 +128,9 @@ class NeighbourCache:
             return
         kept = np.arange(held)
         if held + more > self._capacity:
-            # What is needed this moment stays, however much it is.
-            needed = int((used_s[:held] == now_s).sum())
+            # What is needed this moment stays, however much it is; so does what another task, which
+            # began later, has marked since: it is sorted first, and would push the former out.
+            needed = int((used_s[:held] >= now_s).sum())
             size = max(needed, round(KEPT_SHARE * self._capacity) - more, 0)
             kept = np.argsort(-used_s[:held], kind="stable")[:size]
         tables = _empty(max(len(kept) + more, min(2 * len(used_s), self._capacity)))

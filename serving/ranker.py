@@ -87,7 +87,7 @@ class Ranker:
         histories: list[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
-        searches: list[Searches] | None = None,
+        searches: list[Searches] | None,
     ) -> Scores:
         """One run for B users.
 
@@ -95,11 +95,11 @@ class Ranker:
             histories: what each user did, oldest first.
             candidates: vocabulary rows to score for each; padded here to the longest, C.
             item_bias: float32 [V], added before the nearest are taken.
-            searches: of each, for a network that reads queries; else they are not looked at.
+            searches: of each; None does where the network reads no queries.
 
         Raises:
             RankerError: ONNX Runtime failed.
-            ValueError: the network reads queries, and no searches are given.
+            ValueError: the network reads queries, and ``searches`` is None.
         """
         if self.reads_queries and searches is None:
             raise ValueError("this bundle's network reads queries; give the users' searches")

@@ -11,7 +11,10 @@ Source: TypeAlias = Literal["search", "repeat", "together", "nearest", "popular"
 
 
 class AsOf(msgspec.Struct, frozen=True):
-    """The newest input record a list has seen. A higher offset makes a newer list."""
+    """The newest input record a list was made for. A higher offset makes a newer list.
+
+    A list that had to be made again may know later records of the same user too.
+    """
 
     topic: str
     partition: int

@@ -23,8 +23,9 @@ Job = tuple[
 class TimedRanker(Ranker):
     """A ``Ranker`` whose runs fail after ``timeout_s`` seconds.
 
-    A run inside of ONNX Runtime cannot be stopped. It keeps the one thread that runs are made in;
-    until it ends every other run fails at once, so that runs do not pile up behind a dead device.
+    Runs are made one by one; its time begins when a run's turn has come. A run inside of ONNX
+    Runtime cannot be stopped. It keeps the one thread that runs are made in; until it ends every
+    other run fails at once, so that runs do not pile up behind a dead device.
 
     Raises:
         model.bundle.BundleError, serving.ranker.ProviderError: as ``Ranker`` does.
@@ -41,6 +42,7 @@ class TimedRanker(Ranker):
     ) -> None:
         self._timeout_s = timeout_s
         self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._turn = threading.Lock()
         self._overdue: Future[Scores] | None = None
         # A daemon: a run that never ends must not keep the process from ending.
         threading.Thread(target=self._work, name="ranker", daemon=True).start()
@@ -51,29 +53,30 @@ class TimedRanker(Ranker):
         histories: list[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
-        searches: list[Searches] | None = None,
+        searches: list[Searches] | None,
     ) -> Scores:
-        """As ``Ranker.rank``; blocks for ``timeout_s`` at most.
+        """As ``Ranker.rank``; blocks for ``timeout_s`` at most once its turn has come.
 
         Raises:
             RankerError: ONNX Runtime failed, is not done in time, or is not done with an earlier
                 run that was given up.
         """
-        if self._overdue is not None and not self._overdue.done():
-            raise RankerError(
-                f"a run that was given up after {self._timeout_s:g} s has not ended yet"
-            )
-        self._overdue = None
-        run: Future[Scores] = Future()
-        self._jobs.put((run, histories, candidates, item_bias, searches))
-        try:
-            return run.result(self._timeout_s)
-        except TimeoutError:
-            self._overdue = run
-            raise RankerError(
-                f"a run of {len(histories)} users is not done after {self._timeout_s:g} s; look at"
-                " the GPU, or restart the worker if it does not come back"
-            ) from None
+        with self._turn:
+            if self._overdue is not None and not self._overdue.done():
+                raise RankerError(
+                    f"a run that was given up after {self._timeout_s:g} s has not ended yet"
+                )
+            self._overdue = None
+            run: Future[Scores] = Future()
+            self._jobs.put((run, histories, candidates, item_bias, searches))
+            try:
+                return run.result(self._timeout_s)
+            except TimeoutError:
+                self._overdue = run
+                raise RankerError(
+                    f"a run of {len(histories)} users is not done after {self._timeout_s:g} s;"
+                    " look at the GPU, or restart the worker if it does not come back"
+                ) from None
 
     def _work(self) -> None:
         while True:

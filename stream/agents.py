@@ -10,7 +10,7 @@ import numpy as np
 from faust.types import EventT
 
 from model.events import INTERACTION_KINDS, Click
-from model.features import Interactions
+from model.features import NO_SEARCHES, Interactions
 from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
@@ -35,8 +35,9 @@ ATTEMPTS = 3
 async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
     """Serve the events of this worker's partitions, for ever.
 
-    Three micro-batches are in work at a time: one is delivered, one is ranked, and of one the
-    events are learnt and candidates gathered. Each of these is done in the order of the partitions.
+    Three micro-batches are in work at a time: of one the events are learnt and candidates gathered;
+    the two before it are ranked and delivered. Both may wait for the network, which makes one run
+    at a time. Each of these is done in the order of the partitions.
     """
     parts = await worker.ready()
     delivering: asyncio.Task[None] | None = None
@@ -165,7 +166,9 @@ async def _probe(parts: Parts) -> None:
             np.arange(len(hashes), dtype=np.int64),
         )
         nothing = np.zeros(1, dtype=np.int64)
-        await asyncio.to_thread(parts.ranker.rank, [history], [nothing], parts.catalog.item_bias)
+        await asyncio.to_thread(
+            parts.ranker.rank, [history], [nothing], parts.catalog.item_bias, [NO_SEARCHES]
+        )
 
 
 async def _serve_halves(

@@ -25,7 +25,7 @@ Three promises, and how they are kept:
   one that a move or a rebalance has overtaken is dropped, because its records come again.
 - *Order per partition*: one handler at a time, and nothing of a partition is handed out after a
   batch of it was given back until that batch has come again. A handler that starts concurrent
-  tasks per batch gives this up.
+  tasks per batch gives this up, unless it keeps their order itself, as `stream.agents` does.
 - *A clean end*: on SIGTERM and on rebalance the batches in work have `drain_seconds` to end, then
   the done prefix is committed; what did not end is delivered again, here or elsewhere.
 

@@ -121,9 +121,13 @@ def train(
         ),
     ] = None,
     search_folds: Annotated[
-        int,
-        typer.Option(min=1, help="Times that each trial is judged on, of --validation-days each."),
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Times that each trial is judged on, of --validation-days each; by default 3.",
+            show_default=False,
+        ),
+    ] = None,
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -146,7 +150,7 @@ def train(
         name for name, value in {"epochs": epochs, "min_count": min_count}.items()
         if value is not None
     )  # fmt: skip
-    search = _search(search_minutes, search_folds, journal, given)
+    search = _search(search_minutes, search_folds, journal, checkpoint, given)
     bad = BadRows()
     config = _config(
         repeats_allowed=repeats, epochs=epochs, min_count=min_count,
@@ -328,19 +332,28 @@ def _weights(asked: list[str]) -> tuple[tuple[str, float], ...]:
 
 
 def _search(
-    minutes: float | None, folds: int, journal: Path | None, fixed: frozenset[str]
+    minutes: float | None,
+    folds: int | None,
+    journal: Path | None,
+    checkpoint: Path | None,
+    fixed: frozenset[str],
 ) -> "SearchRequest | None":
     """What is asked for; what is given beside it is not searched."""
     if minutes is None:
-        if journal:
-            raise typer.BadParameter("it keeps a search; say --search-minutes too",
-                                     param_hint="--journal")  # fmt: skip
+        for option, value in {"--journal": journal, "--search-folds": folds}.items():
+            if value is not None:
+                raise typer.BadParameter("it is of a search; say --search-minutes too",
+                                         param_hint=option)  # fmt: skip
         return None
+    if checkpoint and not journal:
+        raise typer.BadParameter("a search that is made anew may choose otherwise; give --journal "
+                                 "too", param_hint="--checkpoint")  # fmt: skip
     if minutes <= 0:
         raise typer.BadParameter("must be more than 0", param_hint="--search-minutes")
     from model.setting_search import SearchRequest
 
-    return SearchRequest(minutes, folds, journal, fixed)
+    asked = {} if folds is None else {"folds": folds}
+    return SearchRequest(minutes, journal=journal, fixed=fixed, **asked)
 
 
 def _tell(manifest: "Manifest", folder: Path, bad: BadRows, as_json: bool) -> None:

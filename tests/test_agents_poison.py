@@ -1,7 +1,7 @@
 """Nothing stops the stream: a model in trouble is waited for, a poisonous event goes alone."""
 
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,20 @@ from serving.timed_ranker import TimedRanker
 from stream.deadletter import OFFSET, REASON, read_dead_letter
 from stream.embedded_redis import EmbeddedRedis
 from stream.readiness import Part
+from tests.faulty_session import spoil
 from tests.parts import click, records_of, search
 from tests.shop import ITEMS
 from tests.stage import GUARD_S, PRESENT, Stage, assert_waits_and_goes_on, clicks, open_stage
+from tests.tiny import tiny_bundle
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("agents") / "bundle"
+def bundle(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Of a network that reads queries where a test asks for that."""
+    path = tmp_path_factory.mktemp("agents") / "bundle"
+    queries = getattr(request, "param", False)
+    tiny_bundle(path, [item.item_id for item in ITEMS], queries=queries)
+    return path
 
 
 @pytest.fixture
@@ -37,37 +43,13 @@ async def stage(
         yield stage
 
 
-class FaultySession:
-    """A fake of an ONNX Runtime session in trouble, before the true one."""
-
-    def __init__(self, session: Any, fault: Callable[[dict[str, Any]], None]) -> None:
-        self._session = session
-        self._fault = fault
-
-    def run(self, outputs: list[str], inputs: dict[str, Any]) -> Any:
-        self._fault(inputs)
-        return self._session.run(outputs, inputs)
-
-
-def spoil(stage: Stage, fault: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
-    """Put a fault before the session; returns what takes it away."""
-    ranker = stage.parts.ranker
-    session = ranker._session
-    ranker._session = FaultySession(session, fault)
-
-    def mend() -> None:
-        ranker._session = session
-
-    return mend
-
-
 async def test_a_session_that_raises_is_waited_for_and_no_event_is_blamed(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(inputs: dict[str, Any]) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    mend = spoil(stage, fail)
+    mend = spoil(stage.parts.ranker, fail)
     await assert_waits_and_goes_on(stage, Part.MODEL, lambda: None, mend, caplog)
 
 
@@ -84,7 +66,7 @@ async def test_a_run_that_hangs_is_given_up_and_waited_for(
         runs.append(1)
         assert going_on.wait(GUARD_S)
 
-    mend = spoil(stage, hang)
+    mend = spoil(stage.parts.ranker, hang)
 
     def end() -> None:
         mend()
@@ -106,7 +88,7 @@ async def test_only_the_input_that_the_model_refuses_becomes_a_dead_letter(stage
 
     users = [f"user-{number}" for number in range(7)]
     records = clicks(*users) + records_of([click("eve", "book-24", PRESENT)], first=7)
-    spoil(stage, refuse)
+    spoil(stage.parts.ranker, refuse)
     await stage.serve(records)
     [letter] = await stage.dead_letters()
     assert letter.value == records[7].value
@@ -165,6 +147,7 @@ async def test_a_poisonous_event_is_found_by_halving_and_goes_alone(
     assert stage.readiness.is_ready
 
 
+@pytest.mark.parametrize("bundle", [False, True], ids=["items", "queries"], indirect=True)
 async def test_poison_after_poison_leaves_the_stream_ready(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,5 +181,5 @@ async def test_a_ranker_in_time_gives_what_the_plain_one_gives(stage: Stage) -> 
     await stage.serve(clicks("ann"))
     assert isinstance(stage.parts.ranker, TimedRanker)
     with pytest.raises(RankerError, match="ONNX Runtime failed"):
-        spoil(stage, lambda inputs: inputs.clear())
+        spoil(stage.parts.ranker, lambda inputs: inputs.clear())
         await stream.agents._probe(stage.parts)

@@ -1,5 +1,8 @@
 """The whole verdict, on a log in which only a live profile can know what comes next."""
 
+import dataclasses
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -14,8 +17,10 @@ from model.features import DAY_MS
 from model.intervals import Interval
 from model.prequential import HOUR_MS, Worth, compare
 from model.ranks import Ranks
+from model.sequences import Cases, Sequences
+from model.transitions import Transitions
 from stream.evaluation_tables import notes
-from tests.planted import at, log_of
+from tests.planted import CLICK, at, log_of, window_shopping
 from tests.tiny import tiny_bundle
 
 SHELVES, WIDTH, USERS, DAYS = 12, 4, 18, 14
@@ -209,6 +214,34 @@ def test_the_verdict_says_how_far_the_counts_were_tuned(bundle: Bundle, walk: As
     done = replace(found, counts_tuning=replace(tuning, trials=1_234, finished=True))
     assert "1,234 trials in 9 s, until nothing brought more." in told(done, 9.0)
     assert "The counts were not tuned" in "\n".join(notes(walk))
+
+
+@pytest.mark.parametrize("task", ["click", "purchase"])
+def test_counts_are_tuned_on_what_is_judged(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A click and a purchase never come at one moment here, and each has items of its own."""
+    log = window_shopping()
+    tiny_bundle(tmp_path / "bundle", log.item_ids)
+    made = load_bundle(tmp_path / "bundle")
+    bundle = dataclasses.replace(made, manifest=replace(made.manifest, task=task))
+    tuned: list[Cases] = []
+    fit = Transitions.fit
+
+    def recorded(counts: Transitions, train: Sequences, validation: Cases | None = None) -> None:
+        assert validation is not None
+        tuned.append(validation)
+        fit(counts, train, validation)
+
+    monkeypatch.setattr(Transitions, "fit", recorded)
+    request = Request("next-basket", at(30), tuning=Budget(seconds=600.0, trials=1))
+    assess(bundle, log, request, quiet)
+    # Of the thirty days before the judged ones, the newest quarter.
+    begun = int(log.before(at(30)).times.max()) + 1
+    span = min(int(log.times.max()) + 1 - at(30), (begun - int(log.times.min())) // 4)
+    days = (log.times >= begun - span) & (log.times < begun)
+    (cases,) = tuned
+    assert len(cases) == int((days & ((log.kinds == CLICK) == (task == "click"))).sum()) > 0
 
 
 def told(found: Assessment, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""How batches are declared and configured, what is refused, and what we lean on in Faust."""
+"""How batches are declared and configured, what is refused, and what we lean on in libraries."""
 
 import importlib.metadata
 import inspect
@@ -17,6 +17,7 @@ from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from serving import round_trip
 from stream.acknowledge import AckQueue
 from stream.batch_consumer import BatchConsumer, BatchTransport
 from stream.batch_fetch import out_of_range
@@ -168,8 +169,8 @@ def test_the_pinned_versions_are_the_installed_ones(package: str) -> None:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    TOUCH_POINTS,
-    ids=[f"{owner.__name__}.{name}" for owner, name in TOUCH_POINTS],
+    [*TOUCH_POINTS, *round_trip.TOUCH_POINTS],
+    ids=lambda each: each if isinstance(each, str) else each.__name__,
 )
 def test_a_private_member_we_lean_on_is_still_there(owner: type | ModuleType, name: str) -> None:
     kinds = owner.__mro__ if isinstance(owner, type) else ()

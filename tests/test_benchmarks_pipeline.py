@@ -1,17 +1,30 @@
 """The benchmark of the pipeline: every contender does its job, and the figures add up."""
 
+import argparse
+import asyncio
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from redis import Redis
 
-from benchmarks.backlog import Crowd
+from benchmarks import latency, pipeline, scaling
+from benchmarks.backlog import POPULAR_KEY, Crowd, fill_profiles
+from benchmarks.contender import ONE_THREAD
 from benchmarks.pace import Pace, PaceError, Sample, pace_of
 from benchmarks.pinned import pinned_bundle
-from benchmarks.pipeline import QUIXSTREAMS
+from benchmarks.pipeline import QUIXSTREAMS, TURNS, Field
 from benchmarks.pipeline_figures import figures
 from benchmarks.plain_job import PlainJob
-from tests.printed_figures import figures_of
+from benchmarks.scaling_contender import Recommender, open_parts
+from model.signals import POPULAR
+from serving.candidates import CandidateSources, CandidateTable, ListRequest
+from stream.settings import Settings
+from tests.printed_figures import figures_of, run_benchmark
 
 SMALL = "--broker=embedded", "--items=200", "--users=300", "--seconds=0.5", "--rounds=1"
 
@@ -48,6 +61,87 @@ def test_what_cannot_run_is_said_to_be_left_out() -> None:
     found = figures_of("pipeline", *SMALL, "--events=30000", "--only=plain_set")
     assert found["left_out"] == {"quixstreams_job": "it needs --broker kafka"}
     assert found["contenders"]["plain_set"]["events_per_s"] > 0
+
+
+def test_an_unknown_contender_is_refused() -> None:
+    run = run_benchmark("pipeline", *SMALL, "--only=full,flink")
+    assert run.returncode == 2
+    assert "there is no flink; there are transport, profiles, candidates" in run.stderr
+
+
+@pytest.mark.parametrize("benchmark", [pipeline, latency, scaling])
+def test_every_run_has_one_thread(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's worker too, which inherits the environment."""
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "7")
+    seen: list[dict[str, str]] = []
+
+    def measure(_: argparse.Namespace) -> dict[str, Any]:
+        seen.append(dict(os.environ))
+        return {}
+
+    monkeypatch.setattr(benchmark, "measure", measure)
+    monkeypatch.setattr(sys, "argv", ["benchmark"])
+    benchmark.main()
+    assert seen[0].items() >= ONE_THREAD.items()
+
+
+ITEMS, USERS = 200, 300
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings(bundle=pinned_bundle(ITEMS), provider="cpu", redis_url=redis_url)
+
+
+async def candidates_of_turns(
+    settings: Settings, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> list[float]:
+    """Mean candidates a list of each micro-batch of 64 that a worker would gather."""
+    means: list[float] = []
+    gather = CandidateSources.gather
+
+    async def counted(sources: CandidateSources, requests: list[ListRequest]) -> CandidateTable:
+        table = await gather(sources, requests)
+        means.append(sum(len(each.rows) for each in table) / len(table))
+        return table
+
+    monkeypatch.setattr(CandidateSources, "gather", counted)
+    parts = await open_parts(settings, ITEMS)
+    recommender = Recommender(parts, Crowd(USERS, ITEMS))
+    for _ in range(turns):
+        await recommender.turn(batch=64, seconds=0.0)
+    await parts.store.redis.aclose()
+    return means
+
+
+def test_a_turn_begins_with_popular_candidates(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a worker, which reads them when it starts, and for the plain jobs."""
+    means: list[float] = []
+
+    def turn(field: Field, number: int) -> Pace:
+        means.extend(asyncio.run(candidates_of_turns(settings, 1, monkeypatch)))
+        return pace(1)
+
+    monkeypatch.setitem(TURNS, "full", turn)
+    asked = argparse.Namespace(
+        users=USERS, items=ITEMS, broker="embedded", only="full", quixstreams=QUIXSTREAMS
+    )
+    Field(asked, settings, tmp_path).take("full", 0)
+    (mean,) = means
+    assert mean >= 50
+    with Redis.from_url(settings.redis_url) as redis:
+        assert redis.zcard(POPULAR_KEY) >= POPULAR
+
+
+async def test_what_was_popular_a_turn_ago_is_a_candidate(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(fill_profiles, settings, Crowd(USERS, ITEMS))
+    first, *others = await candidates_of_turns(settings, 4, monkeypatch)
+    assert max(others) > first + 30
 
 
 def samples(*done: int) -> Iterator[Sample]:
@@ -104,6 +198,17 @@ def test_ratios_are_medians_of_the_rounds_ratios() -> None:
 def test_ingest_is_held_against_the_slower_contender() -> None:
     rounds = [{"ingest": pace(50), "aiokafka": pace(100), "plain_set": pace(200)}]
     assert figures(rounds, [])["ingest_vs_plain_set"] == 0.5
+
+
+def test_a_past_is_made_up_before_the_plain_job_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(users=100, items=200)
+    job = PlainJob(pinned_bundle(200), crowd)
+    made_up = {user: crowd.past(user, 1_780_000_000_000) for user in (3, 99)}
+    monkeypatch.setattr("benchmarks.backlog.long_tailed", None)  # cannot be called
+    for user, clicks in made_up.items():
+        past = job.past(f"user-{user}", 1_780_000_000_000)
+        assert past == [(click.item_id, click.time) for click in clicks]
+        assert len(past) == crowd.past_events
 
 
 def test_the_plain_job_ranks_what_it_has_counted() -> None:

@@ -1,9 +1,13 @@
 """The benchmark of scaling: costs at each size, and the slope that is fitted to them."""
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import scaling
+from benchmarks.ratios import median_ratio
 from benchmarks.scaling import CURVES, growth
 from tests.printed_figures import figures_of, run_benchmark
 
@@ -17,6 +21,25 @@ def test_a_list_costs_something_at_every_size(tmp_path: Path) -> None:
     assert min(found["users"]["cpu_us_per_list"].values()) > 0
     assert min(found["users"]["rss_mb"].values()) > 0
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    assert median_ratio([2, 9, 40], [1, 3, 20]) == 2
+    with pytest.raises(ValueError, match="shorter"):
+        median_ratio([1, 2], [1])
+
+
+def test_a_million_items_are_held_against_those_of_their_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = {"10000": [1.0] * 3, "100000": [1.0, 3.0, 20.0], "1000000": [2.0, 9.0, 40.0]}
+
+    def curve(*_: Any) -> dict[str, Any]:
+        return {"us_per_list_by_round": rounds}
+
+    monkeypatch.setattr(scaling, "curve", curve)
+    asked = argparse.Namespace(only="catalogue", sizes=None, seconds=1.0, rounds=3)
+    assert scaling.measure(asked)["million_vs_100_thousand_items"] == 2  # of the medians, 3
 
 
 def test_sizes_need_their_curve() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scoring import Rounds, _lowest_by_processor
 from tests.printed_figures import figures_of, run_benchmark
 from tests.test_ranker import HAS_DEVICE
 
@@ -22,6 +23,32 @@ def test_all_contenders_rank_alike_and_are_timed(tmp_path: Path) -> None:
     lowest = min(each["ranker_vs_raw"] for each in figures["by_batch"].values())
     assert figures["ranker_vs_raw"] == lowest > 0
     assert (tmp_path / "scoring.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_processor_time_is_compared_round_by_round() -> None:
+    """In the second round the machine was slow, and the raw session had its worst turn."""
+
+    def answers(*milliseconds: float) -> list[dict[str, float]]:
+        return [{"cpu_ms": each} for each in milliseconds]
+
+    rounds: Rounds = {
+        "ranker": {1: answers(2, 4, 2), 8: answers(1, 1, 1)},
+        "raw": {1: answers(1, 3, 2), 8: answers(2, 2, 2)},
+    }
+    assert _lowest_by_processor(rounds) == 0.75  # of 0.5, 0.75 and 1; of the medians, 1
+
+
+@pytest.mark.parametrize(
+    ("contenders", "told"),
+    [
+        ("ranker,raw,tensorflow", "there is no tensorflow; there are ranker, raw, eager, compile"),
+        ("raw,eager", "--contenders needs ranker and raw"),
+    ],
+)
+def test_contenders_that_cannot_be_compared_are_refused(contenders: str, told: str) -> None:
+    run = run_benchmark("scoring", "--items=200", f"--contenders={contenders}")
+    assert run.returncode == 2
+    assert told in run.stderr
 
 
 @pytest.mark.skipif(HAS_DEVICE, reason="this machine has a CUDA device")

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from model.dataset import PROFILE_PURCHASES, EventLog, next_baskets, split_by_time
+from model.dataset import PROFILE_PURCHASES, PURCHASE, EventLog, next_baskets, split_by_time
 from model.features import FIRST_ITEM, PADDING, Vocabulary, featurize
 from model.ids import item_hashes
 from model.windows import TrainingWindows
-from tests.planted import FIRST_DAY, at, log_of, succession
+from tests.planted import CLICK, FIRST_DAY, at, log_of, log_of_kinds, succession
 
-CLICK = 1
 FOREVER = at(1000)
 
 
@@ -103,6 +102,28 @@ def test_a_split_begins_at_midnights_and_shares_nothing() -> None:
     assert {test.time(n) // 86_400_000 for n in range(len(test))} == set(
         range(FIRST_DAY + 35, FIRST_DAY + 40)
     )
+
+
+def test_the_test_window_does_not_say_what_is_predicted() -> None:
+    clicks = [(f"u{user}", f"item-{day}", at(day), CLICK) for user in range(3) for day in range(9)]
+    bought = [(f"u{user}", "item-0", at(8.5), PURCHASE) for user in range(3)]
+    split = split_by_time(log_of_kinds([*clicks, *bought]), validation_days=2, test_days=2)
+    assert split.validation.target_kind == split.test.target_kind == CLICK
+    assert [split.test.log.item_ids[item] for item in split.test.targets(2)] == ["item-8"]
+    assert (len(split.validation), len(split.test)) == (6, 9)
+    earlier = log_of_kinds([*clicks, *bought, ("u0", "item-0", at(0.5), PURCHASE)])
+    with pytest.raises(ValueError, match="nothing to validate on"):
+        split_by_time(earlier, validation_days=2, test_days=2)
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 3), (1, 3), (3, 3), (10, 3), (10, 1)])
+def test_some_of_the_baskets_are_evenly_spread(size: int, count: int) -> None:
+    log = log_of([("ann", f"item-{day}", at(day)) for day in range(12)])
+    baskets = next_baskets(log, at(2), at(2 + size))
+    some = baskets.spread(count)
+    assert len(some) == min(size, count)
+    places = (some.history_ends - 2).tolist()
+    assert places == {(10, 3): [0, 4, 9], (10, 1): [0]}.get((size, count), list(range(size)))
 
 
 @pytest.mark.parametrize(("days", "what"), [((40, 4), "train"), ((5, 0), None)])

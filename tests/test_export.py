@@ -131,6 +131,19 @@ def test_a_graph_that_is_not_the_network_is_not_written(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("lost", [slice(None), -1], ids=["all", "one item"])
+def test_a_graph_whose_scores_are_no_numbers_is_not_written(
+    tmp_path: Path, lost: slice | int
+) -> None:
+    broken = network()
+    with torch.no_grad():
+        broken.item_bias[lost] = torch.nan
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ExportError, match=r"differ by nan .*the bundle was not written"):
+        export_network(broken, path, users(70), TOP)
+    assert not path.exists()
+
+
 def test_parity_tells_another_order_even_when_scores_are_close(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     flat = network()

@@ -110,10 +110,40 @@ def test_a_search_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> No
 def test_remembered_seconds_count(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     Hill(seconds=70, journal=Journal(path, "hill")).climb()
-    assert len(Journal(path, "hill")) == 7
+    # Seven folds, and the second that was lost on the one after them.
+    assert len(Journal(path, "hill")) == 8
     again = Hill(seconds=70, journal=Journal(path, "hill"))
     again.climb()
     assert again.judged == []
-    more = Hill(seconds=100, journal=Journal(path, "hill"))
+    more = Hill(seconds=101, journal=Journal(path, "hill"))
     more.climb()
     assert len(more.judged) == 3
+
+
+def test_seconds_of_a_fold_that_was_cut_off_count_too(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    first = Hill(seconds=75, journal=Journal(path, "hill"))
+    chosen = first.climb()
+    assert first.spent == 76
+    again = Hill(seconds=75, journal=Journal(path, "hill"))
+    begun = again.now
+    assert again.climb() == chosen
+    assert (again.now, again.spent) == (begun, 76)  # not tried again
+    # Once more than the rest of a fold is left: two more, and the next is cut off as well.
+    more = Hill(seconds=100, journal=Journal(path, "hill"))
+    more.climb()
+    assert (len(more.judged), more.spent) == (2, 101)
+    # All that was spent on each of the two cut folds, and on the one that was judged at last.
+    last = Hill(seconds=100, journal=Journal(path, "hill"))
+    last.climb()
+    assert (last.judged, last.spent) == ([], 101)
+
+
+def test_a_fold_that_is_cut_off_twice_has_cost_both(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    for seconds, spent in ((4, 5), (9, 10), (14, 15)):
+        hill = Hill(seconds=seconds, journal=Journal(path, "hill"))
+        with pytest.raises(OutOfTime):
+            hill.climb()
+        assert hill.spent == spent
+    assert len(Journal(path, "hill")) == 1

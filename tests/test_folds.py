@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from model.dataset import Baskets, EventLog, split_by_time
+from model.dataset import PURCHASE, Baskets, EventLog, split_by_time
 from model.features import DAY_MS
 from model.folds import expanding_folds
 from model.search_log import SearchLog
-from tests.planted import FIRST_DAY, at, log_of, succession
+from tests.planted import CLICK, FIRST_DAY, at, log_of, succession
 
 DAYS = 40
 """Of the log of a succession."""
@@ -146,3 +146,16 @@ def test_an_empty_log_is_told() -> None:
     assert len(empty) == 0
     with pytest.raises(ValueError, match="fewer folds"):
         expanding_folds(empty, 1, validation_days=4, test_days=TEST_DAYS)
+
+
+def test_the_test_window_does_not_say_what_is_predicted() -> None:
+    clicks = replace(succession(), kinds=np.full(len(succession()), CLICK, np.uint8))
+    later = clicks.times >= TEST_FROM
+    log = replace(clicks, kinds=np.where(later, PURCHASE, CLICK).astype(np.uint8))
+    folds = expanding_folds(log, 2, validation_days=4, test_days=TEST_DAYS)
+    assert [fold.validation.target_kind for fold in folds] == [CLICK, CLICK]
+    # Nor does one fold: all have the kind that the days before the test say.
+    bought = clicks.times >= TEST_FROM - DAY_MS
+    log = replace(clicks, kinds=np.where(bought, PURCHASE, CLICK).astype(np.uint8))
+    with pytest.raises(ValueError, match="fewer folds or fewer days"):
+        expanding_folds(log, 2, validation_days=4, test_days=TEST_DAYS)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from model.learning_curve import Course
+from model.learning_curve import LearningCurve
 from model.network import Network, NetworkConfig
 from model.training_report import EpochReport
 
@@ -15,16 +15,16 @@ def network() -> Network:
 
 
 def test_the_best_epoch_is_kept_and_all_are_told(network: Network) -> None:
-    course = Course(network.state_dict())
+    curve = LearningCurve(network.state_dict())
     network.item_bias.data.fill_(1.0)
-    course.add(3.0, 0.2, network)
+    curve.add(3.0, 0.2, network)
     network.item_bias.data.fill_(2.0)
-    course.add(2.0, 0.4, network)
+    curve.add(2.0, 0.4, network)
     network.item_bias.data.fill_(3.0)
-    course.add(1.5, 0.4, network)
-    course.seconds = 12.34567
-    assert set(course.best["item_bias"].tolist()) == {2.0}
-    report = course.report()
+    curve.add(1.5, 0.4, network)
+    curve.seconds = 12.34567
+    assert set(curve.best["item_bias"].tolist()) == {2.0}
+    report = curve.report()
     assert (report.epoch, report.seconds) == (2, 12.346)
     assert report.curve == [
         EpochReport(loss=3.0, ndcg=0.2),
@@ -35,6 +35,6 @@ def test_the_best_epoch_is_kept_and_all_are_told(network: Network) -> None:
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_can_be_written(network: Network, loss: float) -> None:
-    course = Course(network.state_dict())
-    course.add(loss, 0.0, network)
-    assert course.report().curve == [EpochReport(loss=None, ndcg=0.0)]
+    curve = LearningCurve(network.state_dict())
+    curve.add(loss, 0.0, network)
+    assert curve.report().curve == [EpochReport(loss=None, ndcg=0.0)]

@@ -85,6 +85,19 @@ def test_one_micro_batch_may_need_more_than_there_is_room_for(catalog: Catalog) 
     assert len(cache) <= 10, "and no longer than that"
 
 
+def test_what_a_later_micro_batch_uses_does_not_push_out_what_an_earlier_one_needs(
+    catalog: Catalog,
+) -> None:
+    cache = NeighbourCache(catalog, 10)
+    wanted, missing = list(range(10)), list(range(6, 10))
+    put(cache, wanted[:6], now_s=1)
+    assert cache.stale(wanted, 2.0, FRESH_S) == missing
+    put(cache, list(range(20, 24)), now_s=3)
+    cache.put(missing, [neighbours(at, at) for at in missing], 2.0)
+    assert cache.stale(wanted, 2.0, FRESH_S) == []
+    assert_holds(cache, [*wanted, *range(20, 24)], catalog)
+
+
 def test_what_was_read_long_ago_is_stale_until_it_is_read_again(catalog: Catalog) -> None:
     cache = NeighbourCache(catalog, 10)
     put(cache, [1, 2], now_s=1)

@@ -1,24 +1,17 @@
 """The profile of the path tells of each step and trip, and its parts make its total."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.printed_figures import figures_of
+
 STEPS = {"decode", "profiles", "candidates", "rank", "rerank", "encode", "keep", "other"}
 
 
 def test_every_step_and_trip_is_told() -> None:
     """On a small bundle: the pinned one takes a while to be made."""
-    made = subprocess.run(
-        [sys.executable, "-m", "benchmarks.path_profile", "--json", "--events=96", "--batch=32",
-         "--users=20", "--items=200", "--pace=5"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    told = json.loads(made.stdout)
+    arguments = ["--events=96", "--batch=32", "--users=20", "--items=200", "--pace=5"]
+    told = figures_of("path_profile", *arguments)
+    assert told["arguments"] == " ".join(["--json", *arguments])
     steps, trips, total = told["steps"], told["trips"], told["total"]
     assert set(steps) == STEPS
     assert set(trips) == {"merge", "count", "strongest", "keep"}

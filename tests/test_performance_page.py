@@ -54,6 +54,17 @@ def test_a_busy_machine_is_told(load: float, is_told: bool) -> None:
     assert ("Other work kept this machine busy" in page({"pipeline": found}, "x")) == is_told
 
 
+def test_every_command_stands_with_the_arguments_it_had() -> None:
+    found = read(ROOT / FOLDER)
+    text = page(found, "x")
+    assert found
+    for name, each in found.items():
+        assert f"`python -m benchmarks.{name} {each['arguments']}`, " in text
+    del found["pipeline"]["arguments"]
+    with pytest.raises(KeyError, match="arguments"):
+        page(found, "x")
+
+
 @pytest.mark.parametrize(("value", "met"), [(1.5, "yes"), (1.4, "no"), (None, "–")])
 def test_a_target_is_reached_or_not(value: float | None, met: str) -> None:
     target = Target("transport", "pipeline", ("a", "b"), 1.5)

@@ -275,4 +275,4 @@ def test_a_ranker_feeds_the_query_that_is_open(tmp_path: Path) -> None:
     alone = ranker.rank(histories[1:2], rows[:1], bias, searches[1:2])
     assert np.allclose(alone.candidate_scores[0], scores.candidate_scores[1], atol=1e-4)
     with pytest.raises(ValueError, match="reads queries; give the users' searches"):
-        ranker.rank(histories, rows, bias)
+        ranker.rank(histories, rows, bias, None)

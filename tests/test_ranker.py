@@ -60,18 +60,18 @@ def close(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
 
 
 def test_candidates_of_different_counts_are_scored_as_each_alone(ranker: Ranker) -> None:
-    together = ranker.rank(USERS, CANDIDATES, NO_BIAS)
+    together = ranker.rank(USERS, CANDIDATES, NO_BIAS, None)
     assert together.candidate_scores.shape == (4, len(ITEMS))
     assert together.top_rows.shape == together.top_scores.shape == (4, 20)
     for at, (user, candidates) in enumerate(zip(USERS, CANDIDATES, strict=True)):
-        alone = ranker.rank([user], [candidates], NO_BIAS)
+        alone = ranker.rank([user], [candidates], NO_BIAS, None)
         size = len(candidates)
         assert close(together.candidate_scores[at, :size], alone.candidate_scores[0, :size])
         assert close(together.top_scores[at], alone.top_scores[0])
 
 
 def test_nearest_and_candidates_have_the_same_scores(ranker: Ranker) -> None:
-    scores = ranker.rank([USERS[0]], [rows(*range(SIZE))], NO_BIAS)
+    scores = ranker.rank([USERS[0]], [rows(*range(SIZE))], NO_BIAS, None)
     assert close(scores.candidate_scores[0, scores.top_rows[0]], scores.top_scores[0])
     assert (np.diff(scores.top_scores[0]) <= 0).all(), "best first"
     assert scores.top_rows.min() >= FIRST_ITEM, "never padding or unknown"
@@ -82,23 +82,23 @@ def test_nearest_and_candidates_have_the_same_scores(ranker: Ranker) -> None:
 def test_the_bias_keeps_items_out_of_the_nearest(ranker: Ranker) -> None:
     bias = np.full(SIZE, NEVER, dtype=np.float32)
     bias[[5, 9]] = 0
-    free = ranker.rank([USERS[0]], [rows(5, 9, 11)], NO_BIAS)
-    kept = ranker.rank([USERS[0]], [rows(5, 9, 11)], bias)
+    free = ranker.rank([USERS[0]], [rows(5, 9, 11)], NO_BIAS, None)
+    kept = ranker.rank([USERS[0]], [rows(5, 9, 11)], bias, None)
     assert set(kept.top_rows[0, :2].tolist()) == {5, 9}
     assert (kept.top_scores[0, 2:] < NEVER / 2).all()
     assert close(free.candidate_scores, kept.candidate_scores), "candidates have no bias"
 
 
 def test_the_history_matters(ranker: Ranker) -> None:
-    one, other = (ranker.rank([user], [rows()], NO_BIAS) for user in USERS[:3:2])
+    one, other = (ranker.rank([user], [rows()], NO_BIAS, None) for user in USERS[:3:2])
     assert not close(one.top_scores, other.top_scores)
 
 
 def test_a_failing_run_is_a_fault_of_the_ranker(ranker: Ranker) -> None:
     with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
-        ranker.rank([USERS[0]], [rows(SIZE + 1000)], NO_BIAS)
+        ranker.rank([USERS[0]], [rows(SIZE + 1000)], NO_BIAS, None)
     with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
-        ranker.rank([USERS[0]], [rows(2)], NO_BIAS[:5])
+        ranker.rank([USERS[0]], [rows(2)], NO_BIAS[:5], None)
 
 
 def test_a_graph_of_another_precision_is_run_when_asked_for(
@@ -114,9 +114,9 @@ def test_a_graph_of_another_precision_is_run_when_asked_for(
     whole, quantised = (
         Ranker(both, provider="cpu", threads=1, precision=precision) for precision in precisions
     )
-    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS).candidate_scores
-    assert np.array_equal(whole.rank(USERS, CANDIDATES, NO_BIAS).candidate_scores, theirs)
-    ours = quantised.rank(USERS, CANDIDATES, NO_BIAS).candidate_scores
+    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS, None).candidate_scores
+    assert np.array_equal(whole.rank(USERS, CANDIDATES, NO_BIAS, None).candidate_scores, theirs)
+    ours = quantised.rank(USERS, CANDIDATES, NO_BIAS, None).candidate_scores
     assert not np.array_equal(ours, theirs)
     assert np.allclose(ours, theirs, atol=0.3)
 
@@ -191,7 +191,7 @@ def test_a_build_without_cuda_is_an_error(bundle: Bundle, monkeypatch: pytest.Mo
 def test_cuda_scores_as_the_cpu_does(bundle: Bundle, ranker: Ranker) -> None:
     cuda = Ranker(bundle, provider="cuda", threads=1)
     assert cuda.provider == "CUDAExecutionProvider"
-    ours: Scores = cuda.rank(USERS, CANDIDATES, NO_BIAS)
-    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS)
+    ours: Scores = cuda.rank(USERS, CANDIDATES, NO_BIAS, None)
+    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS, None)
     assert np.allclose(ours.candidate_scores, theirs.candidate_scores, atol=1e-2)
     assert np.allclose(ours.top_scores, theirs.top_scores, atol=1e-2)

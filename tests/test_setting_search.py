@@ -1,16 +1,20 @@
 """The search for settings, on a log where only a network that learns can tell what comes next."""
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
 from model.bundle import MANIFEST_FILE, load_bundle
 from model.dataset import EventLog, Split
+from model.search_log import SearchLog, no_searches
 from model.setting_search import SearchRequest, search_settings
 from model.train import (
     Progress,
@@ -146,7 +150,7 @@ def test_the_test_window_decides_nothing(
     assert report.folds == whole.report.folds
 
 
-@pytest.mark.parametrize("change", ["log", "seed", "grid"])
+@pytest.mark.parametrize("change", ["log", "searches", "seed", "grid"])
 def test_the_journal_of_another_search_is_refused(
     whole: Searched, tmp_path: Path, change: str, trainings: list[TrainConfig]
 ) -> None:
@@ -155,12 +159,39 @@ def test_the_journal_of_another_search_is_refused(
     with pytest.raises(TrainError, match="another log, seed, folds or settings; give another"):
         if change == "log":
             search(succession(users=11, days=20), path)
+        elif change == "searches":
+            search(replace(LOG, searches=one_search(at(3), "milk")), path)
         elif change == "seed":
             search(LOG, path, seed=SEED + 1)
         else:
             search(LOG, path, grid={"dropout": (0.0, 0.9)})
     assert trainings == []
     assert path.read_text() == "".join(whole.journal)
+
+
+def one_search(time: int, text: str, user: int = 0) -> SearchLog:
+    return SearchLog(np.array([user], np.int32), np.array([time]), [text])
+
+
+@pytest.mark.parametrize(
+    ("other", "goes_on"),
+    [
+        (one_search(at(3), "milk"), True),
+        (one_search(at(3), "eggs"), False),
+        (one_search(at(4), "milk"), False),
+        (one_search(at(3), "milk", user=1), False),
+        (no_searches(), False),
+    ],
+    ids=["the same", "text", "time", "user", "none"],
+)
+def test_a_journal_is_of_one_log_of_searches(
+    tmp_path: Path, other: SearchLog, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.setting_search.NetworkTrials.judge", lambda *_: 0.5)
+    path = tmp_path / "trials.jsonl"
+    search(replace(LOG, searches=one_search(at(3), "milk")), path)
+    with nullcontext() if goes_on else pytest.raises(TrainError, match="give another --journal"):
+        search(replace(LOG, searches=other), path)
 
 
 @pytest.mark.parametrize("kind", ["a folder", "no journal"])
@@ -208,6 +239,16 @@ def test_settings_that_make_no_network_are_worth_nothing() -> None:
         )  # fmt: skip
 
 
+def test_settings_with_which_training_diverges_are_worth_nothing() -> None:
+    grid = {"learning_rate": (1e-6, 1e30)}
+    request = SearchRequest(1e6, 1)
+    config, report = search_settings(LOG, HOPELESS, request, seed=SEED, progress=silent, grid=grid)
+    assert config.learning_rate == 1e-6
+    assert [(trial.settings["learning_rate"], trial.mean > 0) for trial in report.trials] == [
+        (1e-6, True), (1e30, False),
+    ]  # fmt: skip
+
+
 def ticking(step: float) -> Callable[[], float]:
     """A clock that moves on whenever it is looked at."""
     now = 0.0
@@ -228,7 +269,8 @@ def test_the_budget_ends_a_training_in_the_middle(
     with pytest.raises(TrainError, match=r"1 minutes were over before .* more --search-minutes"):
         search_settings(LOG, HOPELESS, request, seed=SEED, progress=silent, clock=ticking(10.0))
     assert len(trainings) == 1
-    assert path.read_text() == ""
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["settings"]["cut"] == 1
 
 
 def test_a_log_that_is_too_short_for_the_folds_is_told() -> None:

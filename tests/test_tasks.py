@@ -1,5 +1,6 @@
 """Tasks: each kind of answer weighs its own share, and is asked for by itself."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -59,8 +60,13 @@ def test_a_frequent_kind_weighs_less_and_a_rare_one_no_more_than_the_served() ->
 def test_weights_that_are_asked_for_hold_and_zero_leaves_a_kind_out() -> None:
     asked = (("click", 0.25), ("cart", 0.0), ("rating", 9.0))
     assert task_weights(shop(), PURCHASE, asked) == {CLICK: 0.25, PURCHASE: 1}
-    with pytest.raises(ValueError, match="task click weighs -1; give 0 or more"):
-        task_weights(shop(), PURCHASE, [("click", -1.0)])
+    for weight in (-1.0, math.nan, math.inf):
+        with pytest.raises(
+            ValueError, match=f"click weighs {weight:g}; give a number of 0 or more"
+        ):
+            task_weights(shop(), PURCHASE, [("click", weight)])
+    with pytest.raises(ValueError, match="task purchase is the one that is served; it must weigh"):
+        task_weights(shop(), PURCHASE, [("purchase", 0.0)])
     with pytest.raises(ValueError, match="there is no task 'view'"):
         task_weights(shop(), PURCHASE, [("view", 1.0)])
 

@@ -13,6 +13,7 @@ from model.bundle import digest_of, load_bundle
 from model.checkpoint import Checkpoint, CheckpointError
 from model.dataset import Split, split_by_time
 from model.evaluate import rank_metrics
+from model.search_log import SearchLog
 from model.train import TrainConfig, TrainedNetwork, TrainError, train, train_bundle
 from tests.planted import ITEMS, at, log_of, succession
 
@@ -147,7 +148,7 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
     assert not checkpoint.exists()
 
 
-@pytest.mark.parametrize("change", [{"seed": 6}, {"epochs": 4}, {"dim": 8}])
+@pytest.mark.parametrize("change", [{"seed": 6}, {"epochs": 4}, {"dim": 8}, {"searches": 1}])
 def test_the_checkpoint_of_another_run_is_refused(
     split: Split, tmp_path: Path, change: dict[str, int]
 ) -> None:
@@ -159,6 +160,9 @@ def test_the_checkpoint_of_another_run_is_refused(
 
     with pytest.raises(KeyboardInterrupt):
         train(split, replace(CONFIG, epochs=2), cut_off, seed=5, checkpoint=checkpoint)
+    if change.pop("searches", 0):
+        asked = SearchLog(np.zeros(1, np.int32), np.array([at(0)]), ["milk"])
+        split = replace(split, train=replace(split.train, searches=asked))
     seed = change.pop("seed", 5)
     config = replace(CONFIG, **{"epochs": 2, **change})  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="another log, seed or settings; remove it"):
@@ -226,6 +230,18 @@ def test_a_log_in_which_nothing_ever_returns_is_refused(tmp_path: Path) -> None:
         train_bundle(
             log_of(rows), tmp_path / "b", replace(CONFIG, epochs=1), seed=1, progress=silent
         )
+
+
+def test_a_training_that_diverges_ends_at_once(split: Split, tmp_path: Path) -> None:
+    told: list[str] = []
+    config = replace(CONFIG, learning_rate=1e30)
+    with pytest.raises(TrainError, match="training has diverged; give a lower learning rate"):
+        train(
+            split, config, lambda text, share: told.append(text), seed=5,
+            checkpoint=tmp_path / "checkpoint.pt",
+        )  # fmt: skip
+    assert all("epoch 1 of 12" in text for text in told)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_rare_items_are_unknown_to_the_network(split: Split) -> None:

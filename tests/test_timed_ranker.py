@@ -1,0 +1,103 @@
+"""Runs of several threads take turns, and none waits for ever behind one that hangs."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import serving.timed_ranker
+from model.bundle import load_bundle
+from model.features import Interactions
+from serving.ranker import RankerError, Scores
+from serving.timed_ranker import TimedRanker
+from tests.faulty_session import spoil
+from tests.stage import GUARD_S
+from tests.tiny import tiny_bundle
+
+ITEMS = [f"item {number}" for number in range(30)]
+NOBODY = Interactions(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64))
+
+
+@pytest.fixture
+def ranker(tmp_path: Path) -> TimedRanker:
+    tiny_bundle(tmp_path / "bundle", ITEMS)
+    bundle = load_bundle(tmp_path / "bundle")
+    return TimedRanker(bundle, provider="cpu", threads=1, timeout_s=GUARD_S)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def rank(ranker: TimedRanker) -> Scores:
+    bias = np.zeros(len(ITEMS) + 2, np.float32)
+    return ranker.rank([NOBODY], [np.arange(2, 5)], bias, None)
+
+
+def test_the_time_of_a_run_begins_when_its_turn_has_come(
+    ranker: TimedRanker, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    both_wait = threading.Barrier(2)
+
+    class TimedFuture(Future[Scores]):
+        """Of which the time is the test's own."""
+
+        def result(self, timeout: float | None = None) -> Scores:
+            begun_s = now_s
+            found = super().result(GUARD_S)
+            if timeout is not None and now_s - begun_s > timeout:
+                raise TimeoutError
+            return found
+
+    def take_most_of_the_time(inputs: object) -> None:
+        nonlocal now_s
+        # Time for the other to get in line; none at all would only make this test less strict.
+        threading.Event().wait(0.05)
+        now_s += 0.8
+
+    def one_of_two() -> Scores:
+        both_wait.wait(GUARD_S)
+        return rank(ranker)
+
+    monkeypatch.setattr(serving.timed_ranker, "Future", TimedFuture)
+    ranker._timeout_s = 1.0
+    spoil(ranker, take_most_of_the_time)
+    runs = [threads.submit(one_of_two) for _ in range(2)]
+    for run in runs:
+        assert run.result(GUARD_S).candidate_scores.shape == (1, 3)
+    assert now_s == 1.6
+
+
+def test_a_run_behind_one_that_hangs_fails_when_its_turn_comes(
+    ranker: TimedRanker, threads: ThreadPoolExecutor
+) -> None:
+    going_on, begun = threading.Event(), list[int]()
+
+    def hang(inputs: object) -> None:
+        begun.append(1)
+        assert going_on.wait(GUARD_S)
+
+    ranker._timeout_s = 0.3
+    mend = spoil(ranker, hang)
+    try:
+        runs = [threads.submit(rank, ranker) for _ in range(2)]
+        faults = sorted(str(run.exception(GUARD_S)) for run in runs)
+        assert "a run of 1 users is not done after 0.3 s" in faults[0]
+        assert faults[1] == "a run that was given up after 0.3 s has not ended yet"
+        with pytest.raises(RankerError, match="has not ended yet"):
+            rank(ranker)
+    finally:
+        mend()
+        going_on.set()
+    assert begun == [1]
+    overdue = ranker._overdue
+    assert overdue is not None
+    overdue.result(GUARD_S)
+    ranker._timeout_s = GUARD_S
+    assert rank(ranker).candidate_scores.shape == (1, 3), "once it has ended, runs are made again"
