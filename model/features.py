@@ -253,6 +253,23 @@ def query_windows(
     return cells
 
 
+def needed_length(items: NDArray[np.int64], *, reads_queries: bool) -> int:
+    """The newest positions that say all: any more are padding to every user; at least 1.
+
+    Who has no interaction attends to all padding alike. That is one vector however often it is
+    there, unless a query stands at the newest position: then every position counts.
+
+    Args:
+        items: int64 [B, L], as in ``Features``.
+        reads_queries: whether the network does.
+    """
+    length: int = items.shape[1]
+    if reads_queries and (items[:, -1] == PADDING).any():
+        return length
+    held = items.any(axis=0)
+    return length - int(held.argmax()) if held.any() else 1
+
+
 @lru_cache(maxsize=1 << 16)
 def query_rows(text: str) -> tuple[int, ...]:
     """The rows of a query's distinct words, at most ``QUERY_TOKENS``; the longest words first, for
