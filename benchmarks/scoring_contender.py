@@ -22,7 +22,9 @@ from benchmarks.contender import answer
 from benchmarks.made_up import made_up_histories
 from model.bundle import Bundle, load_bundle
 from model.features import FIRST_ITEM, Interactions, featurize
-from serving.ranker import OUTPUTS, PROVIDERS, Provider, ProviderError, Ranker
+from serving.execution import PROVIDERS, Execution, Provider, ProviderError
+from serving.ranker import Ranker
+from serving.ranking_session import OUTPUTS
 
 THREADS = 1
 CANDIDATES = 100
@@ -90,13 +92,13 @@ class OnnxRuns:
 
     @cached_property
     def _ranker(self) -> Ranker:
-        return Ranker(self._batches.bundle, provider=self._provider, threads=THREADS)
+        return Ranker(self._batches.bundle, Execution(self._provider, THREADS))
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
         if self._provider == "cuda":
             # For its check of the device, whose sentences say what to do.
-            Ranker(self._batches.bundle, provider=self._provider, threads=THREADS)
+            Ranker(self._batches.bundle, Execution(self._provider, THREADS))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = THREADS
         options.log_severity_level = 3

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.features import FIRST_ITEM, PADDING, NetworkInputs, needed_length
+from model.features import FIRST_ITEM, PADDING, NetworkInputs, needed_lengths
 from model.network import NEVER, Network
 from model.newest_state import NewestState
 
@@ -181,7 +181,7 @@ def _shortened(
         for name, values in arguments.items()
     }
     items = some["items"].astype(np.int64)
-    length = needed_length(items, reads_queries=QUERIES in some)
+    length = needed_lengths(items, reads_queries=QUERIES in some).max()
     windows = some.keys() - {"item_bias", "candidates"}
     return shorter, some | {name: some[name][:, -length:] for name in windows}
 

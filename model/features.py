@@ -253,8 +253,8 @@ def query_windows(
     return cells
 
 
-def needed_length(items: NDArray[np.int64], *, reads_queries: bool) -> int:
-    """The newest positions that say all: any more are padding to every user; at least 1.
+def needed_lengths(items: NDArray[np.int64], *, reads_queries: bool) -> NDArray[np.int64]:
+    """How many of the newest positions say all of each user; the ones before are padding.
 
     Who has no interaction attends to all padding alike. That is one vector however often it is
     there, unless a query stands at the newest position: then every position counts.
@@ -262,12 +262,12 @@ def needed_length(items: NDArray[np.int64], *, reads_queries: bool) -> int:
     Args:
         items: int64 [B, L], as in ``Features``.
         reads_queries: whether the network does.
+
+    Returns:
+        int64 [B], at least 1.
     """
-    length: int = items.shape[1]
-    if reads_queries and (items[:, -1] == PADDING).any():
-        return length
-    held = items.any(axis=0)
-    return length - int(held.argmax()) if held.any() else 1
+    events = np.count_nonzero(items, axis=1)
+    return np.where(events, events, items.shape[1] if reads_queries else 1)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scoring import Rounds, _lowest_by_processor
+from tests.cuda_device import HAS_DEVICE
 from tests.printed_figures import figures_of, run_benchmark
-from tests.test_ranker import HAS_DEVICE
 
 
 def test_all_contenders_rank_alike_and_are_timed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import serving.timed_ranker
 from model.bundle import load_bundle
 from model.features import Interactions
+from serving.execution import Execution
 from serving.ranker import RankerError, Scores
 from serving.timed_ranker import TimedRanker
 from tests.faulty_session import spoil
@@ -25,7 +26,7 @@ NOBODY = Interactions(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0,
 def ranker(tmp_path: Path) -> TimedRanker:
     tiny_bundle(tmp_path / "bundle", ITEMS)
     bundle = load_bundle(tmp_path / "bundle")
-    return TimedRanker(bundle, provider="cpu", threads=1, timeout_s=GUARD_S)
+    return TimedRanker(bundle, Execution("cpu"), timeout_s=GUARD_S)
 
 
 @pytest.fixture
