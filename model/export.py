@@ -181,7 +181,7 @@ def _shortened(
         for name, values in arguments.items()
     }
     items = some["items"].astype(np.int64)
-    length = needed_lengths(items, reads_queries=QUERIES in some).max()
+    length = max(needed_lengths(items, reads_queries=QUERIES in some))
     windows = some.keys() - {"item_bias", "candidates"}
     return shorter, some | {name: some[name][:, -length:] for name in windows}
 

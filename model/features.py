@@ -253,7 +253,7 @@ def query_windows(
     return cells
 
 
-def needed_lengths(items: NDArray[np.int64], *, reads_queries: bool) -> NDArray[np.int64]:
+def needed_lengths(items: NDArray[np.int64], *, reads_queries: bool) -> list[int]:
     """How many of the newest positions say all of each user; the ones before are padding.
 
     Who has no interaction attends to all padding alike. That is one vector however often it is
@@ -264,10 +264,15 @@ def needed_lengths(items: NDArray[np.int64], *, reads_queries: bool) -> NDArray[
         reads_queries: whether the network does.
 
     Returns:
-        int64 [B], at least 1.
+        Of each user, at least 1.
     """
-    events = np.count_nonzero(items, axis=1)
-    return np.where(events, events, items.shape[1] if reads_queries else 1)
+    if len(items) < 16:
+        # Of few, each alone: after a run of the network the code of a sum is in no cache.
+        events = [int(np.count_nonzero(row)) for row in items]
+    else:
+        events = (items != PADDING).sum(axis=1).tolist()
+    nobody = items.shape[1] if reads_queries else 1
+    return [count or nobody for count in events]
 
 
 @lru_cache(maxsize=1 << 16)

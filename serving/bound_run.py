@@ -1,7 +1,7 @@
 """A run of one shape, with its inputs and outputs in memory that is there already."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -10,32 +10,15 @@ from numpy.typing import DTypeLike, NDArray
 from model.features import PADDING
 
 GRAPH_ID = "gpu_graph_id"
-NOT_CAPTURED = "-1"
-
-
-class Tensor(Protocol):
-    """Memory of one input or output."""
-
-    value: onnxruntime.OrtValue
-    array: NDArray[np.generic]
-    """What is written to, or read from, by this process."""
-
-    def upload(self) -> None:
-        """Give the array to the device."""
-
-    def download(self, users: int) -> NDArray[np.generic]:
-        """A copy of what the device holds of the first users."""
+NOT_CAPTURED = -1
 
 
 class HostTensor:
-    """Memory that ONNX Runtime works in directly."""
+    """Memory that ONNX Runtime works in directly: what is written there is there."""
 
     def __init__(self, array: NDArray[np.generic]) -> None:
         self.array = array
         self.value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
-
-    def upload(self) -> None:
-        """It is there."""
 
     def download(self, users: int) -> NDArray[np.generic]:
         """A copy: the next run writes here again."""
@@ -60,6 +43,9 @@ class DeviceTensor:
         return found
 
 
+Tensor: TypeAlias = HostTensor | DeviceTensor
+
+
 class BoundRun:
     """Runs of one shape.
 
@@ -67,7 +53,8 @@ class BoundRun:
         session: what runs.
         inputs: by name, but for those that ``bind`` binds.
         outputs: by name.
-        graph_id: of the CUDA graph that is recorded of it, from 1 on; None records none.
+        graph_id: of the CUDA graph that is recorded of it, from 1 on, or ``NOT_CAPTURED``; None
+            where the session records none.
     """
 
     def __init__(
@@ -78,19 +65,19 @@ class BoundRun:
         graph_id: int | None = None,
     ) -> None:
         self._session = session
-        self._inputs = inputs
-        self._outputs = outputs
+        self._arrays = [(name, each.array) for name, each in inputs.items()]
+        self._apart = [each for each in inputs.values() if isinstance(each, DeviceTensor)]
+        self._outputs = list(outputs.values())
         self._bound: dict[str, onnxruntime.OrtValue] = {}
         self._binding = session.io_binding()
         for name, each in inputs.items():
             self._binding.bind_ortvalue_input(name, each.value)
         for name, each in outputs.items():
             self._binding.bind_ortvalue_output(name, each.value)
-        self._options = onnxruntime.RunOptions()
-        # A session that records would otherwise take all shapes for one.
-        self._options.add_run_config_entry(
-            GRAPH_ID, NOT_CAPTURED if graph_id is None else str(graph_id)
-        )
+        self._options: onnxruntime.RunOptions | None = None
+        if graph_id is not None:
+            self._options = onnxruntime.RunOptions()
+            self._options.add_run_config_entry(GRAPH_ID, str(graph_id))
 
     def bind(self, name: str, value: onnxruntime.OrtValue) -> None:
         """Have an input read from elsewhere, until another value comes."""
@@ -98,26 +85,38 @@ class BoundRun:
             self._binding.bind_ortvalue_input(name, value)
             self._bound[name] = value
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+    def run(
+        self, inputs: Mapping[str, NDArray[np.generic]], users: int
+    ) -> list[NDArray[np.generic]]:
         """One run.
 
         Args:
-            inputs: by name, each no larger than its memory; the rest is padded.
+            inputs: by name, of so many users. What is longer than its memory is a window, of which
+                the newest events are read; what is smaller is padded.
 
         Returns:
-            Copies of the outputs, of as many users as there are inputs of.
+            Copies of the outputs, of so many users.
 
         Raises:
             Exception: whatever ONNX Runtime raises; its types are not public.
         """
-        users = 0
-        for name, each in self._inputs.items():
+        for name, memory in self._arrays:
             values = inputs[name]
-            users = len(values)
-            if values.shape != each.array.shape:
-                # Nor is what pads what an earlier run has left.
-                each.array.fill(PADDING)
-            each.array[tuple(slice(size) for size in values.shape)] = values
+            if values.shape == memory.shape:
+                memory[...] = values
+            else:
+                _fill(memory, values)
+        for each in self._apart:
             each.upload()
         self._session.run_with_iobinding(self._binding, self._options)
-        return [each.download(users) for each in self._outputs.values()]
+        return [each.download(users) for each in self._outputs]
+
+
+def _fill(memory: NDArray[np.generic], values: NDArray[np.generic]) -> None:
+    length = memory.shape[1]
+    if values.shape[1] > length:
+        values = values[:, -length:]
+    if values.shape != memory.shape:
+        # What pads must not be what an earlier run has left.
+        memory.fill(PADDING)
+    memory[tuple(map(slice, values.shape))] = values

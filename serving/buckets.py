@@ -6,7 +6,7 @@ many as they are, and those with short histories are run apart from those with l
 that is new costs a fifth of a millisecond there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -41,10 +41,8 @@ def steps(first: int, last: int) -> tuple[int, ...]:
 
 
 def doubled(need: int, first: int = 1) -> int:
-    """``first`` doubled until it is enough."""
-    while first < need:
-        first *= 2
-    return first
+    """A power of two, the first that is enough and no less than ``first``."""
+    return max(first, 1 << (need - 1).bit_length())
 
 
 @dataclass(frozen=True)
@@ -72,36 +70,34 @@ class Buckets:
 
     def of(self, users: int, length: int, width: int, words: int = 1) -> Bucket:
         """The smallest shape that holds so many."""
-        words = doubled(words)
         if self.in_steps:
             words = self.words
-            # More than a micro-batch holds: the next power of two, as no step is meant for it.
-            ladder = steps(1, self.most_users)
-            users = next((step for step in ladder if step >= users), doubled(users))
+            # Of a full micro-batch there is one shape, and of a greater one the next power of two.
+            most = self.most_users
+            users = most if users <= most < doubled(users) else doubled(users)
+        else:
+            words = doubled(words)
         length = next(step for step in self.lengths if step >= length)
         return Bucket(users, length, doubled(width, NARROWEST), words)
 
-    def apart(self, needed: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Runs of a micro-batch: each one's window, and which users are in it.
+    def apart(self, needed: Sequence[int]) -> list[tuple[int, NDArray[np.int64] | None]]:
+        """Runs of a micro-batch: each one's window, and which users are in it; None: all.
 
         Args:
-            needed: int64 [B], events that each user's window must hold, at most L.
+            needed: of each user the events that his window must hold, at most L.
         """
-        users = np.arange(len(needed))
-        if self.in_steps or len(users) < 2 * FEWEST_APART:
-            yield int(needed.max()), users
-            return
-        waiting = users[:0]
+        if self.in_steps or len(needed) < 2 * FEWEST_APART:
+            return [(max(needed), None)]
+        found: list[tuple[int, NDArray[np.int64] | None]] = []
         window = np.searchsorted(self.lengths, needed)
-        for number, length in enumerate(self.lengths):
-            waiting = np.concatenate([waiting, users[window == number]])
-            longer = int((window > number).sum())
-            if not longer or (len(waiting) >= FEWEST_APART and longer >= FEWEST_APART):
-                if len(waiting):
-                    yield length, waiting
-                waiting = users[:0]
-            if not longer:
-                return
+        users = np.argsort(window, kind="stable")
+        first = 0
+        for number, length in enumerate(self.lengths[: int(window.max())]):
+            last = int((window <= number).sum())
+            if last - first >= FEWEST_APART and len(users) - last >= FEWEST_APART:
+                found.append((length, users[first:last]))
+                first = last
+        return [*found, (max(needed), users[first:] if first else None)]
 
     def warmed(self) -> list[Bucket]:
         """What to run before the first event; the longest windows and most users first."""

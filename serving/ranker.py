@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,7 @@ class Ranker:
         """
         inputs = {**features._asdict(), "item_bias": item_bias, "candidates": candidates}
         try:
-            outputs: list[Any] = self._session.run(inputs, bias_edition)
+            outputs = self._session.run(inputs, bias_edition)
         except Exception as error:  # ONNX Runtime's own types are not public
             raise RankerError(f"ONNX Runtime failed on {len(candidates)} users: {error}") from error
         return Scores(*outputs)

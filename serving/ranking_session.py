@@ -2,18 +2,18 @@
 
 import math
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import DTypeLike, NDArray
 
 from model.features import QUERY_TOKENS, needed_lengths
-from serving.bound_run import BoundRun, DeviceTensor, HostTensor, Tensor
+from serving.bound_run import NOT_CAPTURED, BoundRun, DeviceTensor, HostTensor, Tensor
 from serving.buckets import Bucket, Buckets
 from serving.execution import Execution, open_session
 
@@ -47,6 +47,7 @@ class RankingSession:
         self._device = device or (None if execution.provider == "cpu" else execution.provider)
         self._inputs = {each.name: each for each in self._session.get_inputs()}
         self._outputs = {each.name: each for each in self._session.get_outputs()}
+        self._windows = [name for name in self._inputs if name not in (BIAS, CANDIDATES)]
         self.reads_queries = QUERIES in self._inputs
         self.buckets = Buckets(
             length,
@@ -56,7 +57,8 @@ class RankingSession:
             short_windows=execution.short_windows and self._inputs["items"].shape[1] == "L",
             words=QUERY_TOKENS if self.reads_queries else 1,
         )
-        self._runs: OrderedDict[Bucket, BoundRun] = OrderedDict()
+        self._bucket_of = lru_cache(2 * MOST_KEPT)(self.buckets.of)
+        self._runs: dict[Bucket, BoundRun] = {}
         self._captured = frozenset(self.buckets.warmed() if execution.is_captured else ())
         self._graph_ids = count(1)
         self._memory: dict[str, NDArray[np.generic]] = {}
@@ -65,9 +67,7 @@ class RankingSession:
         # Runs of one shape have their memory in common, and on a CPU those of all shapes.
         self._turn = threading.Lock()
 
-    def run(
-        self, inputs: Mapping[str, NDArray[np.generic]], bias_edition: int | None = None
-    ) -> list[NDArray[np.generic]]:
+    def run(self, inputs: Mapping[str, Any], bias_edition: int | None = None) -> list[Any]:
         """The outputs of ``OUTPUTS`` for B users.
 
         Args:
@@ -78,16 +78,15 @@ class RankingSession:
         Raises:
             Exception: whatever ONNX Runtime raises; its types are not public.
         """
-        items = cast(NDArray[np.int64], inputs["items"])
-        needed = needed_lengths(items, reads_queries=self.reads_queries)
-        parts = list(self.buckets.apart(needed))
+        items = inputs["items"]
+        parts = self.buckets.apart(needed_lengths(items, reads_queries=self.reads_queries))
         with self._turn:
-            bias = self._bias_value(cast(NDArray[np.float32], inputs[BIAS]), bias_edition)
+            bias = self._bias_value(inputs[BIAS], bias_edition)
             if len(parts) == 1:
                 return self._run(inputs, bias, parts[0][0])
-            found: list[NDArray[np.generic]] = []
+            found: list[Any] = []
             for length, users in parts:
-                some = {name: inputs[name][users] for name in self._inputs.keys() - {BIAS}}
+                some = {name: inputs[name][users] for name in (*self._windows, CANDIDATES)}
                 outputs = self._run(some, bias, length)
                 if not found:
                     found = [
@@ -99,31 +98,27 @@ class RankingSession:
 
     def warm(self, bucket: Bucket) -> None:
         """A run of this shape: it allocates, and on CUDA it is recorded."""
-        inputs = {
+        inputs: dict[str, Any] = {
             name: np.zeros(_shape(each, bucket), TYPES[each.type])
             for name, each in self._inputs.items()
         }
         with self._turn:
-            bias = self._bias_value(cast(NDArray[np.float32], inputs.pop(BIAS)), None)
+            bias = self._bias_value(inputs.pop(BIAS), None)
             self._run(inputs, bias, bucket.length)
 
-    def _run(
-        self, inputs: Mapping[str, NDArray[np.generic]], bias: onnxruntime.OrtValue, length: int
-    ) -> list[NDArray[np.generic]]:
+    def _run(self, inputs: Mapping[str, Any], bias: onnxruntime.OrtValue, length: int) -> list[Any]:
         users, width = inputs[CANDIDATES].shape
         words = inputs[QUERIES].shape[2] if self.reads_queries else 1
-        bucket = self.buckets.of(users, length, width, words)
+        bucket = self._bucket_of(users, length, width, words)
         run = self._runs.get(bucket) or self._bound_run(bucket)
         run.bind(BIAS, bias)
-        windows = self._inputs.keys() - {BIAS, CANDIDATES}
-        cut = {name: inputs[name][:, -bucket.length :] for name in windows}
-        top_rows, top_scores, scores = run.run({**cut, CANDIDATES: inputs[CANDIDATES]})
+        top_rows, top_scores, scores = run.run(inputs, users)
         return [top_rows, top_scores, scores[:, :width]]
 
     def _bound_run(self, bucket: Bucket) -> BoundRun:
-        """A shape that is new, or was not met for long."""
+        """Of a shape that is new, in the place of the oldest one that nothing was recorded of."""
         while len(self._runs) >= MOST_KEPT:
-            # What CUDA has recorded reads its memory for ever.
+            # What CUDA has recorded reads its own memory for ever.
             oldest = next((each for each in self._runs if each not in self._captured), None)
             if oldest is None:
                 break
@@ -136,7 +131,10 @@ class RankingSession:
             }
             for of in (self._inputs, self._outputs)
         )
-        graph_id = next(self._graph_ids) if bucket in self._captured else None
+        graph_id = None
+        if self._captured:
+            # A session that records takes all shapes of one number for the same.
+            graph_id = next(self._graph_ids) if bucket in self._captured else NOT_CAPTURED
         self._runs[bucket] = BoundRun(
             self._session, inputs, {name: outputs[name] for name in OUTPUTS}, graph_id
         )
