@@ -14,6 +14,8 @@ from serving.execution import (
     provider_options,
     session_options,
 )
+from stream.execution import execution_of
+from stream.settings import Settings
 from tests.cuda_device import HAS_DEVICE
 from tests.tiny import tiny_bundle
 
@@ -117,3 +119,15 @@ def test_a_build_without_cuda_is_an_error(graph: Path, monkeypatch: pytest.Monke
 
 def test_a_session_has_one_thread_unless_told_otherwise() -> None:
     assert session_options(Execution("cpu")).intra_op_num_threads == 1
+
+
+def test_the_settings_reach_the_session() -> None:
+    settings = Settings(
+        provider="cpu", threads=2, spinning=True, cuda_graphs=True, precision="int8", max_batch=7,
+        short_windows=False, warm_up_s=3,
+    )  # fmt: skip
+    assert execution_of(settings) == Execution("cpu", 2, True, True, "int8", 7, False, 3.0)
+
+
+def test_by_default_a_session_is_what_the_settings_say() -> None:
+    assert execution_of(Settings()) == Execution("cuda")

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle, BundleError, Precision, load_bundle, write_bundle
 from model.events import INTERACTION_KINDS, Click
-from model.features import FIRST_ITEM, Interactions
+from model.features import FIRST_ITEM, Interactions, featurize
 from model.ids import item_hashes
 from model.variants import convert
+from serving.buckets import Bucket
 from serving.catalog import NEVER
 from serving.execution import Execution
 from serving.ranker import Ranker, RankerError
+from serving.ranking_session import RankingSession
 from tests.parts import NOW
 from tests.tiny import tiny_bundle
 
@@ -120,3 +122,33 @@ def test_a_graph_of_another_precision_is_run_when_asked_for(
 def test_a_graph_that_is_not_in_the_bundle_is_an_error(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="has no fp16 graph"):
         Ranker(bundle, Execution("cpu", precision="fp16"))
+
+
+def test_ready_arrays_are_scored_as_the_histories_are(bundle: Bundle, ranker: Ranker) -> None:
+    features = featurize(USERS, bundle.vocabulary, bundle.manifest.history_length)
+    candidates = np.tile(rows(2, 3, 4), (len(USERS), 1))
+    ours = ranker.score(features, candidates, NO_BIAS)
+    theirs = ranker.rank(USERS, list(candidates), NO_BIAS, None)
+    assert np.array_equal(ours.candidate_scores, theirs.candidate_scores)
+    assert np.array_equal(ours.top_rows, theirs.top_rows)
+
+
+def test_warming_up_has_an_end(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    Ranker(bundle, Execution("cpu"))
+    assert "warm-up ends" not in caplog.text
+    hurried = Ranker(bundle, Execution("cpu", warm_up_s=0))
+    assert "with 1 of 9 shapes" in caplog.text
+    assert "NEXTCLICK_WARM_UP_S" in caplog.text
+    assert len(hurried.rank(USERS, CANDIDATES, NO_BIAS, None).top_rows) == len(USERS)
+
+
+def test_a_first_run_that_fails_is_a_fault_of_the_ranker(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(session: RankingSession, bucket: Bucket) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(RankingSession, "warm", fail)
+    with pytest.raises(RankerError, match=r"failed on Bucket\(users=256.*CUDA out of memory"):
+        Ranker(bundle, Execution("cpu"))
