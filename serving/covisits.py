@@ -7,7 +7,6 @@ micro-batches, and for whatever part of it is delivered again.
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -28,12 +27,13 @@ from serving.profile import (
 )
 
 NEVER = np.iinfo(np.int64).max
+_TIME_BYTES = 6
+"""In front of each record."""
 QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(NamedTuple):
     """What one merge has brought into one user's profile, with the records it came in."""
 
     source: Sequence[str]
@@ -150,11 +150,15 @@ def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
     records: list[bytes] = []
     number = 0
     for owner, admission in enumerate(admissions):
+        arrived = admission.arrivals
         for record, origin in zip(admission.events, admission.origins, strict=True):
             if len(record) == width:
                 owners.append(owner)
                 numbers.append(number)
-                arrivals.append(admission.arrivals.index(origin + record[:IDENTITY_BYTES]))
+                name = origin + record[:IDENTITY_BYTES]
+                # As a rule it is the last that came.
+                last = len(arrived) - 1
+                arrivals.append(last if arrived[last] == name else arrived.index(name))
                 records.append(record)
             number += 1
     hashes, times = _columns(b"".join(records), width)
@@ -165,8 +169,9 @@ def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
 
 
 def _histories(admissions: Sequence[Admission], section: int) -> _Events:
+    """What of the users' histories is late enough to make a pair with a new event."""
     width = (INTERACTIONS, QUERIES)[section].width
-    histories = [admission.profile[section] for admission in admissions]
+    histories = [_recent(admission, section, width) for admission in admissions]
     lengths = np.array([len(history) // width for history in histories], np.int64)
     packed = b"".join(histories)
     hashes, times = _columns(packed, width)
@@ -180,6 +185,19 @@ def _histories(admissions: Sequence[Admission], section: int) -> _Events:
         start += len(history) // width
     owner = np.repeat(np.arange(len(admissions)), lengths)
     return _Events(owner, owner, hashes, times, arrival)
+
+
+def _recent(admission: Admission, section: int, width: int) -> bytes:
+    """The records, newest first, that are at most ``TOGETHER_MS`` older than a new event."""
+    history = admission.profile[section]
+    if not history:
+        return history
+    oldest = int.from_bytes(min(admission.events)[:_TIME_BYTES], "big")
+    since = max(oldest - TOGETHER_MS, 0).to_bytes(_TIME_BYTES, "big")
+    end = 0
+    while history[end : end + _TIME_BYTES] >= since:
+        end += width
+    return history[:end]
 
 
 def _place(history: bytes, identity: bytes, width: int) -> int:

@@ -76,7 +76,7 @@ _NO_PURCHASES = Purchases(np.empty(0, np.uint64), np.empty(0, np.uint16))
 _ITEM = slice(IDENTITY_BYTES, IDENTITY_BYTES + ITEM_HASH_BYTES)
 _KIND = _ITEM.stop
 
-_hash_of_item = lru_cache(maxsize=1 << 17)(item_hash)
+_PLAIN_CLICK = bytes((INTERACTION_KINDS[Click], 0, 0))
 
 
 class ProfileError(ValueError):
@@ -189,14 +189,15 @@ def unpack(data: bytes | None) -> Profile:
 
 def pack_interaction(event: Interaction) -> bytes:
     """The record of one interaction: the same bytes for the same event, always."""
-    value, price = _quantised(event)
-    return b"".join(
-        (
-            event.time.to_bytes(6, "big"),
-            _event_hash(event.event_id),
-            _hash_of_item(event.item_id).to_bytes(ITEM_HASH_BYTES, "big"),
-            bytes((INTERACTION_KINDS[type(event)], value, price)),
-        )
+    if type(event) is Click and event.dwell_ms is None:  # by far the most
+        content = _PLAIN_CLICK
+    else:
+        content = bytes((INTERACTION_KINDS[type(event)], *_quantised(event)))
+    return (
+        event.time.to_bytes(6, "big")
+        + _event_hash(event.event_id)
+        + _packed_item(event.item_id)
+        + content
     )
 
 
@@ -227,6 +228,11 @@ def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
     bought = [pack_purchase(record) for record in interactions if is_purchase(record)]
     unsorted = Profile(b"".join(interactions), b"".join(queries), b"".join(bought))
     return unsorted.merge(Profile())
+
+
+@lru_cache(maxsize=1 << 17)
+def _packed_item(item_id: str) -> bytes:
+    return item_hash(item_id).to_bytes(ITEM_HASH_BYTES, "big")
 
 
 def _event_hash(event_id: str) -> bytes:

@@ -154,7 +154,7 @@ class Store:
             What ``run`` raises.
         """
         keys = [self.keys(update.user) for update in updates]
-        stamps = [self.cache.stamp() for _ in updates]
+        stamps = self.cache.stamps(len(updates))
         proposals = [
             self.cache.propose(each.profile, update, stamp)
             for each, update, stamp in zip(keys, updates, stamps, strict=True)
