@@ -22,7 +22,6 @@ from serving.parts import Parts
 from serving.recommend import Outcome
 from serving.recommendation import AsOf, Recommendation, recommendation_id
 from serving.requests import list_requests
-from serving.waves import in_waves
 from stream.app import App
 from stream.batches import RecordBatch, ack, batch_topic, micro_batches
 from stream.settings import Settings
@@ -40,14 +39,14 @@ async def transport(parts: Parts, records: Sequence[Record]) -> Outcome:
 async def profiles(parts: Parts, records: Sequence[Record]) -> Outcome:
     """And merge it into profiles and counts."""
     decoded, dead = decode(records, parts.now_ms())
-    await learn(parts, in_waves(decoded, parts.store.source))
+    await learn(parts, decoded)
     return Outcome([_nothing_for_event(parts, each) for each in decoded], dead)
 
 
 async def candidates(parts: Parts, records: Sequence[Record]) -> Outcome:
     """And gather candidates for each list."""
     decoded, dead = decode(records, parts.now_ms())
-    learned = await learn(parts, in_waves(decoded, parts.store.source))
+    learned = await learn(parts, decoded)
     requests = list_requests(parts, decoded, learned)
     await parts.candidates.gather(requests)
     return Outcome([_nothing_for_request(parts, each) for each in requests], dead)

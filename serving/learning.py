@@ -4,16 +4,18 @@ Every step may be repeated: a run that broke off anywhere is simply run again, a
 and not yet counted is told by the store (``MergedProfile.is_new``).
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from model.events import Identify
 from serving import metrics
 from serving.covisits import Admission
+from serving.intake import Decoded
 from serving.merge import Link, MergedProfile, ProfileUpdate
 from serving.parts import Parts
 from serving.profile import INTERACTIONS, QUERIES, Profile
-from serving.waves import ProfileChange, Wave
+from serving.waves import ProfileChange, Wave, in_lanes, in_waves
 
 
 class Learned(NamedTuple):
@@ -25,7 +27,33 @@ class Learned(NamedTuple):
     """Time of the newest forget event, epoch milliseconds; -1 for none."""
 
 
-async def learn(parts: Parts, waves: Sequence[Wave], *, count: bool = True) -> dict[str, Learned]:
+async def learn(parts: Parts, decoded: Sequence[Decoded]) -> dict[str, Learned]:
+    """Learn the events of a micro-batch.
+
+    Args:
+        parts: where profiles and counts live.
+        decoded: in offset order within each partition.
+
+    Returns:
+        By user id, of all users whose profiles may have changed.
+
+    Raises:
+        redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
+    """
+    lanes = [learn_waves(parts, in_waves(lane, parts.store.source)) for lane in in_lanes(decoded)]
+    # Not one may be under way any more when the micro-batch is run again.
+    outcomes = await asyncio.gather(*lanes, return_exceptions=True)
+    learned: dict[str, Learned] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        learned |= outcome
+    return learned
+
+
+async def learn_waves(
+    parts: Parts, waves: Sequence[Wave], *, count: bool = True
+) -> dict[str, Learned]:
     """Merge each wave into the users' profiles, then add what was new to the shared counts.
 
     Args:
@@ -55,11 +83,7 @@ async def _merge(
     _observe(parts, changes, merged)
     if count:
         await parts.counts.add(
-            [
-                _admission(changes[user], each)
-                for user, each in merged.items()
-                if any(each.is_new)
-            ]
+            [_admission(changes[user], each) for user, each in merged.items() if any(each.is_new)]
         )
     learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
     return learned | await _follow(parts, merged, changes)

@@ -34,7 +34,6 @@ from serving.recommendation import (
 )
 from serving.requests import list_requests, searches_of
 from serving.rerank import rerank
-from serving.waves import in_waves
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
 
     with _timed(steps, "profiles"):
         async with parts.learning:
-            learned = await learn(parts, in_waves(decoded, parts.store.source))
+            learned = await learn(parts, decoded)
 
     requests = list_requests(parts, decoded, learned)
     with _timed(steps, "candidates"):

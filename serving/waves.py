@@ -5,7 +5,7 @@ one offset for each partition. The run ends where a user would get more events t
 kept, and behind ``forget`` and ``identify`` events: what came before them is counted by then.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -93,6 +93,23 @@ def in_waves(
             case _:
                 pass
     return waves
+
+
+def in_lanes(decoded: Sequence[Decoded]) -> list[Sequence[Decoded]]:
+    """Cut a micro-batch into what may be learnt side by side: other partitions and other users.
+
+    While Redis is at work for one lane, the worker is for the other. ``forget`` and ``identify``
+    reach other ids than their own; where there is one of them, all goes one way.
+    """
+    lanes: tuple[list[Decoded], list[Decoded]] = ([], [])
+    for each in decoded:
+        if isinstance(each.event, Forget | Identify):
+            return [decoded]
+        lanes[each.record.partition % 2].append(each)
+    users = {each.event.user_id for each in lanes[0]}
+    if not all(lanes) or not users.isdisjoint([each.event.user_id for each in lanes[1]]):
+        return [decoded]
+    return [*lanes]
 
 
 def _is_full(wave: Wave, user_id: str, most: int) -> bool:

@@ -21,7 +21,6 @@ from serving.learning import Learned, learn
 from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store
-from serving.waves import in_waves
 
 NOW = 1_780_000_000_000
 """The present of these tests, epoch milliseconds: a Thursday in May 2026, 20:26:40 UTC."""
@@ -92,7 +91,7 @@ async def take(parts: Parts, records: Sequence[FakeRecord]) -> dict[str, Learned
     """Learn one micro-batch; none of it may break the contract."""
     decoded, dead_letters = decode(records, NOW)
     assert not dead_letters
-    return await learn(parts, in_waves(decoded, parts.store.source))
+    return await learn(parts, decoded)
 
 
 def counted(metric: str, **labels: str) -> float:
