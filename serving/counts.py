@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.signals import NEIGHBOURS
-from serving.covisits import QUERY_MARK, Admission, new_interactions, pairs_of, query_hash
+from serving.covisits import QUERY_MARK, Admission, new_events, pairs_of, query_hash
 from serving.profile import cut_query
 from serving.store import Store
 
@@ -87,8 +87,8 @@ class Counts:
         code = {source: at for at, source in enumerate(sources)}
         source = np.array([code[name] for each in admissions for name in each.source])
         offset = np.array([at for each in admissions for at in each.offsets])
-        new = new_interactions(admissions)
-        found = pairs_of(admissions, new)
+        new, asked = new_events(admissions)
+        found = pairs_of(admissions, new, asked)
         popular = np.empty(len(new.number), dtype=_POPULAR_ADDITION)
         _place(popular, source[new.number], offset[new.number])
         popular["item"], popular["weight"] = new.hashes, self.weights(new.times)

@@ -7,6 +7,7 @@ micro-batches, and for whatever part of it is delivered again.
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -60,7 +61,7 @@ class Pairs(NamedTuple):
     """Event time of the later of the two, epoch milliseconds."""
 
 
-class _Events(NamedTuple):
+class OwnedEvents(NamedTuple):
     """Events of several users, one after the other."""
 
     owner: NDArray[np.int64]
@@ -84,19 +85,33 @@ def query_hash(text: bytes) -> int:
     return int.from_bytes(digest, "big") | QUERY_MARK
 
 
-def new_interactions(admissions: Sequence[Admission]) -> _Events:
-    """The interactions among the new events."""
-    return _new_events(admissions, INTERACTIONS.width)
+def new_events(admissions: Sequence[Admission]) -> tuple[OwnedEvents, OwnedEvents]:
+    """The interactions and the queries among the new events."""
+    interactions, queries = _Found(), _Found()
+    number = 0
+    for owner, admission in enumerate(admissions):
+        arrived = admission.arrivals
+        last = len(arrived) - 1
+        for record, origin in zip(admission.events, admission.origins, strict=True):
+            found = interactions if len(record) == INTERACTIONS.width else queries
+            name = origin + record[:IDENTITY_BYTES]
+            found.owners.append(owner)
+            found.numbers.append(number)
+            # As a rule it is the last that came.
+            found.arrivals.append(last if arrived[last] == name else arrived.index(name))
+            found.records.append(record)
+            number += 1
+    return interactions.columns(INTERACTIONS.width), queries.columns(QUERIES.width)
 
 
-def pairs_of(admissions: Sequence[Admission], new: _Events) -> Pairs:
+def pairs_of(admissions: Sequence[Admission], new: OwnedEvents, asked: OwnedEvents) -> Pairs:
     """Items seen together (both ways), and items chosen after a search.
 
     Args:
         admissions: whose events make pairs.
-        new: their ``new_interactions``.
+        new: their new interactions.
+        asked: their new queries, see ``new_events``.
     """
-    asked = _new_events(admissions, QUERIES.width)
     seen, searched = _histories(admissions, 0), _histories(admissions, 1)
     found: list[Pairs] = []
 
@@ -130,7 +145,7 @@ def _soon_after(
 
 
 def _crossed(
-    new: _Events, history: _Events, owners: int
+    new: OwnedEvents, history: OwnedEvents, owners: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each new event with each one in its user's history that came in before it."""
     lengths = np.bincount(history.owner, minlength=owners)
@@ -143,32 +158,24 @@ def _crossed(
     return left[earlier], right[earlier]
 
 
-def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
-    owners: list[int] = []
-    numbers: list[int] = []
-    arrivals: list[int] = []
-    records: list[bytes] = []
-    number = 0
-    for owner, admission in enumerate(admissions):
-        arrived = admission.arrivals
-        for record, origin in zip(admission.events, admission.origins, strict=True):
-            if len(record) == width:
-                owners.append(owner)
-                numbers.append(number)
-                name = origin + record[:IDENTITY_BYTES]
-                # As a rule it is the last that came.
-                last = len(arrived) - 1
-                arrivals.append(last if arrived[last] == name else arrived.index(name))
-                records.append(record)
-            number += 1
-    hashes, times = _columns(b"".join(records), width)
-    return _Events(
-        np.array(owners, np.int64), np.array(numbers, np.int64), hashes, times,
-        np.array(arrivals, np.int64),
-    )  # fmt: skip
+@dataclass
+class _Found:
+    """New events on their way into columns."""
+
+    owners: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+
+    def columns(self, width: int) -> OwnedEvents:
+        hashes, times = _columns(b"".join(self.records), width)
+        owners, numbers, arrivals = (
+            np.array(column, np.int64) for column in (self.owners, self.numbers, self.arrivals)
+        )
+        return OwnedEvents(owners, numbers, hashes, times, arrivals)
 
 
-def _histories(admissions: Sequence[Admission], section: int) -> _Events:
+def _histories(admissions: Sequence[Admission], section: int) -> OwnedEvents:
     """What of the users' histories is late enough to make a pair with a new event."""
     width = (INTERACTIONS, QUERIES)[section].width
     histories = [_recent(admission, section, width) for admission in admissions]
@@ -184,7 +191,7 @@ def _histories(admissions: Sequence[Admission], section: int) -> _Events:
                 arrival[start + at] = nth
         start += len(history) // width
     owner = np.repeat(np.arange(len(admissions)), lengths)
-    return _Events(owner, owner, hashes, times, arrival)
+    return OwnedEvents(owner, owner, hashes, times, arrival)
 
 
 def _recent(admission: Admission, section: int, width: int) -> bytes:

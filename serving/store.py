@@ -78,7 +78,7 @@ class Store:
         secret: bytes = b"",
         acknowledgement: Acknowledgement | None = None,
         functions: FunctionLibrary | None = None,
-        cached_profiles: int = 8_192,
+        cached_profiles: int = 32_768,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
