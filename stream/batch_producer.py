@@ -62,6 +62,7 @@ class BatchProducer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._most_bytes = 0
         self._producer: AIOKafkaProducer | None = None
         self._messages: Sequence[Message] | None = None
         self._batches: list[_Batch] | None = None
@@ -71,7 +72,8 @@ class BatchProducer:
     async def start(self) -> None:
         """Connect. Raises aiokafka.errors.KafkaError where no broker answers."""
         arguments = producer_arguments(self._settings)
-        size = min(BATCH_BYTES, arguments["max_request_size"])
+        self._most_bytes = arguments["max_request_size"]
+        size = min(BATCH_BYTES, self._most_bytes)
         producer = AIOKafkaProducer(**arguments, max_batch_size=size)
         try:
             async with asyncio.timeout(self._patience_s):
@@ -147,7 +149,7 @@ class BatchProducer:
         if self._batches is None:
             for topic in {message[0] for message in messages}:
                 await producer.partitions_for(topic)
-            self._batches = _batches_of(messages, producer)
+            self._batches = _batches_of(messages, producer, self._most_bytes)
         for topic, partition, builder in self._batches[len(self._given) :]:
             if partition not in await producer.partitions_for(topic):
                 raise UnknownTopicOrPartitionError(f"{topic}[{partition}] is no more")
@@ -167,31 +169,34 @@ class BatchProducer:
             await _close(producer, flush_s=0)
 
 
-def _batches_of(messages: Sequence[Message], producer: AIOKafkaProducer) -> list[_Batch]:
+def _batches_of(
+    messages: Sequence[Message], producer: AIOKafkaProducer, most_bytes: int
+) -> list[_Batch]:
     """The messages in batches; of several of one partition, others' first ones come in between.
 
-    Raises MessageSizeTooLargeError for a record that no request may carry.
+    Raises MessageSizeTooLargeError for a record of more than ``most_bytes``.
     """
     cluster, now_ms = producer.client.cluster, time.time_ns() // 1_000_000
-    counts = {topic: len(cluster.partitions_for_topic(topic)) for topic, *_ in messages}
+    topics = {topic for topic, *_ in messages}
+    counts = {topic: len(cluster.partitions_for_topic(topic)) for topic in topics}
     filled: dict[tuple[str, int], list[Any]] = {}
     for topic, value, key, headers in messages:
-        unkeyed = key is None
-        partition = _any_partition(cluster, topic) if unkeyed else key_hash(key) % counts[topic]
+        no_key = key is None
+        partition = _any_partition(cluster, topic) if no_key else key_hash(key) % counts[topic]
         builders = filled.get((topic, partition))
         if builders is None:
             builders = filled[topic, partition] = [producer.create_batch()]
-        record = {"timestamp": now_ms, "key": key, "value": value, "headers": headers}
-        if builders[-1].append(**record) is None:  # it is full
+        append = builders[-1].append
+        if append(timestamp=now_ms, key=key, value=value, headers=headers) is None:  # it is full
             builders.append(producer.create_batch())
-            builders[-1].append(**record)  # the first one of a batch may have any size
+            # The first one of a batch may have any size.
+            builders[-1].append(timestamp=now_ms, key=key, value=value, headers=headers)
     rounds = zip_longest(*([_Batch(*at, each) for each in made] for at, made in filled.items()))
     batches = [batch for each in rounds for batch in each if batch is not None]
-    most = producer._max_request_size
-    for batch in batches:
-        if batch.builder.size() > most:
+    for topic, _, builder in batches:
+        if (size := builder.size()) > most_bytes:
             raise MessageSizeTooLargeError(
-                f"a record for {batch.topic} has {batch.builder.size()} bytes; at most {most}"
+                f"a record for {topic} has {size} bytes; at most {most_bytes}"
             )
     return batches
 
