@@ -116,6 +116,7 @@ TOUCH_POINTS: tuple[tuple[type | ModuleType, str], ...] = (
     (ThrowableQueue, "_errors"),
     (AIOKafkaConsumer, "_client"),
     (AIOKafkaConsumer, "_coordinator"),
+    (fetcher, "ConsumerRecord"),
     (fetcher, "MemoryRecords"),
     (default_records, "_DefaultRecordBatchPy"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
