@@ -112,7 +112,8 @@ def pairs_of(admissions: Sequence[Admission], new: OwnedEvents, asked: OwnedEven
         new: their new interactions.
         asked: their new queries, see ``new_events``.
     """
-    seen, searched = _histories(admissions, 0), _histories(admissions, 1)
+    since = [_since(admission) for admission in admissions]
+    seen, searched = _histories(admissions, since, 0), _histories(admissions, since, 1)
     found: list[Pairs] = []
 
     left, right = _crossed(new, seen, len(admissions))
@@ -175,40 +176,48 @@ class _Found:
         return OwnedEvents(owners, numbers, hashes, times, arrivals)
 
 
-def _histories(admissions: Sequence[Admission], section: int) -> OwnedEvents:
+def _histories(
+    admissions: Sequence[Admission], since: Sequence[bytes], section: int
+) -> OwnedEvents:
     """What of the users' histories is late enough to make a pair with a new event."""
     width = (INTERACTIONS, QUERIES)[section].width
-    histories = [_recent(admission, section, width) for admission in admissions]
-    lengths = np.array([len(history) // width for history in histories], np.int64)
-    packed = b"".join(histories)
+    recent: list[bytes] = []
+    lengths: list[int] = []
+    places: list[int] = []
+    arrived: list[int] = []
+    start = 0
+    for admission, earliest in zip(admissions, since, strict=True):
+        history = admission.profile[section]
+        end = 0
+        while history[end : end + _TIME_BYTES] >= earliest:
+            end += width
+        if end:
+            recent.append(history[:end])
+            for nth, each in enumerate(admission.arrivals):
+                at = _place(history, each[-IDENTITY_BYTES:], width)
+                if 0 <= at * width < end:
+                    places.append(start + at)
+                    arrived.append(nth)
+            start += end // width
+        lengths.append(end // width)
+    packed = b"".join(recent)
     hashes, times = _columns(packed, width)
     arrival = np.where(_are_linked(packed, section), NEVER, -1)
-    start = 0
-    for admission, history in zip(admissions, histories, strict=True):
-        for nth, each in enumerate(admission.arrivals):
-            at = _place(history, each[-IDENTITY_BYTES:], width)
-            if at >= 0:
-                arrival[start + at] = nth
-        start += len(history) // width
+    arrival[places] = arrived
     owner = np.repeat(np.arange(len(admissions)), lengths)
     return OwnedEvents(owner, owner, hashes, times, arrival)
 
 
-def _recent(admission: Admission, section: int, width: int) -> bytes:
-    """The records, newest first, that are at most ``TOGETHER_MS`` older than a new event."""
-    history = admission.profile[section]
-    if not history:
-        return history
+def _since(admission: Admission) -> bytes:
+    """The time, as records begin with it, from which on a pair with a new event is possible."""
     oldest = int.from_bytes(min(admission.events)[:_TIME_BYTES], "big")
-    since = max(oldest - TOGETHER_MS, 0).to_bytes(_TIME_BYTES, "big")
-    end = 0
-    while history[end : end + _TIME_BYTES] >= since:
-        end += width
-    return history[:end]
+    return max(oldest - TOGETHER_MS, 0).to_bytes(_TIME_BYTES, "big")
 
 
 def _place(history: bytes, identity: bytes, width: int) -> int:
     """Number of the record that begins with these bytes; -1 where there is none."""
+    if history.startswith(identity):
+        return 0
     at = history.find(identity)
     while at % width and at >= 0:
         at = history.find(identity, at + 1)
