@@ -217,5 +217,9 @@ def scaling_section(found: Found) -> str:
     text += table(["what grows", "size", "µs of a list", "processor µs", "MB", "growth"], rows)
     if workers := found.get("workers"):
         rates = ", ".join(f"{count}: {rate:,}" for count, rate in workers["lists_per_s"].items())
-        text += f"\nLists a second by workers: {rates}; two / one: {workers['two_vs_one']}.\n"
+        free = workers["with_every_core"]
+        text += (
+            f"\nLists a second by workers, a core for each: {rates}; two / one: "
+            f"{workers['two_vs_one']}. With every core for all, two / one: {free['two_vs_one']}.\n"
+        )
     return text
