@@ -103,6 +103,11 @@ class Histories(Sequence[Interactions]):
         here = slice(self.starts[user], self.starts[user + 1])
         return Interactions(self.items[here], self.kinds[here], self.times[here])
 
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """int64 [N]: number of the user of each."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
     def newest(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Where the newest ``count`` interactions of each user stand, the newest last.
 
@@ -122,6 +127,15 @@ class PurchaseTable(NamedTuple):
     """Days since 1970-01-01."""
     owner: NDArray[np.int64]
     """Number of the user."""
+
+    @classmethod
+    def of(cls, users: Sequence[Purchases]) -> "PurchaseTable":
+        """The same users, in columns."""
+        return cls(
+            np.concatenate([_NO_HASHES, *(user.items for user in users)]),
+            np.concatenate([np.empty(0, np.uint16), *(user.days for user in users)]),
+            np.repeat(np.arange(len(users)), [len(user.items) for user in users]),
+        )
 
 
 class Searches(NamedTuple):
@@ -332,27 +346,3 @@ def _gap_of(pauses: NDArray[np.int64]) -> NDArray[np.int64]:
     # frexp(1 + s) has exponent 1 + floor(log2(1 + s)): exact, and cheaper than a logarithm.
     octaves = np.frexp(1.0 + np.maximum(pauses, 0) // 1000)[1].astype(np.int64) - 1
     return np.minimum(octaves, MAX_GAP_OCTAVE) + FIRST_GAP + 1
-
-
-def repeat_strength(
-    purchases: Purchases, today: int, half_life_days: float = 60.0
-) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """How strongly a user keeps buying each item: purchases counted with decaying weight.
-
-    Args:
-        purchases: distinct (day, item), any order.
-        today: days since 1970-01-01; a purchase on a later day counts as one of today.
-        half_life_days: after which a purchase counts half.
-
-    Returns:
-        Distinct item hashes uint64 [N] and their strengths float32 [N], both in hash order.
-    """
-    if not len(purchases.items):
-        return np.empty(0, np.uint64), np.empty(0, np.float32)
-    # By day within an item: sums of the same numbers in the same order are the same bits.
-    order = np.lexsort((purchases.days, purchases.items))
-    items = purchases.items[order]
-    age = np.maximum(today - purchases.days[order].astype(np.int64), 0)
-    starts = np.flatnonzero(np.append(True, items[1:] != items[:-1]))
-    strength = np.add.reduceat(np.exp2(-age / half_life_days), starts)
-    return items[starts], strength.astype(np.float32)

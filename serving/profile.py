@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from model.dataset import LAST_DAY, PROFILE_INTERACTIONS, PROFILE_PURCHASES
 from model.events import (
     INTERACTION_KINDS,
+    MAX_TIME_MS,
     Cart,
     Click,
     Favorite,
@@ -43,7 +44,14 @@ from model.events import (
     Rating,
     Search,
 )
-from model.features import Histories, Interactions, Purchases, PurchaseTable
+from model.features import (
+    NO_SEARCHES,
+    Histories,
+    Interactions,
+    Purchases,
+    PurchaseTable,
+    Searches,
+)
 from model.ids import ITEM_HASH_BYTES, item_hash
 
 VERSION = 2
@@ -109,6 +117,15 @@ class Profile(NamedTuple):
             )
             for record in records
         ]
+
+    def searches_until(self, until: int = MAX_TIME_MS) -> Searches:
+        """The same searches up to ``until`` (epoch ms), oldest first, as a network reads them."""
+        found = [(time, text) for time, text in self.searches()[::-1] if time <= until]
+        if not found:
+            return NO_SEARCHES
+        return Searches(
+            np.array([time for time, _ in found], np.int64), [text for _, text in found]
+        )
 
     def pack(self) -> bytes:
         """The bytes that are stored."""
