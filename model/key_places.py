@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.radix import radix_order
+
 CELLS = 1 << 22
 """16 MB, of which lists use one part after the other: what one list touches stays in the cache."""
 
@@ -49,9 +51,8 @@ def places_of(wanted: Keys, keys: Keys, lists: int) -> NDArray[np.int64]:
     if lists <= at_once:
         return _places(wanted.owner * span + wanted.rows, keys.owner * span + keys.rows)
     found = np.full(len(wanted.rows), -1, np.int64)
-    mine, theirs = (
-        _in_parts(each.owner // at_once, lists // at_once + 1) for each in (keys, wanted)
-    )
+    parts = -(-lists // at_once)
+    mine, theirs = (_in_parts(each.owner // at_once, parts) for each in (keys, wanted))
     for part, (some, asked) in enumerate(zip(mine, theirs, strict=True)):
         first = part * at_once
         at = _places(
@@ -74,5 +75,5 @@ def _places(wanted: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.in
 
 def _in_parts(part: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
     """The places of each part's elements, in their order."""
-    order = np.argsort(part.astype(np.uint16), kind="stable")
-    return np.split(order, np.cumsum(np.bincount(part, minlength=count))[:-1])
+    sizes = np.bincount(part, minlength=count)
+    return np.split(radix_order(part, count), np.cumsum(sizes)[:-1])

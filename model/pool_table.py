@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.key_places import Keys, places_of
+from model.radix import radix_order
 from model.signals import NO_ROWS, NO_VALUES, Origin, Pool, RowMask, Weighted
 
 OwnedRowValues: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
@@ -103,7 +104,7 @@ def unite_lists(
     ordered = keys[order]
     is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
     slots = np.empty(len(keys), np.int64)
-    slots[order] = np.cumsum(is_first) - 1
+    slots[order] = np.cumsum(is_first.view(np.int8), dtype=np.int64) - 1
     firsts = order[is_first]
     owner, rows = owner[firsts], rows[firsts]
     starts = np.searchsorted(owner, np.arange(lists + 1))
@@ -147,7 +148,8 @@ def with_nearest_of_lists(
         usable: which rows may be recommended now; -1 may not.
     """
     pool, kept = table.pool, usable(nearest)
-    owner, rows = kept.nonzero()[0], nearest[kept]
+    owner = np.repeat(np.arange(len(nearest)), kept.sum(axis=1))
+    rows = nearest[kept]
     at = places_of(Keys(owner, rows), Keys(table.owner, pool.rows), len(nearest))
     fresh = at < 0
     sources = pool.sources.copy()
@@ -198,7 +200,8 @@ def best_of_lists(
 ) -> Chosen:
     """The ``length`` best of each list: by match in steps of a tenth, then score, then lower row.
 
-    Four arrays [N], in runs of which each goes through the lists in their order.
+    Four arrays [N], in runs of which each goes through the lists in their order. A score of minus
+    infinity keeps an item out.
     """
     steps = np.ceil(match * 10)
     # What reaches the bar of any run is more than enough; the order decides among the rest.
@@ -206,7 +209,8 @@ def best_of_lists(
     bounds = [0, *(1 + np.flatnonzero(owner[1:] < owner[:-1])).tolist(), len(owner)]
     for run in map(slice, bounds, bounds[1:]):
         np.maximum(bars, _bars(scores[run], owner[run], lists, length), out=bars)
-    hopeful = np.flatnonzero((steps > 0) | (scores >= bars[owner]))
+    is_hopeful = (steps > 0) | (scores >= bars[owner])
+    hopeful = np.flatnonzero(is_hopeful & (scores > -np.inf))
     order = np.lexsort((rows[hopeful], -scores[hopeful], -steps[hopeful], owner[hopeful]))
     ranked = hopeful[order]
     counts = np.bincount(owner[ranked], minlength=lists)
@@ -226,19 +230,6 @@ def _bars(
     table[np.arange(widest) < sizes[:, None]] = scores
     bars: NDArray[np.float32] = np.partition(table, -length, axis=1)[:, -length]
     return bars
-
-
-def radix_order(keys: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """The stable order of whole numbers from 0 to below ``limit``, int64 [N].
-
-    Digit by digit from the lowest: numpy sorts 16 bits by counting, at half of the cost of
-    comparing whole numbers.
-    """
-    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
-    for shift in range(16, (limit - 1).bit_length(), 16):
-        digits = ((keys[order] >> shift) & 0xFFFF).astype(np.uint16)
-        order = order[np.argsort(digits, kind="stable")]
-    return order
 
 
 def _span(rows: NDArray[np.int64]) -> int:

@@ -12,8 +12,8 @@ from model.ids import ITEM_HASH_BYTES
 EMPTY = np.uint64(2**64 - 1)
 """No item's hash: those have 48 bits."""
 FIRST_BITS = 10
-FULLEST = 0.5
-"""Share of the places in use, past which the next step is taken for more than half of them."""
+FULLEST = 0.25
+"""Share of the places in use: of a quarter one hash in eight takes a second step."""
 
 
 class HashTable:

@@ -4,6 +4,7 @@ The first of an item's sources gives the reason. Whatever needs the catalogue or
 looked up for all items of a micro-batch at once, and only for those that are shown.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ SOURCES_OF_BITS: list[tuple[Source, ...]] = [
     tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
     for bits in range(2 * max(SOURCE_BIT.values()))
 ]
+_FIRST_BIT = np.array([0, *(SOURCE_BIT[sources[0]] for sources in SOURCES_OF_BITS[1:])], np.uint8)
+
 BOUGHT_BEFORE: Reason = ("you have bought this before", None)
 FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
 OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
@@ -48,42 +51,43 @@ def reasons_of(
     """The reason of each item."""
     items = catalog.items
 
-    @cache
-    def pointing_at(opening: str, row: int) -> Reason:
-        item = items[row]
-        return f"{opening} {item.title or item.item_id}", item.item_id
+    def titled(row: int) -> str:
+        return items[row].title or items[row].item_id
 
     @cache
-    def popular_in(row: int) -> Reason:
+    def fits(row: int) -> Reason:
+        if row < 0:
+            return FOR_NEWCOMERS
+        return f"fits what you chose last: {titled(row)}", items[row].item_id
+
+    @cache
+    def together(row: int) -> Reason:
+        if row < 0:
+            return OFTEN_TOGETHER
+        return f"often together with {titled(row)}", items[row].item_id
+
+    @cache
+    def popular(row: int) -> Reason:
         category = items[row].category
         return (f"popular in {category[-1]}", category[-1]) if category else POPULAR_NOW
 
-    newest = newest_known(requests.histories, catalog).tolist()
-    seeds = iter(_strongest_seeds(shown, candidates, catalog))
-    found: list[Reason] = []
-    for owner, row, bits in zip(
-        shown.owner.tolist(), shown.rows.tolist(), shown.sources.tolist(), strict=True
-    ):
-        match SOURCES_OF_BITS[bits][0]:
-            case "nearest":
-                chosen = newest[owner]
-                found.append(
-                    pointing_at("fits what you chose last:", chosen)
-                    if chosen >= 0
-                    else FOR_NEWCOMERS
-                )
-            case "popular":
-                found.append(popular_in(row))
-            case "together":
-                seed = next(seeds)
-                found.append(
-                    pointing_at("often together with", seed) if seed >= 0 else OFTEN_TOGETHER
-                )
-            case "repeat":
-                found.append(BOUGHT_BEFORE)
-            case "search":
-                query = requests[owner].query
-                found.append((f"matches your search “{query}”", query))
+    @cache
+    def matches(number: int) -> Reason:
+        query = requests[number].query
+        return f"matches your search “{query}”", query
+
+    first = _FIRST_BIT[shown.sources]
+    found = [BOUGHT_BEFORE] * len(first)
+    told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
+        ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
+        ("together", together, _strongest_seeds(shown, candidates, catalog)),
+        ("popular", popular, shown.rows),
+        ("search", matches, shown.owner),
+    )
+    for source, reason, about in told:
+        here = np.flatnonzero(first == SOURCE_BIT[source])
+        for at, each in zip(here.tolist(), about[here].tolist(), strict=True):
+            found[at] = reason(each)
     return found
 
 
@@ -98,13 +102,15 @@ def newest_known(histories: Histories, catalog: Catalog) -> NDArray[np.int64]:
     return rows
 
 
-def _strongest_seeds(shown: Shown, candidates: CandidateTable, catalog: Catalog) -> list[int]:
+def _strongest_seeds(
+    shown: Shown, candidates: CandidateTable, catalog: Catalog
+) -> NDArray[np.int64]:
     """Of each item that stands there for being seen together with the user's: the row of that one
-    of the user's items with which it is seen most; -1 where the catalogue has none of them."""
-    asked = np.flatnonzero(_IS_TOGETHER[shown.sources])
-    strongest = np.full(len(asked), -1, np.int64)
+    of the user's items with which it is seen most. Int64 [N]; -1 where there is none."""
+    strongest = np.full(len(shown.places), -1, np.int64)
+    asked = np.flatnonzero(_FIRST_BIT[shown.sources] == SOURCE_BIT["together"])
     number_of = np.full(len(candidates.owner), -1, np.int64)
-    number_of[shown.places[asked]] = np.arange(len(asked))
+    number_of[shown.places[asked]] = asked
     number = number_of[candidates.tie_places]
     here = np.flatnonzero(number >= 0)
     rows = catalog.rows_of_hashes(candidates.ties.seeds[here])
@@ -112,7 +118,4 @@ def _strongest_seeds(shown: Shown, candidates: CandidateTable, catalog: Catalog)
     # The strongest of each comes last, and of equals the newest item of the user's.
     order = np.lexsort((-here, candidates.ties.weights[here], number[here]))
     strongest[number[here[order]]] = rows[order]
-    return strongest.tolist()
-
-
-_IS_TOGETHER = np.array([sources[:1] == ("together",) for sources in SOURCES_OF_BITS])
+    return strongest

@@ -125,8 +125,19 @@ async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
         metrics.EMPTY_LISTS.inc(empty)
         logger.warning("%d empty lists: the catalogue has no item that may be recommended", empty)
     spent = {step: round(seconds * 1000, 3) for step, seconds in steps.items()}
+    version = parts.bundle.manifest.version
     return [
-        _recommendation(parts, request, items, spent)
+        Recommendation(
+            rec_id=recommendation_id(request.user_id, request.as_of, version),
+            user_id=request.user_id,
+            event_id=request.event_id,
+            ts=request.time,
+            as_of=request.as_of,
+            bundle=version,
+            query=request.query,
+            items=items,
+            step_ms=spent,
+        )
         for request, items in zip(requests, final, strict=True)
     ]
 
@@ -161,26 +172,6 @@ def _final_lists(
 
 def _by_list(column: NDArray[np.int64], starts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [column[start:end] for start, end in pairwise(starts.tolist())]
-
-
-def _recommendation(
-    parts: Parts,
-    request: ListRequest,
-    items: tuple[Recommended, ...],
-    step_ms: dict[str, float],
-) -> Recommendation:
-    version = parts.bundle.manifest.version
-    return Recommendation(
-        rec_id=recommendation_id(request.user_id, request.as_of, version),
-        user_id=request.user_id,
-        event_id=request.event_id,
-        ts=request.time,
-        as_of=request.as_of,
-        bundle=version,
-        query=request.query,
-        items=items,
-        step_ms=step_ms,
-    )
 
 
 @contextmanager

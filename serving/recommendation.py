@@ -37,7 +37,7 @@ class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ) = None
 
 
-class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A personal list. Consumers drop copies by ``rec_id`` and keep the highest ``as_of``."""
 
     rec_id: str

@@ -53,18 +53,16 @@ def rerank(
     )
     pool, owner = joined.pool, joined.owner
     scores = blend(weights, signals_of(pool, joined.network, catalog.model_rows[pool.rows]))
-    kept = np.flatnonzero(_may_return(requests, joined, catalog, repeats_allowed))
-    best, ends = best_of_lists(
-        owner[kept], pool.match[kept], scores[kept], pool.rows[kept],
-        lists=len(requests), length=length,
-    )  # fmt: skip
-    places = kept[best]
+    scores[~_may_return(requests, joined, catalog, repeats_allowed)] = -np.inf
+    places, ends = best_of_lists(
+        owner, pool.match, scores, pool.rows, lists=len(requests), length=length
+    )
     shown = Shown(owner[places], places, pool.rows[places], pool.sources[places])
     starts = np.append(0, ends)
     made = _recommended(
         shown,
         np.arange(1, len(places) + 1) - starts[shown.owner],
-        np.round(scores[places].astype(np.float64), 4),
+        scores[places].astype(np.float64).round(4),
         reasons_of(shown, requests, candidates, catalog),
         catalog,
     )
@@ -94,14 +92,15 @@ def _recommended(
     reasons: Sequence[Reason],
     catalog: Catalog,
 ) -> list[Recommended]:
-    return [
-        Recommended(catalog.items[row].item_id, rank, score, SOURCES_OF_BITS[bits], *reason)
-        for row, rank, score, bits, reason in zip(
-            shown.rows.tolist(),
+    items = catalog.items
+    return list(
+        map(
+            Recommended,
+            [items[row].item_id for row in shown.rows.tolist()],
             ranks.tolist(),
             scores.tolist(),
-            shown.sources.tolist(),
-            reasons,
-            strict=True,
+            [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
+            [sentence for sentence, _ in reasons],
+            [pointed_at for _, pointed_at in reasons],
         )
-    ]
+    )
