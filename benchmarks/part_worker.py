@@ -16,9 +16,9 @@ import faust
 from benchmarks.pace import Progress, tell_progress
 from model.events import Event, encode_event
 from serving import recommend as path
-from serving.candidates import ListRequest
 from serving.intake import Decoded, Record, decode
 from serving.learning import learn
+from serving.list_request import ListRequest
 from serving.parts import Parts
 from serving.recommend import Outcome
 from serving.recommendation import AsOf, Recommendation, recommendation_id

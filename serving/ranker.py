@@ -1,6 +1,7 @@
 """The ONNX Runtime session: one run per micro-batch, on the provider that was asked for."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -84,7 +85,7 @@ class Ranker:
 
     def rank(
         self,
-        histories: list[Interactions],
+        histories: Sequence[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
         searches: list[Searches] | None,

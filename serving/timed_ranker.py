@@ -1,6 +1,7 @@
 """A ranker that cannot hang its caller: a run ends in time, or fails while it goes on by itself."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 
@@ -13,7 +14,7 @@ from serving.ranker import Provider, Ranker, RankerError, Scores
 
 Job = tuple[
     "Future[Scores]",
-    list[Interactions],
+    Sequence[Interactions],
     list[NDArray[np.int64]],
     NDArray[np.float32],
     list[Searches] | None,
@@ -50,7 +51,7 @@ class TimedRanker(Ranker):
 
     def rank(
         self,
-        histories: list[Interactions],
+        histories: Sequence[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
         searches: list[Searches] | None,

@@ -19,6 +19,7 @@ from serving.counts import Counts
 from serving.intake import decode
 from serving.learning import Learned, learn
 from serving.parts import Parts
+from serving.profile import Profile, pack_interaction, pack_purchase
 from serving.ranker import Ranker
 from serving.store import Store
 
@@ -41,6 +42,23 @@ class FakeRecord:
     topic: str = "events"
     partition: int = 0
     headers: Sequence[tuple[str, bytes]] = ()
+
+
+def profile(*, seen: Sequence[str] = (), bought: Sequence[str] = (), until: int = NOW) -> Profile:
+    """Of someone who clicked ``seen``, oldest first, a millisecond apart, and bought ``bought``.
+
+    Purchases are in the short form only, all of one day, so that they are no history.
+    """
+    clicks = [
+        Click(event_id=f"seen {at}", user_id="u", ts=until - len(seen) + at, item_id=item)
+        for at, item in enumerate(seen)
+    ]
+    purchases = [
+        pack_purchase(pack_interaction(Purchase(event_id="e", user_id="u", ts=until, item_id=item)))
+        for item in bought
+    ]
+    interactions = b"".join(pack_interaction(each) for each in reversed(clicks))
+    return Profile(interactions, b"", b"".join(purchases))
 
 
 def records_of(
