@@ -37,8 +37,8 @@ FRESH_AFTER = 8
 BATCH_BYTES = 512 * 1024
 """Half of what a broker takes by default (message.max.bytes), and 2 KB for each of 256 lists: a
 micro-batch's share of a partition is seldom more. What is waits for the request before it."""
-KNOWN_KEYS = 2**16
-"""Keys whose hash is remembered, about 15 MB of them: one costs 1 µs for each 4 bytes."""
+KNOWN_KEYS = 2**15
+"""Keys whose hash is remembered, about 8 MB of them; a hash costs 1 µs for each 4 bytes."""
 
 Message = tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]
 """Topic, value, key and headers."""

@@ -25,6 +25,7 @@ from serving.round_trip import Acknowledgement
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from stream.catalog_feed import CatalogFeed
+from stream.garbage import spare_what_is_loaded
 from stream.kafka import TopicError
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
@@ -92,6 +93,7 @@ class Worker(Service):
             if not await self._opens(part, step):
                 return
         metrics.PROVIDER.labels(parts.ranker.provider).set(1)
+        spare_what_is_loaded()
         self.readiness.open()
         _spare_the_collector()
         self._opened.set()
