@@ -30,7 +30,6 @@ from serving.intake import Decoded
 from serving.learning import learn
 from serving.parts import Parts
 from serving.profile import cut_query
-from serving.waves import in_waves
 from stream.embedded_redis import EmbeddedRedis
 from tests.parts import DAY_MS, MINUTE_MS, FakeRecord, open_parts
 
@@ -80,7 +79,7 @@ async def learn_log(parts: Parts, log: Sequence[Deed], progress: Progress) -> di
             for offset, event in enumerate(log[start : start + BATCH], start)
         ]
         began = time.perf_counter()
-        await learn(parts, in_waves(decoded, parts.store.source))
+        await learn(parts, decoded)
         spent += time.perf_counter() - began
         progress.advance(task, len(decoded))
     return {

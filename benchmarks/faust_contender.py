@@ -98,7 +98,8 @@ def main() -> None:
             job = PlainJob(settings.bundle, Crowd(asked.users, asked.items))
             add_job(app, settings, progress, job)
         tell_progress(progress)
-        faust.Worker(app, loop=loop, loglevel="warning").execute_from_commandline()
+        # As in Faust's documentation; with less it turns its spinner at every debug message.
+        faust.Worker(app, loop=loop, loglevel="info").execute_from_commandline()
 
 
 if __name__ == "__main__":

@@ -74,8 +74,12 @@ class Listener(threading.Thread):
     def run(self) -> None:
         """Listen for ever."""
         while True:
-            for message in self._consumer.consume(FETCHED, timeout=POLL_S):
-                now = time.perf_counter()
+            # consume() waits for as many as it may return: with a time-out, a lone list would be
+            # heard when that is over.
+            first = self._consumer.poll(POLL_S)
+            now = time.perf_counter()
+            rest = [] if first is None else self._consumer.consume(FETCHED, timeout=0)
+            for message in [] if first is None else [first, *rest]:
                 if (error := message.error()) is not None:
                     self.error = error.str()
                 elif (value := message.value()) is not None:

@@ -1,6 +1,7 @@
 """Processes whose pace is measured: the product's worker, by its metrics, and every contender."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,14 +30,31 @@ STEP = 'nextclick_step_seconds_sum{step="'
 
 
 class MeasuredWorker:
-    """A worker of the product, watched from outside."""
+    """A worker of the product, watched from outside.
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    Args:
+        settings: of the worker.
+        log: file for its output.
+        core: the only one that it may run on; None for all.
+    """
+
+    def __init__(self, settings: Settings, log: Path, core: int | None = None) -> None:
+        self._core = core
         port = free_port()
         self._url = f"http://127.0.0.1:{port}/metrics"
         self.process = WorkerProcess(
             settings.model_copy(update={"metrics_port": port}), log.stem, log
         )
+
+    def start(self) -> None:
+        """Start the process and return at once."""
+        everywhere = os.sched_getaffinity(0)
+        if self._core is not None:
+            os.sched_setaffinity(0, {self._core})  # which a child inherits
+        try:
+            self.process.start()
+        finally:
+            os.sched_setaffinity(0, everywhere)
 
     def samples(self) -> Iterator[Sample]:
         """What it has done so far, ten times a second."""
@@ -69,7 +87,7 @@ def running(workers: Sequence[MeasuredWorker]) -> Iterator[None]:
     """Workers that have their partitions, until the end of the block."""
     try:
         for worker in workers:
-            worker.process.start()
+            worker.start()
         for worker in workers:
             worker.process.wait_ready()
         yield

@@ -2,8 +2,9 @@
 
     python -m benchmarks.part_worker transport|profiles|candidates|ranking
 
-It is the product's app with another agent: batches in, and for each event or list a list without
-items out, delivered before the batch is acknowledged. Settings come from the environment.
+It is the product's app with another agent: batches in, and the events again, or for each event or
+list a list without items out, delivered before the batch is acknowledged. Settings come from the
+environment.
 """
 
 import argparse
@@ -13,49 +14,57 @@ from typing import Any, cast
 import faust
 
 from benchmarks.pace import Progress, tell_progress
-from model.events import Event
+from model.events import Event, encode_event
 from serving import recommend as path
-from serving.candidates import ListRequest
 from serving.intake import Decoded, Record, decode
 from serving.learning import learn
+from serving.list_request import ListRequest
 from serving.parts import Parts
 from serving.recommend import Outcome
 from serving.recommendation import AsOf, Recommendation, recommendation_id
 from serving.requests import list_requests
-from serving.waves import in_waves
 from stream.app import App
+from stream.batch_producer import Message
 from stream.batches import RecordBatch, ack, batch_topic, micro_batches
 from stream.settings import Settings
 from stream.worker import Worker
 
-Part = Callable[[Parts, Sequence[Record]], Awaitable[Outcome]]
+Part = Callable[[Worker, Parts, Sequence[Record]], Awaitable[int]]
+"""Does its work for a micro-batch and delivers what comes of it; returns how many messages."""
 
 
-async def transport(parts: Parts, records: Sequence[Record]) -> Outcome:
-    """Decode, and send something for each event."""
+async def transport(worker: Worker, parts: Parts, records: Sequence[Record]) -> int:
+    """Decode each event, and send it on, as the bare loops do."""
     decoded, dead = decode(records, parts.now_ms())
-    return Outcome([_nothing_for_event(parts, each) for each in decoded], dead)
+    topic = worker.settings.recommendations_topic
+    messages: list[Message] = [
+        (topic, encode_event(each.event), each.record.key, []) for each in decoded
+    ]
+    await worker.publisher.producer.send(messages)
+    if dead:
+        await worker.publisher.send(Outcome([], dead))
+    return len(messages)
 
 
-async def profiles(parts: Parts, records: Sequence[Record]) -> Outcome:
+async def profiles(worker: Worker, parts: Parts, records: Sequence[Record]) -> int:
     """And merge it into profiles and counts."""
     decoded, dead = decode(records, parts.now_ms())
-    await learn(parts, in_waves(decoded, parts.store.source))
-    return Outcome([_nothing_for_event(parts, each) for each in decoded], dead)
+    await learn(parts, decoded)
+    return await _publish(worker, Outcome([_nothing_for_event(parts, e) for e in decoded], dead))
 
 
-async def candidates(parts: Parts, records: Sequence[Record]) -> Outcome:
+async def candidates(worker: Worker, parts: Parts, records: Sequence[Record]) -> int:
     """And gather candidates for each list."""
     decoded, dead = decode(records, parts.now_ms())
-    learned = await learn(parts, in_waves(decoded, parts.store.source))
+    learned = await learn(parts, decoded)
     requests = list_requests(parts, decoded, learned)
     await parts.candidates.gather(requests)
-    return Outcome([_nothing_for_request(parts, each) for each in requests], dead)
+    return await _publish(worker, Outcome([_nothing_for_request(parts, e) for e in requests], dead))
 
 
-async def ranking(parts: Parts, records: Sequence[Record]) -> Outcome:
+async def ranking(worker: Worker, parts: Parts, records: Sequence[Record]) -> int:
     """And run the network; ``main`` has taken the last step out of the path."""
-    return await path.recommend(parts, records)
+    return await _publish(worker, await path.recommend(parts, records))
 
 
 PARTS: dict[str, Part] = {
@@ -64,6 +73,11 @@ PARTS: dict[str, Part] = {
     "candidates": candidates,
     "ranking": ranking,
 }
+
+
+async def _publish(worker: Worker, outcome: Outcome) -> int:
+    await worker.publisher.send(outcome)
+    return len(outcome.lists)
 
 
 def _nothing_for_event(parts: Parts, each: Decoded) -> Recommendation:
@@ -101,12 +115,11 @@ def build_app(settings: Settings, part: Part, progress: Progress) -> faust.App:
         parts = await worker.ready()
         async for batches in micro_batches(stream, settings.max_batch):
             records = [each for batch in batches for each in cast(RecordBatch, batch.value).records]
-            outcome = await part(parts, records)
-            await worker.publisher.send(outcome)
+            sent = await part(worker, parts, records)
             for batch in batches:
                 ack(batch)
             progress.done += len(records)
-            progress.lists += len(outcome.lists)
+            progress.lists += sent
 
     return app
 

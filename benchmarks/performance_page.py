@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.performance_plots import write_plot
 from benchmarks.performance_tables import (
     Found,
+    flame_section,
     latency_section,
     path_section,
     pipeline_section,
@@ -29,6 +30,7 @@ FOLDER = Path("docs/performance")
 BENCHMARKS = {
     "pipeline": ("Throughput", pipeline_section),
     "path_profile": ("Where the time goes", path_section),
+    "flame_graph": ("Function by function", flame_section),
     "latency": ("Latency", latency_section),
     "scoring": ("Scoring", scoring_section),
     "scaling": ("Scaling", scaling_section),

@@ -147,6 +147,21 @@ def path_section(found: Found) -> str:
     )
 
 
+def flame_section(found: Found) -> str:
+    """Functions by their own time."""
+    threads = ", ".join(f"{name} {share:.0%}" for name, share in found["threads"].items())
+    rows = [
+        [f"`{name}`", f"{each['own']:.1%}", f"{each['total']:.1%}"]
+        for name, each in found["functions"].items()
+    ]
+    return (
+        f"The product's worker on {found['broker']} as py-spy sees it, {found['rate']} times a "
+        f"second for {found['seconds']} s: {found['samples']:,} samples of threads that run "
+        f"({threads}). Native code counts for the Python function that called it.\n\n"
+        + table(["function", "itself", "with what it calls"], rows)
+    )
+
+
 def latency_section(found: Found) -> str:
     """Percentiles by load."""
     rows = [
@@ -207,5 +222,9 @@ def scaling_section(found: Found) -> str:
     text += table(["what grows", "size", "µs of a list", "processor µs", "MB", "growth"], rows)
     if workers := found.get("workers"):
         rates = ", ".join(f"{count}: {rate:,}" for count, rate in workers["lists_per_s"].items())
-        text += f"\nLists a second by workers: {rates}; two / one: {workers['two_vs_one']}.\n"
+        free = workers["with_every_core"]
+        text += (
+            f"\nLists a second by workers, a core for each: {rates}; two / one: "
+            f"{workers['two_vs_one']}. With every core for all, two / one: {free['two_vs_one']}.\n"
+        )
     return text

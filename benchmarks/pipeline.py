@@ -2,12 +2,13 @@
 
     python -m benchmarks.pipeline --json [--broker kafka|embedded] [--events 200000] [--rounds 5]
 
-Our parts, each on top of the ones before: ``transport`` (batches in, a list without items out),
-``profiles``, ``candidates``, ``ranking``, all with one micro-batch in work at a time, and ``full``,
-which is the product's own worker with several in work; and ``ingest``, the same worker on events
-that are too old for a list. Beside them: bare loops of aiokafka and confluent-kafka, stock Faust
-that echoes, plain pipelined SETs, the same job in its plainest form on stock Faust and on Quix
-Streams, and the model's raw ONNX Runtime session at the worker's own batch size.
+Our parts, each on top of the ones before: ``transport`` (batches in, the same events out, as in the
+bare loops), ``profiles``, ``candidates``, ``ranking`` (lists without items), all with one
+micro-batch in work at a time, and ``full``, which is the product's own worker with several in work;
+and ``ingest``, the same worker on events that are too old for a list. Beside them: bare loops of
+aiokafka and confluent-kafka, stock Faust that echoes, plain pipelined SETs, the same job in its
+plainest form on stock Faust and on Quix Streams, and the model's raw ONNX Runtime session at the
+worker's own batch size.
 
 Each is a process of its own and starts anew, in every round, one after the other, on an empty Redis
 with the users' pasts in it; it reads the same topic from its beginning for ``--seconds``. Ratios

@@ -1,6 +1,12 @@
-"""What a second worker brings: one and two of the product's workers on the same backlog."""
+"""What a second worker brings: one and two of the product's workers on the same backlog.
+
+Twice: with a core for each worker, as one deploys them, and with every core for all. A worker that
+has two cores to itself uses more than one (the model runs beside the rest), so that only the former
+tells what a worker more brings. Broker and Redis have every core, and take what they need.
+"""
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -23,31 +29,46 @@ CROWD = Crowd(users=5_000, items=ITEM_COUNT)
 
 
 def workers(asked: argparse.Namespace, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Lists a second of one worker and of two, and the median of the rounds' ratios."""
-    rates: dict[int, list[float]] = {count: [] for count in COUNTS}
-    bar = progress.add_task("workers", total=asked.rounds * len(COUNTS))
+    """Lists a second of one worker and of two, and the medians of the rounds' ratios."""
+    turns = [(count, has_core) for has_core in (True, False) for count in COUNTS]
+    rates: dict[tuple[int, bool], list[float]] = {turn: [] for turn in turns}
+    bar = progress.add_task("workers", total=asked.rounds * len(turns))
     base = Settings(bundle=pinned_bundle(), provider="cpu", max_event_age_s=86_400)
     with servers(asked.broker, base) as settings:
         fill_catalogue(settings, CROWD.items)
         fill_events(settings, CROWD.clicks(asked.events))
         for number in range(asked.rounds):
-            for count in COUNTS:
+            for count, has_core in turns:
                 forget_everything(settings)
                 fill_profiles(settings, CROWD)
                 fill_counts(settings, CROWD)
-                group = settings.model_copy(update={"group": f"workers-{count}-{number}"})
+                name = f"{count}-{'core' if has_core else 'free'}-{number}"
+                group = settings.model_copy(update={"group": f"workers-{name}"})
                 team = [
-                    MeasuredWorker(group, folder / f"worker-{count}-{number}-{at}.log")
-                    for at in range(count)
+                    MeasuredWorker(group, folder / f"worker-{name}-{at}.log", core)
+                    for at, core in enumerate(_cores(count) if has_core else [None] * count)
                 ]
                 with running(team):
-                    rates[count].append(_lists_per_s(team, asked.seconds, asked.events))
+                    rates[count, has_core].append(_lists_per_s(team, asked.seconds, asked.events))
                 progress.advance(bar)
-    one, two = (rates[count] for count in COUNTS)
     return {
-        "two_vs_one": median_ratio(two, one),
-        "lists_per_s": {str(count): round(statistics.median(rates[count])) for count in COUNTS},
+        "two_vs_one": median_ratio(rates[2, True], rates[1, True]),
+        "lists_per_s": _medians(rates, has_core=True),
+        "with_every_core": {
+            "two_vs_one": median_ratio(rates[2, False], rates[1, False]),
+            "lists_per_s": _medians(rates, has_core=False),
+        },
     }
+
+
+def _cores(count: int) -> list[int]:
+    """A core for each worker, shared where there are fewer."""
+    cores = sorted(os.sched_getaffinity(0))
+    return [cores[at % len(cores)] for at in range(count)]
+
+
+def _medians(rates: dict[tuple[int, bool], list[float]], *, has_core: bool) -> dict[str, int]:
+    return {str(count): round(statistics.median(rates[count, has_core])) for count in COUNTS}
 
 
 def _lists_per_s(team: Sequence[MeasuredWorker], seconds: float, events: int) -> float:

@@ -30,7 +30,7 @@ class BlendWeights(msgspec.Struct, frozen=True, kw_only=True):
     unknown: float = 0.0
     """Added for items outside the vocabulary: the network knows them only as "another item"."""
     repeat_half_life_days: float = 60.0
-    """Passed to ``model.features.repeat_strength``."""
+    """Passed to ``model.signals.own_repeat``."""
 
 
 class Signals(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,24 +18,33 @@ from numpy.typing import NDArray
 from model.baselines import CoVisits, DecayedPopularity
 from model.blend import BlendWeights, Signals, blend
 from model.dataset import Baskets, EventLog
-from model.features import FIRST_ITEM, PADDING, Interactions, Purchases, Vocabulary
+from model.features import (
+    FIRST_ITEM,
+    PADDING,
+    Histories,
+    Interactions,
+    Purchases,
+    PurchaseTable,
+    Vocabulary,
+)
+from model.key_places import Keys
 from model.pool_table import (
+    Entries,
     PoolTable,
     best_of_lists,
     entries_of_lists,
+    may_return,
+    only_usable,
     unite_lists,
     with_nearest_of_lists,
 )
 from model.signals import (
-    NO_ROWS,
     POPULAR,
     Origin,
     Weighted,
     looked_at,
-    may_return,
     own_repeat,
     seeds_of,
-    seen_items,
     signals_of,
 )
 
@@ -235,26 +244,29 @@ class Judge:
         )
 
     def _table(self, profiles: Sequence["_Profile"]) -> PoolTable:
-        found: dict[Origin, list[Weighted | None]] = {
-            origin: [] for origin in (Origin.REPEAT, Origin.TOGETHER, Origin.POPULAR)
+        bought = _bought(profiles)
+        as_of = np.array([profile.as_of for profile in profiles])
+        strength = own_repeat(bought, as_of, self._repeat_half_life_days)
+        seeds, starts = seeds_of(Histories.of([profile.history for profile in profiles]))
+        own = np.split(self._log.positions_of(seeds), starts[1:-1])
+        together = [
+            Weighted(*self._together.of(each.tolist(), profile.time))
+            for profile, each in zip(profiles, own, strict=True)
+        ]
+        popular = [self._popular.top(profile.time, POPULAR) for profile in profiles]
+        found = {
+            Origin.REPEAT: Entries(bought.owner, self._log.positions_of(bought.items), strength),
+            Origin.TOGETHER: entries_of_lists(together),
+            Origin.POPULAR: entries_of_lists(
+                [Weighted(items, np.ones(len(items))) for items in popular]
+            ),
         }
-        for profile in profiles:
-            hashes, strength = own_repeat(
-                profile.purchases, profile.as_of, self._repeat_half_life_days
-            )
-            seeds = self._log.positions_of(np.array(seeds_of(profile.history), np.uint64))
-            popular = self._popular.top(profile.time, POPULAR)
-            found[Origin.REPEAT].append(Weighted(self._log.positions_of(hashes), strength))
-            found[Origin.TOGETHER].append(
-                Weighted(*self._together.of(seeds.tolist(), profile.time))
-            )
-            found[Origin.POPULAR].append(Weighted(popular, np.ones(len(popular))))
-        return unite_lists(
-            {origin: entries_of_lists(each) for origin, each in found.items()},
+        table, _ = unite_lists(
+            {origin: only_usable(entries, _is_in_log) for origin, entries in found.items()},
             len(profiles),
-            _is_in_log,
             lambda items, owner: self._popularity(profiles, items, owner),
         )
+        return table
 
     def _popularity(
         self,
@@ -283,27 +295,38 @@ class Judge:
         joined = with_nearest_of_lists(table, scores, nearest, nearest_scores, popular, _is_in_log)
         items = joined.pool.rows
         signals = signals_of(joined.pool, joined.network, self._row_of_item[items])
-        for number, profile in enumerate(profiles):
-            here = np.flatnonzero(joined.owner == number)
-            here = here[self._may_return(profile, items[here])]
-            own = nearest[number][_is_in_log(nearest[number])]
+        may = self._may_return(profiles, Keys(joined.owner, items))
+        own = _is_in_log(nearest)
+        own[own] = self._may_return(profiles, Keys(owner[own], nearest[own]))
+        for number in range(len(profiles)):
+            here = np.flatnonzero((joined.owner == number) & may)
             yield _Scored(
                 items[here],
                 Signals(
                     **{name: getattr(signals, name)[here] for name in Signals.__struct_fields__}
                 ),
-                own[self._may_return(profile, own)][:CUT],
+                nearest[number][own[number]][:CUT],
             )
 
-    def _may_return(self, profile: "_Profile", items: NDArray[np.int64]) -> NDArray[np.bool_]:
-        hashed = looked_at(profile.history)
-        current = -1
-        if hashed is not None:
-            current = int(self._log.positions_of(np.array([hashed], np.uint64))[0])
-        seen = NO_ROWS
+    def _may_return(self, profiles: Sequence["_Profile"], candidates: Keys) -> NDArray[np.bool_]:
+        looking_at = [looked_at(profile.history) for profile in profiles]
+        current = np.full(len(profiles), -1, np.int64)
+        current[[hashed is not None for hashed in looking_at]] = self._log.positions_of(
+            np.array([hashed for hashed in looking_at if hashed is not None], np.uint64)
+        )
+        seen: list[Keys] = []
         if not self._repeats_allowed:
-            seen = self._log.positions_of(seen_items(profile.history, profile.purchases))
-        return may_return(items, current, seen, self._repeats_allowed)
+            histories = Histories.of([profile.history for profile in profiles])
+            bought = _bought(profiles)
+            seen = [
+                Keys(histories.owner, self._log.positions_of(histories.items)),
+                Keys(bought.owner, self._log.positions_of(bought.items)),
+            ]
+        return may_return(candidates, current, seen)
+
+
+def _bought(profiles: Sequence["_Profile"]) -> PurchaseTable:
+    return PurchaseTable.of([profile.purchases for profile in profiles])
 
 
 def _is_in_log(items: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -173,8 +173,12 @@ def decode_event(data: bytes | None, now_ms: int) -> Event:
         raise ContractError("invalid", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ContractError("malformed_json", str(error)) from None
-    _check_time(event, now_ms)
-    _check_lengths(event)
+    ts = event.ts
+    if type(ts) is not int or not 0 <= ts <= now_ms + MAX_FUTURE_MS or ts >= MAX_TIME_MS:
+        _check_time(event, now_ms)
+    # JSON is no shorter than what it says: a short record has no long id and not many of them.
+    if len(data) > MAX_ID_BYTES:
+        _check_lengths(event)
     return event
 
 
@@ -186,7 +190,9 @@ def encode_event(event: Event) -> bytes:
 def check_id(field: str, value: str) -> None:
     """Raise ContractError unless ``value`` is a usable id: 1 to 256 bytes of UTF-8."""
     # At most 4 bytes a character: short ids need no encoding to be known as short.
-    if len(value) * 4 > MAX_ID_BYTES and (size := len(value.encode())) > MAX_ID_BYTES:
+    if 0 < len(value) <= MAX_ID_BYTES // 4:
+        return
+    if (size := len(value.encode())) > MAX_ID_BYTES:
         raise ContractError("id_length", f"`{field}` has {size} bytes; at most {MAX_ID_BYTES}")
     if not value:
         raise ContractError("id_length", f"`{field}` is empty")
@@ -209,6 +215,9 @@ def _check_time(event: EventBase, now_ms: int) -> None:
 def _check_lengths(event: Event) -> None:
     check_id("event_id", event.event_id)
     check_id("user_id", event.user_id)
+    if type(event) is Click:  # most of them
+        check_id("item_id", event.item_id)
+        return
     match event:
         case Search(query=query, item_ids=shown):
             if len(query) > MAX_QUERY_CHARACTERS:
@@ -228,9 +237,7 @@ def _check_lengths(event: Event) -> None:
                     "text_length",
                     f"`text` has {len(text)} characters; at most {MAX_TEXT_CHARACTERS}",
                 )
-        case Click(item_id=item_id) | Cart(item_id=item_id):
-            check_id("item_id", item_id)
-        case Favorite(item_id=item_id) | Purchase(item_id=item_id):
+        case Cart(item_id=item_id) | Favorite(item_id=item_id) | Purchase(item_id=item_id):
             check_id("item_id", item_id)
         case _:
             pass

@@ -6,6 +6,7 @@ than the ones it has learned from.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias, overload
 from zlib import crc32
@@ -40,6 +41,8 @@ QUERY_TOKENS = 16
 
 DAY_MS = 86_400_000
 
+_NO_HASHES = np.empty(0, np.uint64)
+
 
 class Interactions(NamedTuple):
     """The interactions of one user, oldest first; three arrays of one length."""
@@ -59,6 +62,80 @@ class Purchases(NamedTuple):
     """Item hashes."""
     days: NDArray[np.uint16]
     """Days since 1970-01-01."""
+
+
+@dataclass(frozen=True, eq=False)
+class Histories(Sequence[Interactions]):
+    """The interactions of B users in columns: user after user, each one's oldest first."""
+
+    items: NDArray[np.uint64]
+    """Item hashes [N]."""
+    kinds: NDArray[np.uint8]
+    times: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    """int64 [B + 1]: where each user's begin, and where the last one's end."""
+
+    @classmethod
+    def of(cls, users: Sequence[Interactions]) -> "Histories":
+        """The same users, in columns."""
+        if isinstance(users, Histories):
+            return users
+        return cls(
+            np.concatenate([_NO_HASHES, *(user.items for user in users)]),
+            np.concatenate([np.empty(0, np.uint8), *(user.kinds for user in users)]),
+            np.concatenate([np.empty(0, np.int64), *(user.times for user in users)]),
+            np.cumsum([0, *(len(user.items) for user in users)]),
+        )
+
+    def __len__(self) -> int:
+        """How many users."""
+        return len(self.starts) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> Interactions: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Interactions]: ...
+    def __getitem__(self, number: int | slice) -> Interactions | Sequence[Interactions]:
+        """Of one user, or of some. Raises IndexError where there is no such user."""
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        user = range(len(self))[number]
+        here = slice(self.starts[user], self.starts[user + 1])
+        return Interactions(self.items[here], self.kinds[here], self.times[here])
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """int64 [N]: number of the user of each."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def newest(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where the newest ``count`` interactions of each user stand, the newest last.
+
+        Returns:
+            int64 [B, count], and which of them there are: who has fewer begins further right.
+        """
+        places = self.starts[1:, None] + np.arange(-count, 0)
+        return places, places >= self.starts[:-1, None]
+
+
+class PurchaseTable(NamedTuple):
+    """The distinct (day, item) purchases of B users, user after user, each one's newest first."""
+
+    items: NDArray[np.uint64]
+    """Item hashes [N]."""
+    days: NDArray[np.uint16]
+    """Days since 1970-01-01."""
+    owner: NDArray[np.int64]
+    """Number of the user."""
+
+    @classmethod
+    def of(cls, users: Sequence[Purchases]) -> "PurchaseTable":
+        """The same users, in columns."""
+        return cls(
+            np.concatenate([_NO_HASHES, *(user.items for user in users)]),
+            np.concatenate([np.empty(0, np.uint16), *(user.days for user in users)]),
+            np.repeat(np.arange(len(users)), [len(user.items) for user in users]),
+        )
 
 
 class Searches(NamedTuple):
@@ -118,7 +195,7 @@ class Vocabulary:
         self._shift = np.uint64(8 * ITEM_HASH_BYTES - bits)
         buckets = (self._sorted >> self._shift).astype(np.int64)
         sizes = np.bincount(buckets, minlength=1 << bits)
-        self._first = np.cumsum(sizes) - sizes
+        self._first = np.minimum(np.cumsum(sizes) - sizes, max(len(self.ids) - 1, 0))
         self.longest_bucket = int(sizes.max())
         """Steps of a look-up."""
         if len(self.ids) > 1 and (self._sorted[1:] == self._sorted[:-1]).any():
@@ -132,14 +209,20 @@ class Vocabulary:
 
     def index_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The row of each hash, of the same shape; ``UNKNOWN`` where it is not held."""
-        rows = np.full(hashes.shape, UNKNOWN, np.int64)
         if not self.ids:
-            return rows
-        first = self._first[hashes >> self._shift]
-        for step in range(self.longest_bucket):
-            slots = np.minimum(first + step, len(self._sorted) - 1)
-            np.copyto(rows, self._rows[slots], where=self._sorted[slots] == hashes)
-        return rows
+            return np.full(hashes.shape, UNKNOWN, np.int64)
+        wanted = hashes.ravel()
+        slots = self._first[wanted >> self._shift]
+        rows = np.where(self._sorted[slots] == wanted, self._rows[slots], UNKNOWN)
+        # Nearly all that are held are the first of their buckets.
+        left = np.flatnonzero(rows == UNKNOWN)
+        wanted, slots = wanted[left], slots[left]
+        for _ in range(1, self.longest_bucket):
+            slots = np.minimum(slots + 1, len(self._sorted) - 1)
+            found = self._sorted[slots] == wanted
+            rows[left[found]] = self._rows[slots[found]]
+            left, wanted, slots = left[~found], wanted[~found], slots[~found]
+        return rows.reshape(hashes.shape)
 
 
 @overload
@@ -182,41 +265,29 @@ def featurize(
         bucket of the pause before an interaction; it counts the interaction just older than the
         window, where the history still has it.
     """
-    features = _interaction_windows(histories, vocabulary, length)
+    columns = Histories.of(histories)
+    features = _interaction_windows(columns, vocabulary, length)
     if searches is None:
         return features
-    return SearchFeatures(*features, query_windows(histories, searches, length))
+    return SearchFeatures(*features, query_windows(columns, searches, length))
 
 
-def _interaction_windows(
-    histories: Sequence[Interactions], vocabulary: Vocabulary, length: int
-) -> Features:
-    size = len(histories)
-    counts = np.fromiter((len(history.items) for history in histories), np.int64, size)
-    shape = (size, length)
-    if not counts.sum():
-        empty = np.zeros(shape, np.int64)
-        return Features(empty, empty.copy(), empty.copy())
-    items = np.concatenate([history.items for history in histories])
-    kinds = np.concatenate([history.kinds for history in histories])
-    times = np.concatenate([history.times for history in histories])
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    gaps = gap_buckets(times, starts[counts > 0])
-    # Cell (b, l) of a right-aligned window holds the event `length - l` before the user's end.
-    source = ends[:, None] + np.arange(-length, 0)
-    held = source >= starts[:, None]
-    kept = source[held]
+def _interaction_windows(histories: Histories, vocabulary: Vocabulary, length: int) -> Features:
+    places, held = histories.newest(length)
+    kept = places[held]
+    # The very first pause is none; what stands before it, if anything, is another user's.
+    pauses = histories.times[kept] - histories.times[np.maximum(kept - 1, 0)]
+    is_first = (places == histories.starts[:-1, None])[held]
 
     def window(values: NDArray[np.int64]) -> NDArray[np.int64]:
-        cells = np.zeros(shape, np.int64)
+        cells = np.zeros(held.shape, np.int64)
         cells[held] = values
         return cells
 
     return Features(
-        window(vocabulary.index_of(items[kept])),
-        window(kinds[kept].astype(np.int64)),
-        window(gaps[kept]),
+        window(vocabulary.index_of(histories.items[kept])),
+        window(histories.kinds[kept].astype(np.int64)),
+        window(np.where(is_first, FIRST_GAP, _gap_of(pauses))),
     )
 
 
@@ -236,11 +307,13 @@ def query_windows(
         int64 [B, L, W], rows of words from 1 on, padded with 0 on the right to the W of the
         longest query, at least 1. Who has no interaction has his query at the newest position.
     """
+    columns = Histories.of(histories)
     open_queries: list[tuple[int, int, tuple[int, ...]]] = []
-    for user, (history, asked) in enumerate(zip(histories, searches, strict=True)):
+    for user, asked in enumerate(searches):
         if len(asked.texts):
-            after = np.searchsorted(history.times, asked.times, side="right") - 1
-            places = (length - len(history.times) + after).tolist()
+            times = columns.times[columns.starts[user] : columns.starts[user + 1]]
+            after = np.searchsorted(times, asked.times, side="right") - 1
+            places = (length - len(times) + after).tolist()
             # Of several at one place the newest is written last.
             newest = dict(zip(places, asked.texts, strict=True))
             open_queries += [
@@ -285,34 +358,13 @@ def query_rows(text: str) -> tuple[int, ...]:
 
 def gap_buckets(times: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     """The bucket of the pause before each event; ``starts`` are the users' first events."""
-    pause = np.zeros(len(times))
-    np.subtract(times[1:], times[:-1], out=pause[1:], casting="unsafe")
-    # frexp(1 + s) has exponent 1 + floor(log2(1 + s)): exact, and cheaper than a logarithm.
-    octaves = np.frexp(1.0 + np.maximum(pause, 0.0) // 1000.0)[1].astype(np.int64) - 1
-    gaps = np.minimum(octaves, MAX_GAP_OCTAVE) + FIRST_GAP + 1
+    gaps = _gap_of(np.diff(times, prepend=times[:1]))
     gaps[starts] = FIRST_GAP
     return gaps
 
 
-def repeat_strength(
-    purchases: Purchases, today: int, half_life_days: float = 60.0
-) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """How strongly a user keeps buying each item: purchases counted with decaying weight.
-
-    Args:
-        purchases: distinct (day, item), any order.
-        today: days since 1970-01-01; a purchase on a later day counts as one of today.
-        half_life_days: after which a purchase counts half.
-
-    Returns:
-        Distinct item hashes uint64 [N] and their strengths float32 [N], both in hash order.
-    """
-    if not len(purchases.items):
-        return np.empty(0, np.uint64), np.empty(0, np.float32)
-    # By day within an item: sums of the same numbers in the same order are the same bits.
-    order = np.lexsort((purchases.days, purchases.items))
-    items = purchases.items[order]
-    age = np.maximum(today - purchases.days[order].astype(np.int64), 0)
-    starts = np.flatnonzero(np.append(True, items[1:] != items[:-1]))
-    strength = np.add.reduceat(np.exp2(-age / half_life_days), starts)
-    return items[starts], strength.astype(np.float32)
+def _gap_of(pauses: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The bucket of each pause, in milliseconds."""
+    # frexp(1 + s) has exponent 1 + floor(log2(1 + s)): exact, and cheaper than a logarithm.
+    octaves = np.frexp(1.0 + np.maximum(pauses, 0) // 1000)[1].astype(np.int64) - 1
+    return np.minimum(octaves, MAX_GAP_OCTAVE) + FIRST_GAP + 1

@@ -11,6 +11,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from model.key_places import Keys, places_of
+from model.radix import radix_order
 from model.signals import NO_ROWS, NO_VALUES, Origin, Pool, RowMask, Weighted
 
 OwnedRowValues: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
@@ -74,37 +76,47 @@ def entries_of_lists(found: Sequence[Weighted | None]) -> Entries:
     )
 
 
+def only_usable(entries: Entries, usable: RowMask) -> Entries:
+    """The entries that may be recommended now."""
+    may = usable(entries.rows)
+    return Entries(entries.owner[may], entries.rows[may], entries.values[may])
+
+
 def unite_lists(
-    found: Mapping[Origin, Entries], lists: int, usable: RowMask, popularity: OwnedRowValues
-) -> PoolTable:
+    found: Mapping[Origin, Entries], lists: int, popularity: OwnedRowValues
+) -> tuple[PoolTable, dict[Origin, NDArray[np.int64]]]:
     """The candidates of L lists.
 
     Args:
-        found: by source, of all sources but ``NEAREST``; a row of a list may occur several times,
-            and then adds up.
+        found: by source, of all sources but ``NEAREST``, what may be recommended; a row of a list
+            may occur several times, and then adds up.
         lists: how many there are, L.
-        usable: which rows may be recommended now; -1 may not.
         popularity: decayed popularity of rows as of the times of their lists.
+
+    Returns:
+        The candidates, and the place of each entry of each source among them.
     """
-    kept: dict[Origin, Entries] = {}
-    for origin, (owner, rows, values) in found.items():
-        may = usable(rows)
-        kept[origin] = Entries(owner[may], rows[may], values[may])
-    owner = np.concatenate([entries.owner for entries in kept.values()])
-    rows = np.concatenate([entries.rows for entries in kept.values()])
+    owner = np.concatenate([entries.owner for entries in found.values()])
+    rows = np.concatenate([entries.rows for entries in found.values()])
     span = _span(rows)
-    distinct, slots = np.unique(owner * span + rows, return_inverse=True)
-    starts = np.searchsorted(distinct, np.arange(lists + 1) * span)
-    owner = np.repeat(np.arange(lists), np.diff(starts))
-    rows = distinct - owner * span
+    keys = owner * span + rows
+    order = radix_order(keys, lists * span)
+    ordered = keys[order]
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
+    slots = np.empty(len(keys), np.int64)
+    slots[order] = np.cumsum(is_first.view(np.int8), dtype=np.int64) - 1
+    firsts = order[is_first]
+    owner, rows = owner[firsts], rows[firsts]
+    starts = np.searchsorted(owner, np.arange(lists + 1))
     sources = np.zeros(len(rows), np.uint8)
     sums = {origin: np.zeros(len(rows), np.float32) for origin in Origin}
+    places: dict[Origin, NDArray[np.int64]] = {}
     end = 0
-    for origin, entries in kept.items():
+    for origin, entries in found.items():
         start, end = end, end + len(entries.rows)
-        where = slots[start:end]
+        places[origin] = where = slots[start:end]
         sources[where] |= origin.value
-        if origin is not Origin.POPULAR:
+        if origin is not Origin.POPULAR and len(where):
             sums[origin] = np.bincount(where, entries.values, len(rows)).astype(np.float32)
     pool = Pool(
         rows=rows,
@@ -114,7 +126,7 @@ def unite_lists(
         popular=popularity(rows, owner),
         match=sums[Origin.SEARCH],
     )
-    return PoolTable(pool, owner, starts)
+    return PoolTable(pool, owner, starts), places
 
 
 def with_nearest_of_lists(
@@ -136,15 +148,12 @@ def with_nearest_of_lists(
         usable: which rows may be recommended now; -1 may not.
     """
     pool, kept = table.pool, usable(nearest)
-    owner, rows = kept.nonzero()[0], nearest[kept]
-    span = max(_span(rows), _span(pool.rows))
-    keys, wanted = table.owner * span + pool.rows, owner * span + rows
-    at = np.searchsorted(keys, wanted)
-    known = at < len(keys)
-    known[known] = keys[at[known]] == wanted[known]
+    owner = np.repeat(np.arange(len(nearest)), kept.sum(axis=1))
+    rows = nearest[kept]
+    at = places_of(Keys(owner, rows), Keys(table.owner, pool.rows), len(nearest))
+    fresh = at < 0
     sources = pool.sources.copy()
-    sources[at[known]] |= Origin.NEAREST.value
-    fresh = ~known
+    sources[at[~fresh]] |= Origin.NEAREST.value
     count = int(fresh.sum())
     nothing = np.zeros(count, np.float32)
     joined = Pool(
@@ -162,6 +171,24 @@ def with_nearest_of_lists(
     )
 
 
+def may_return(
+    candidates: Keys, current: NDArray[np.int64], seen: Sequence[Keys]
+) -> NDArray[np.bool_]:
+    """Which candidates may stand in their users' lists, bool [N].
+
+    Args:
+        candidates: of L lists.
+        current: the row of what each user looks at, int64 [L], -1 for nothing.
+        seen: what the users may not get again; rows of -1 are nothing.
+    """
+    allowed: NDArray[np.bool_] = candidates.rows != current[candidates.owner]
+    for owner, rows in seen:
+        known = rows >= 0
+        barred = Keys(owner[known], rows[known])
+        allowed &= places_of(candidates, barred, len(current)) < 0
+    return allowed
+
+
 def best_of_lists(
     owner: NDArray[np.int64],
     match: NDArray[np.float32],
@@ -173,31 +200,33 @@ def best_of_lists(
 ) -> Chosen:
     """The ``length`` best of each list: by match in steps of a tenth, then score, then lower row.
 
-    Four arrays [N], in any order of lists.
+    Four arrays [N], in runs of which each goes through the lists in their order. A score of minus
+    infinity keeps an item out.
     """
-    # Two runs in order, as ``with_nearest_of_lists`` leaves them, are merged and not sorted.
-    order = np.argsort(owner, kind="stable")
-    sizes = np.bincount(owner, minlength=lists)
-    steps = np.ceil(match[order] * 10)
-    own = owner[order]
-    bars = _bars(scores[order], sizes, length)
-    hopeful = order[(steps > 0) | (scores[order] >= bars[own])]
-    ranked = hopeful[
-        np.lexsort((rows[hopeful], -scores[hopeful], -np.ceil(match[hopeful] * 10), owner[hopeful]))
-    ]
+    steps = np.ceil(match * 10)
+    # What reaches the bar of any run is more than enough; the order decides among the rest.
+    bars = np.full(lists, -np.inf, np.float32)
+    bounds = [0, *(1 + np.flatnonzero(owner[1:] < owner[:-1])).tolist(), len(owner)]
+    for run in map(slice, bounds, bounds[1:]):
+        np.maximum(bars, _bars(scores[run], owner[run], lists, length), out=bars)
+    is_hopeful = (steps > 0) | (scores >= bars[owner])
+    hopeful = np.flatnonzero(is_hopeful & (scores > -np.inf))
+    order = np.lexsort((rows[hopeful], -scores[hopeful], -steps[hopeful], owner[hopeful]))
+    ranked = hopeful[order]
     counts = np.bincount(owner[ranked], minlength=lists)
     standing = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
     return Chosen(ranked[standing < length], np.cumsum(np.minimum(counts, length)))
 
 
 def _bars(
-    scores: NDArray[np.float32], sizes: NDArray[np.int64], length: int
+    scores: NDArray[np.float32], owner: NDArray[np.int64], lists: int, length: int
 ) -> NDArray[np.float32]:
-    """The score of each list that ``length`` of its candidates reach; scores list after list."""
+    """The score that ``length`` of a list's candidates reach; scores list after list."""
+    sizes = np.bincount(owner, minlength=lists)
     widest = int(sizes.max(initial=0))
     if widest <= length:
-        return np.full(len(sizes), -np.inf, np.float32)
-    table = np.full((len(sizes), widest), -np.inf, np.float32)
+        return np.full(lists, -np.inf, np.float32)
+    table = np.full((lists, widest), -np.inf, np.float32)
     table[np.arange(widest) < sizes[:, None]] = scores
     bars: NDArray[np.float32] = np.partition(table, -length, axis=1)[:, -length]
     return bars

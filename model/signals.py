@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.blend import Signals
 from model.events import INTERACTION_KINDS, Cart, Click
-from model.features import DAY_MS, Interactions, Purchases, repeat_strength
+from model.features import DAY_MS, Histories, Interactions, PurchaseTable
 
 SEEDS = 10
 """Newest distinct items whose neighbours are taken; older ones say little about now."""
@@ -71,17 +71,44 @@ class Pool:
 RowMask: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 
-def seeds_of(history: Interactions) -> list[int]:
-    """The newest ``SEEDS`` distinct items of a history, newest first, as hashes."""
+def seeds_of(histories: Histories) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The newest ``SEEDS`` distinct items of each of B histories, newest first.
+
+    Returns:
+        Hashes uint64 [S], user after user, and int64 [B + 1] where those of each begin.
+    """
     # Only the last forty events are looked at: a user who is at one item for longer has fewer.
-    return list(dict.fromkeys(history.items[: -4 * SEEDS - 1 : -1].tolist()))[:SEEDS]
+    places, held = histories.newest(4 * SEEDS)
+    places, held = places[:, ::-1], held[:, ::-1]
+    items = np.zeros(held.shape, np.uint64)
+    items[held] = histories.items[places[held]]
+    # Of equal items a stable order has the newest first.
+    order = np.argsort(items, axis=1, kind="stable")
+    ordered = np.take_along_axis(items, order, axis=1)
+    is_newest = np.ones(held.shape, np.bool_)
+    np.put_along_axis(is_newest, order[:, 1:], ordered[:, 1:] != ordered[:, :-1], axis=1)
+    # Nothing newer is missing where there is an event, so that padding is no item's copy.
+    is_newest &= held
+    is_seed = is_newest & (np.cumsum(is_newest, axis=1) <= SEEDS)
+    return items[is_seed], np.append(0, np.cumsum(is_seed.sum(axis=1)))
 
 
 def own_repeat(
-    purchases: Purchases, time: int, half_life_days: float
-) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Item hashes and repeat strengths for a list whose cause happened at ``time`` (epoch ms)."""
-    return repeat_strength(purchases, time // DAY_MS, half_life_days)
+    purchases: PurchaseTable, times: NDArray[np.int64], half_life_days: float
+) -> NDArray[np.float64]:
+    """What each of N purchases adds to how strongly its user keeps buying the item.
+
+    Args:
+        purchases: of the users of L lists.
+        times: when the cause of each list happened, epoch milliseconds.
+        half_life_days: after which a purchase counts half; one of a later day counts as of today.
+
+    Returns:
+        float64 [N]. Of an item that was bought several times they add up.
+    """
+    ages = times[purchases.owner] // DAY_MS - purchases.days
+    added: NDArray[np.float64] = np.exp2(-np.maximum(ages, 0) / half_life_days)
+    return added
 
 
 def looked_at(history: Interactions) -> int | None:
@@ -89,11 +116,6 @@ def looked_at(history: Interactions) -> int | None:
     if not len(history.items) or int(history.kinds[-1]) not in _LOOKED_AT_KINDS:
         return None
     return int(history.items[-1])
-
-
-def seen_items(history: Interactions, purchases: Purchases) -> NDArray[np.uint64]:
-    """Hashes of everything that a profile knows a user to have dealt with."""
-    return np.concatenate([history.items, purchases.items])
 
 
 def strongest(
@@ -109,23 +131,6 @@ def strongest(
         places = places[weights[places] >= bar]
     order = np.lexsort((hashes[places], weights[places]))[::-1]
     return places[order[:most]]
-
-
-def may_return(
-    rows: NDArray[np.int64], current: int, seen: NDArray[np.int64], repeats_allowed: bool
-) -> NDArray[np.bool_]:
-    """Which of these rows may stand in this user's list, bool [N].
-
-    Args:
-        rows: of candidates.
-        current: the row of ``looked_at``, -1 for none.
-        seen: rows of ``seen_items``, -1 among them; unused where repeats are allowed.
-        repeats_allowed: whether what the user dealt with may come back.
-    """
-    allowed: NDArray[np.bool_] = rows != current
-    if not repeats_allowed:
-        allowed &= ~np.isin(rows, seen, kind="table")
-    return allowed
 
 
 def signals_of(

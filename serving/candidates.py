@@ -5,7 +5,7 @@ together with the user's newest items; ``popular`` is popular now; ``nearest`` c
 network itself and joins in ``serving.rerank``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import get_args
@@ -13,8 +13,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from model.features import NO_SEARCHES, Interactions, Purchases, Searches
-from model.pool_table import Entries, PoolTable, entries_of_lists, unite_lists
+from model.pool_table import Entries, PoolTable, entries_of_lists, only_usable, unite_lists
 from model.signals import (
     MATCHES,
     NEIGHBOURS,
@@ -28,9 +27,10 @@ from model.signals import (
 )
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
+from serving.list_request import RequestTable
 from serving.neighbour_cache import NeighbourCache
 from serving.popularity import Popularity
-from serving.recommendation import AsOf, Source
+from serving.recommendation import Source
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 SOURCE_BIT: dict[Source, int] = {source: Origin[source.upper()].value for source in SOURCES}
@@ -43,31 +43,13 @@ CACHED_ITEMS = 50_000
 
 
 @dataclass(frozen=True)
-class ListRequest:
-    """A list to make."""
-
-    user_id: str
-    event_id: str
-    time: int
-    """Event time of the cause, epoch milliseconds."""
-    as_of: AsOf
-    history: Interactions
-    purchases: Purchases
-    query: str | None = None
-    current_item: str | None = None
-    """The item the user looks at right now: recommending it would be no help."""
-    searches: Callable[[], Searches] = lambda: NO_SEARCHES
-    """Called where the network reads queries: unpacking them costs a fifth of a list."""
-
-
-@dataclass(frozen=True)
 class Ties:
     """Which of the user's newest items are seen together with what; three arrays [M]."""
 
     seeds: NDArray[np.uint64]
     """Hash of the user's item."""
     rows: NDArray[np.int64]
-    """Catalogue row of the other item, -1 where it has none."""
+    """Catalogue row of the other item."""
     weights: NDArray[np.float64]
 
 
@@ -85,8 +67,8 @@ class CandidateTable(PoolTable):
 
     ties: Ties
     """Of all lists, list after list."""
-    tie_starts: NDArray[np.int64]
-    """int64 [L + 1]: where each list's ties begin, and where the last ones end."""
+    tie_places: NDArray[np.int64]
+    """int64 [T]: the place of each tie's item among the candidates."""
 
     def __len__(self) -> int:
         """How many lists."""
@@ -104,7 +86,8 @@ class CandidateTable(PoolTable):
 
     def ties_of(self, number: int) -> Ties:
         """What ties the candidates of one list to its user."""
-        here = slice(self.tie_starts[number], self.tie_starts[number + 1])
+        start, end = np.searchsorted(self.owner[self.tie_places], [number, number + 1])
+        here = slice(start, end)
         return Ties(self.ties.seeds[here], self.ties.rows[here], self.ties.weights[here])
 
 
@@ -124,50 +107,52 @@ class CandidateSources:
         order = strongest(popular.weights, popular.items, len(popular.items))
         self.popular_now.refresh(Neighbours(popular.items[order], popular.weights[order]))
 
-    async def gather(self, requests: list[ListRequest]) -> CandidateTable:
+    async def gather(self, requests: RequestTable) -> CandidateTable:
         """The candidates of each request; at most one trip to Redis for all of them."""
-        seeds = [seeds_of(request.history) for request in requests]
-        ties, starts = await self._ties(seeds)
+        owner, ties = await self._ties(*seeds_of(requests.histories))
         units = self.units(requests)
-        owner = np.repeat(np.arange(len(requests)), np.diff(starts))
         found = {
-            Origin.SEARCH: entries_of_lists([self._matches(request.query) for request in requests]),
-            Origin.REPEAT: entries_of_lists([self._bought(request) for request in requests]),
+            Origin.SEARCH: self._matches(requests),
+            Origin.REPEAT: self._bought(requests),
             Origin.TOGETHER: Entries(owner, ties.rows, ties.weights / units[owner]),
             Origin.POPULAR: self._popular(len(requests)),
         }
-        table = unite_lists(
-            found,
-            len(requests),
-            self._catalog.usable,
-            lambda rows, owner: self.popularity(rows, units[owner]),
+        table, places = unite_lists(
+            found, len(requests), lambda rows, owner: self.popularity(rows, units[owner])
         )
-        return CandidateTable(**vars(table), ties=ties, tie_starts=starts)
+        return CandidateTable(**vars(table), ties=ties, tie_places=places[Origin.TOGETHER])
 
-    async def _ties(self, seeds: list[list[int]]) -> tuple[Ties, NDArray[np.int64]]:
-        """The ties of all lists, and where those of each begin and the last ones end."""
-        flat = [seed for own in seeds for seed in own]
-        wanted, now = list(dict.fromkeys(flat)), monotonic()
+    async def _ties(
+        self, seeds: NDArray[np.uint64], starts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], Ties]:
+        """The number of the list of each tie, and the ties of all lists, list after list."""
+        now = monotonic()
         # Once more if, while this one waited, another task has taken the room.
-        while stale := self._neighbours.stale(wanted, now, NEIGHBOURS_FRESH_S):
-            self._neighbours.put(stale, await self._counts.neighbours(stale, NEIGHBOURS), now)
-        held = self._neighbours.take(flat)
-        starts = np.cumsum([0, *(len(own) for own in seeds)])
+        while len(stale := self._neighbours.stale(seeds, now, NEIGHBOURS_FRESH_S)):
+            found = await self._counts.neighbours(stale.tolist(), NEIGHBOURS)
+            self._neighbours.put(stale, found, now)
+        held = self._neighbours.take(seeds)
+        may = self._catalog.usable(held.rows)
+        owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         return (
-            Ties(np.repeat(np.array(flat, np.uint64), held.sizes), held.rows, held.weights),
-            np.append(0, np.cumsum(held.sizes))[starts],
+            np.repeat(owner, held.sizes)[may],
+            Ties(np.repeat(seeds, held.sizes)[may], held.rows[may], held.weights[may]),
         )
 
-    def _matches(self, query: str | None) -> Weighted | None:
-        if query is None:
-            return None
-        return Weighted(*self._catalog.search_index.find(query, self._catalog.allowed, MATCHES))
+    def _matches(self, requests: RequestTable) -> Entries:
+        find, allowed = self._catalog.search_index.find, self._catalog.allowed
+        return entries_of_lists(
+            [
+                None if each.query is None else Weighted(*find(each.query, allowed, MATCHES))
+                for each in requests
+            ]
+        )
 
-    def _bought(self, request: ListRequest) -> Weighted | None:
-        if not len(request.purchases.items):
-            return None
-        bought, strength = own_repeat(request.purchases, request.time, self._repeat_half_life_days)
-        return Weighted(self._catalog.rows_of_hashes(bought), strength)
+    def _bought(self, requests: RequestTable) -> Entries:
+        bought = requests.purchases
+        strength = own_repeat(bought, requests.times, self._repeat_half_life_days)
+        rows = self._catalog.rows_of_hashes(bought.items)
+        return only_usable(Entries(bought.owner, rows, strength), self._catalog.usable)
 
     def _popular(self, lists: int) -> Entries:
         """The popular items, once for each list."""
@@ -176,9 +161,9 @@ class CandidateSources:
         owner = np.repeat(np.arange(lists), len(rows))
         return Entries(owner, np.tile(rows, lists), np.ones(len(owner)))
 
-    def units(self, requests: list[ListRequest]) -> NDArray[np.float64]:
+    def units(self, requests: RequestTable) -> NDArray[np.float64]:
         """Forward-decayed weight of an event at the time of each list, float64 [L]."""
-        return self._counts.weights(np.array([request.time for request in requests], np.int64))
+        return self._counts.weights(requests.times)
 
     def popularity(
         self, rows: NDArray[np.int64], units: NDArray[np.float64]

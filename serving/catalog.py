@@ -4,14 +4,13 @@ An item is a row. Rows are only ever added: an item whose text changed gets a ne
 the search index need not take anything back; availability and price change in place.
 """
 
-from itertools import repeat
-
 import numpy as np
 from numpy.typing import NDArray
 
 from model.features import FIRST_ITEM, UNKNOWN, Vocabulary
 from model.ids import item_hash
 from model.items import Item
+from serving.hash_table import HashTable
 from serving.search import SearchIndex
 
 NEVER = np.float32(-1e9)
@@ -28,7 +27,10 @@ class Catalog:
         self.items: list[Item] = []
         self.search_index = SearchIndex()
         self._row_of_id: dict[str, int] = {}
-        self._row_of_hash: dict[int, int] = {}
+        self._row_of_hash = HashTable()
+        # What is not in the table yet, for it takes many hashes as fast as one.
+        self._moved: dict[int, int] = {}
+        # The last place stays free: there row -1 finds that it may not be recommended.
         self._allowed = np.zeros(1024, dtype=np.bool_)
         self._model_rows = np.full(1024, UNKNOWN, dtype=np.int64)
         self.item_bias = np.full(len(vocabulary), NEVER, dtype=np.float32)
@@ -50,7 +52,7 @@ class Catalog:
 
     def usable(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool, of the same shape: which of these rows may be recommended now; -1 may not."""
-        return (rows >= 0) & self._allowed[rows]
+        return self._allowed[rows]
 
     @property
     def model_rows(self) -> NDArray[np.int64]:
@@ -78,17 +80,22 @@ class Catalog:
         row = self._row_of_id.pop(item_id, None)
         if row is not None:
             self._allow(row, False)
-            self._row_of_hash.pop(item_hash(item_id), None)
+            self._moved[item_hash(item_id)] = -1
             self.edition += 1
 
-    def row_of_hash(self, hashed: int) -> int:
-        """The current row of an item hash, -1 where there is none."""
-        return self._row_of_hash.get(hashed, -1)
+    def row_of(self, item_id: str | None) -> int:
+        """The current row of an item, -1 where there is none."""
+        return self._row_of_id.get(item_id, -1) if item_id is not None else -1
 
     def rows_of_hashes(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The current row of each item hash, -1 where there is none."""
-        found = map(self._row_of_hash.get, hashes.tolist(), repeat(-1))
-        return np.fromiter(found, np.int64, len(hashes))
+        """The current row of each of N item hashes, -1 where there is none."""
+        if self._moved:
+            moved, self._moved = self._moved, {}
+            self._row_of_hash.put(
+                np.fromiter(moved.keys(), np.uint64, len(moved)),
+                np.fromiter(moved.values(), np.int64, len(moved)),
+            )
+        return self._row_of_hash.find(hashes)
 
     def rows_of_model(self, model_rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The current row of each vocabulary row, -1 where there is none; any shape."""
@@ -96,14 +103,16 @@ class Catalog:
 
     def _append(self, item: Item) -> int:
         row = len(self.items)
-        if row == len(self._allowed):
-            self._allowed = np.concatenate([self._allowed, np.zeros(row, dtype=np.bool_)])
-            self._model_rows = np.concatenate([self._model_rows, np.full(row, UNKNOWN)])
+        if row == len(self._allowed) - 1:
+            self._allowed = np.concatenate([self._allowed, np.zeros_like(self._allowed)])
+            self._model_rows = np.concatenate(
+                [self._model_rows, np.full_like(self._model_rows, UNKNOWN)]
+            )
         hashed = item_hash(item.item_id)
         model_row = self._model_row_of_hash.get(hashed, UNKNOWN)
         self.items.append(item)
         self._row_of_id[item.item_id] = row
-        self._row_of_hash[hashed] = row
+        self._moved[hashed] = row
         self._model_rows[row] = model_row
         if model_row >= FIRST_ITEM:
             self._row_of_model[model_row] = row

@@ -12,13 +12,14 @@ every source partition: a redelivered batch is applied to each shard once, whate
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.signals import NEIGHBOURS
-from serving.covisits import QUERY_MARK, Admission, new_interactions, pairs_of, query_hash
+from serving.covisits import QUERY_MARK, Admission, new_events, pairs_of, query_hash
 from serving.profile import cut_query
 from serving.store import Store
 
@@ -66,6 +67,7 @@ class Counts:
         self._query_ttl_ms = round(6 * self.half_life_ms)
         age = f"g{store.generation}" if store.generation else ""
         self._head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
+        self._set_key = lru_cache(maxsize=1 << 17)(self._key_of_set)
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
@@ -85,8 +87,8 @@ class Counts:
         code = {source: at for at, source in enumerate(sources)}
         source = np.array([code[name] for each in admissions for name in each.source])
         offset = np.array([at for each in admissions for at in each.offsets])
-        new = new_interactions(admissions)
-        found = pairs_of(admissions, new)
+        new, asked = new_events(admissions)
+        found = pairs_of(admissions, new, asked)
         popular = np.empty(len(new.number), dtype=_POPULAR_ADDITION)
         _place(popular, source[new.number], offset[new.number])
         popular["item"], popular["weight"] = new.hashes, self.weights(new.times)
@@ -94,32 +96,49 @@ class Counts:
         _place(pairs, source[found.event], offset[found.event])
         pairs["one"], pairs["item"] = found.one, found.other
         pairs["weight"] = self.weights(found.times)
-        of_popular = popular["item"] % np.uint64(self._shards)
-        of_pair = pairs["one"] % np.uint64(self._shards)
-        touched = np.union1d(of_popular, of_pair).astype(np.int64).tolist()
+        popular_of, popular = self._by_shard(popular, popular["item"])
+        pairs_of_shard, pairs = self._by_shard(pairs, pairs["one"])
+        is_first = np.append(True, pairs["one"][1:] != pairs["one"][:-1])[: len(pairs)]
+        keys = [self._set_key(one) for one in pairs["one"][is_first].tolist()]
+        number = np.append(0, np.cumsum(is_first))
+        packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
+        for name in ("source", "high", "low", "item", "weight"):
+            packed[name] = pairs[name]
+        first_key = number[pairs_of_shard]
+        packed["key"] = number[1:] - 1 - np.repeat(first_key[:-1], np.diff(pairs_of_shard))
         await self._store.run(
             [
-                self._call(shard, popular[of_popular == shard], pairs[of_pair == shard], sources)
-                for shard in touched
+                self._call(
+                    shard,
+                    keys[first_key[shard] : first_key[shard + 1]],
+                    popular[popular_of[shard] : popular_of[shard + 1]].tobytes(),
+                    packed[pairs_of_shard[shard] : pairs_of_shard[shard + 1]].tobytes(),
+                    sources,
+                )
+                for shard in np.flatnonzero(np.diff(popular_of) + np.diff(pairs_of_shard)).tolist()
             ]
         )
 
+    def _by_shard(
+        self, additions: NDArray[np.void], placed_by: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+        """Where the additions of each shard begin and the last ones end, and these in that order.
+
+        Those of one item or query stay together, in the order in which they came.
+        """
+        shards = (placed_by % np.uint64(self._shards)).astype(np.int64)
+        order = np.lexsort((placed_by, shards))
+        starts = np.searchsorted(shards[order], np.arange(self._shards + 1))
+        return starts, additions[order]
+
     def _call(
-        self,
-        shard: int,
-        popular: NDArray[np.void],
-        pairs: NDArray[np.void],
+        self, shard: int, set_keys: Sequence[str], popular: bytes, pairs: bytes,
         sources: Sequence[str],
-    ) -> tuple[Any, ...]:
-        ones, key = np.unique(pairs["one"], return_inverse=True)
-        packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
-        packed["key"] = key
-        for name in ("source", "high", "low", "item", "weight"):
-            packed[name] = pairs[name]
-        keys = [*self._shard_keys(shard), *(self._set_key(one) for one in ones.tolist())]
+    ) -> tuple[Any, ...]:  # fmt: skip
+        keys = [*self._shard_keys(shard), *set_keys]
         return (
             "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._query_ttl_ms,
-            popular.tobytes(), packed.tobytes(), *sources,
+            popular, pairs, *sources,
         )  # fmt: skip
 
     async def neighbours(
@@ -176,7 +195,7 @@ class Counts:
         tag = f"{self._head}:{{{shard}}}"
         return f"{tag}:offsets", f"{tag}:popular"
 
-    def _set_key(self, one: int) -> str:
+    def _key_of_set(self, one: int) -> str:
         tag = f"{self._head}:{{{one % self._shards}}}"
         if one & QUERY_MARK:
             return f"{tag}:after:{one ^ QUERY_MARK:012x}"

@@ -7,7 +7,7 @@ micro-batches, and for whatever part of it is delivered again.
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -28,12 +28,13 @@ from serving.profile import (
 )
 
 NEVER = np.iinfo(np.int64).max
+_TIME_BYTES = 6
+"""In front of each record."""
 QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(NamedTuple):
     """What one merge has brought into one user's profile, with the records it came in."""
 
     source: Sequence[str]
@@ -60,7 +61,7 @@ class Pairs(NamedTuple):
     """Event time of the later of the two, epoch milliseconds."""
 
 
-class _Events(NamedTuple):
+class OwnedEvents(NamedTuple):
     """Events of several users, one after the other."""
 
     owner: NDArray[np.int64]
@@ -84,20 +85,35 @@ def query_hash(text: bytes) -> int:
     return int.from_bytes(digest, "big") | QUERY_MARK
 
 
-def new_interactions(admissions: Sequence[Admission]) -> _Events:
-    """The interactions among the new events."""
-    return _new_events(admissions, INTERACTIONS.width)
+def new_events(admissions: Sequence[Admission]) -> tuple[OwnedEvents, OwnedEvents]:
+    """The interactions and the queries among the new events."""
+    interactions, queries = _Found(), _Found()
+    number = 0
+    for owner, admission in enumerate(admissions):
+        arrived = admission.arrivals
+        last = len(arrived) - 1
+        for record, origin in zip(admission.events, admission.origins, strict=True):
+            found = interactions if len(record) == INTERACTIONS.width else queries
+            name = origin + record[:IDENTITY_BYTES]
+            found.owners.append(owner)
+            found.numbers.append(number)
+            # As a rule it is the last that came.
+            found.arrivals.append(last if arrived[last] == name else arrived.index(name))
+            found.records.append(record)
+            number += 1
+    return interactions.columns(INTERACTIONS.width), queries.columns(QUERIES.width)
 
 
-def pairs_of(admissions: Sequence[Admission], new: _Events) -> Pairs:
+def pairs_of(admissions: Sequence[Admission], new: OwnedEvents, asked: OwnedEvents) -> Pairs:
     """Items seen together (both ways), and items chosen after a search.
 
     Args:
         admissions: whose events make pairs.
-        new: their ``new_interactions``.
+        new: their new interactions.
+        asked: their new queries, see ``new_events``.
     """
-    asked = _new_events(admissions, QUERIES.width)
-    seen, searched = _histories(admissions, 0), _histories(admissions, 1)
+    since = [_since(admission) for admission in admissions]
+    seen, searched = _histories(admissions, since, 0), _histories(admissions, since, 1)
     found: list[Pairs] = []
 
     left, right = _crossed(new, seen, len(admissions))
@@ -130,7 +146,7 @@ def _soon_after(
 
 
 def _crossed(
-    new: _Events, history: _Events, owners: int
+    new: OwnedEvents, history: OwnedEvents, owners: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each new event with each one in its user's history that came in before it."""
     lengths = np.bincount(history.owner, minlength=owners)
@@ -143,47 +159,65 @@ def _crossed(
     return left[earlier], right[earlier]
 
 
-def _new_events(admissions: Sequence[Admission], width: int) -> _Events:
-    owners: list[int] = []
-    numbers: list[int] = []
-    arrivals: list[int] = []
-    records: list[bytes] = []
-    number = 0
-    for owner, admission in enumerate(admissions):
-        for record, origin in zip(admission.events, admission.origins, strict=True):
-            if len(record) == width:
-                owners.append(owner)
-                numbers.append(number)
-                arrivals.append(admission.arrivals.index(origin + record[:IDENTITY_BYTES]))
-                records.append(record)
-            number += 1
-    hashes, times = _columns(b"".join(records), width)
-    return _Events(
-        np.array(owners, np.int64), np.array(numbers, np.int64), hashes, times,
-        np.array(arrivals, np.int64),
-    )  # fmt: skip
+@dataclass
+class _Found:
+    """New events on their way into columns."""
+
+    owners: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+
+    def columns(self, width: int) -> OwnedEvents:
+        hashes, times = _columns(b"".join(self.records), width)
+        owners, numbers, arrivals = (
+            np.array(column, np.int64) for column in (self.owners, self.numbers, self.arrivals)
+        )
+        return OwnedEvents(owners, numbers, hashes, times, arrivals)
 
 
-def _histories(admissions: Sequence[Admission], section: int) -> _Events:
+def _histories(
+    admissions: Sequence[Admission], since: Sequence[bytes], section: int
+) -> OwnedEvents:
+    """What of the users' histories is late enough to make a pair with a new event."""
     width = (INTERACTIONS, QUERIES)[section].width
-    histories = [admission.profile[section] for admission in admissions]
-    lengths = np.array([len(history) // width for history in histories], np.int64)
-    packed = b"".join(histories)
+    recent: list[bytes] = []
+    lengths: list[int] = []
+    places: list[int] = []
+    arrived: list[int] = []
+    start = 0
+    for admission, earliest in zip(admissions, since, strict=True):
+        history = admission.profile[section]
+        end = 0
+        while history[end : end + _TIME_BYTES] >= earliest:
+            end += width
+        if end:
+            recent.append(history[:end])
+            for nth, each in enumerate(admission.arrivals):
+                at = _place(history, each[-IDENTITY_BYTES:], width)
+                if 0 <= at * width < end:
+                    places.append(start + at)
+                    arrived.append(nth)
+            start += end // width
+        lengths.append(end // width)
+    packed = b"".join(recent)
     hashes, times = _columns(packed, width)
     arrival = np.where(_are_linked(packed, section), NEVER, -1)
-    start = 0
-    for admission, history in zip(admissions, histories, strict=True):
-        for nth, each in enumerate(admission.arrivals):
-            at = _place(history, each[-IDENTITY_BYTES:], width)
-            if at >= 0:
-                arrival[start + at] = nth
-        start += len(history) // width
+    arrival[places] = arrived
     owner = np.repeat(np.arange(len(admissions)), lengths)
-    return _Events(owner, owner, hashes, times, arrival)
+    return OwnedEvents(owner, owner, hashes, times, arrival)
+
+
+def _since(admission: Admission) -> bytes:
+    """The time, as records begin with it, from which on a pair with a new event is possible."""
+    oldest = int.from_bytes(min(admission.events)[:_TIME_BYTES], "big")
+    return max(oldest - TOGETHER_MS, 0).to_bytes(_TIME_BYTES, "big")
 
 
 def _place(history: bytes, identity: bytes, width: int) -> int:
     """Number of the record that begins with these bytes; -1 where there is none."""
+    if history.startswith(identity):
+        return 0
     at = history.find(identity)
     while at % width and at >= 0:
         at = history.find(identity, at + 1)

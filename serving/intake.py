@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from model.events import ContractError, Event, decode_event
 from serving import metrics
 
@@ -26,8 +28,7 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(Struct, frozen=True, gc=False):
     """A record that keeps the contract."""
 
     record: Record
@@ -46,19 +47,16 @@ def decode(records: Sequence[Record], now_ms: int) -> tuple[list[Decoded], list[
     """Decode each record once; what breaks the contract is set apart and stops nothing."""
     decoded: list[Decoded] = []
     dead: list[DeadLetter] = []
-    kinds: Counter[type[Event]] = Counter()
-    mismatches = 0
     for record in records:
         try:
             event = decode_event(record.value, now_ms)
         except ContractError as error:
             metrics.DEAD_LETTERS.labels(error.reason).inc()
             dead.append(DeadLetter(record, error))
-            continue
-        kinds[type(event)] += 1
-        mismatches += record.key != event.user_id.encode()
-        decoded.append(Decoded(record, event))
-    for kind, count in kinds.items():
+        else:
+            decoded.append(Decoded(record, event))
+    for kind, count in Counter([type(each.event) for each in decoded]).items():
         metrics.EVENTS.labels(kind.__name__.lower()).inc(count)
-    metrics.KEY_MISMATCHES.inc(mismatches)
+    mismatches = [each.record.key != each.event.user_id.encode() for each in decoded]
+    metrics.KEY_MISMATCHES.inc(sum(mismatches))
     return decoded, dead

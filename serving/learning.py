@@ -4,20 +4,21 @@ Every step may be repeated: a run that broke off anywhere is simply run again, a
 and not yet counted is told by the store (``MergedProfile.is_new``).
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from model.events import Identify
 from serving import metrics
 from serving.covisits import Admission
+from serving.intake import Decoded
 from serving.merge import Link, MergedProfile, ProfileUpdate
 from serving.parts import Parts
 from serving.profile import INTERACTIONS, QUERIES, Profile
-from serving.waves import ProfileChange, Wave
+from serving.waves import ProfileChange, Wave, in_lanes, in_waves
 
 
-@dataclass(frozen=True)
-class Learned:
+class Learned(NamedTuple):
     """What is known of a user after a micro-batch."""
 
     profile: Profile
@@ -26,7 +27,33 @@ class Learned:
     """Time of the newest forget event, epoch milliseconds; -1 for none."""
 
 
-async def learn(parts: Parts, waves: Sequence[Wave], *, count: bool = True) -> dict[str, Learned]:
+async def learn(parts: Parts, decoded: Sequence[Decoded]) -> dict[str, Learned]:
+    """Learn the events of a micro-batch.
+
+    Args:
+        parts: where profiles and counts live.
+        decoded: in offset order within each partition.
+
+    Returns:
+        By user id, of all users whose profiles may have changed.
+
+    Raises:
+        redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
+    """
+    lanes = [learn_waves(parts, in_waves(lane, parts.store.source)) for lane in in_lanes(decoded)]
+    # Not one may be under way any more when the micro-batch is run again.
+    outcomes = await asyncio.gather(*lanes, return_exceptions=True)
+    learned: dict[str, Learned] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        learned |= outcome
+    return learned
+
+
+async def learn_waves(
+    parts: Parts, waves: Sequence[Wave], *, count: bool = True
+) -> dict[str, Learned]:
     """Merge each wave into the users' profiles, then add what was new to the shared counts.
 
     Args:
@@ -56,11 +83,7 @@ async def _merge(
     _observe(parts, changes, merged)
     if count:
         await parts.counts.add(
-            [
-                _admission(parts, changes[user], each)
-                for user, each in merged.items()
-                if any(each.is_new)
-            ]
+            [_admission(changes[user], each) for user, each in merged.items() if any(each.is_new)]
         )
     learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
     return learned | await _follow(parts, merged, changes)
@@ -160,24 +183,33 @@ async def _forget(parts: Parts, forgets: dict[str, int]) -> dict[str, Learned]:
 def _observe(
     parts: Parts, changes: dict[str, ProfileChange], merged: dict[str, MergedProfile]
 ) -> None:
-    done, get = merged.values(), parts.catalog.get
-    metrics.NEW_USERS.inc(sum(not each.was_known for each in done))
-    metrics.CONFLICTING_IDS.inc(sum(each.conflicts for each in done))
-    metrics.KNOWN_EVENTS.inc(sum(len(each.is_new) - sum(each.is_new) for each in done))
-    items = [item for change in changes.values() for item in change.item_ids]
-    metrics.UNKNOWN_ITEMS.inc(sum(get(item) is None for item in items))
+    new_users = conflicts = known = unknown = 0
+    for change, each in zip(changes.values(), merged.values(), strict=True):
+        new_users += not each.was_known
+        conflicts += each.conflicts
+        known += each.is_new.count(False)
+        for item in change.item_ids:
+            unknown += parts.catalog.get(item) is None
+    metrics.NEW_USERS.inc(new_users)
+    metrics.CONFLICTING_IDS.inc(conflicts)
+    metrics.KNOWN_EVENTS.inc(known)
+    metrics.UNKNOWN_ITEMS.inc(unknown)
 
 
-def _admission(parts: Parts, change: ProfileChange, merged: MergedProfile) -> Admission:
+def _admission(change: ProfileChange, merged: MergedProfile) -> Admission:
+    update, arrivals, profile = change.update, merged.arrivals, merged.profile
+    if all(merged.is_new):
+        return Admission(
+            change.sources, change.offsets, update.origins, update.events, arrivals, profile
+        )
     new = [at for at, is_new in enumerate(merged.is_new) if is_new]
-    records = [change.events[at].record for at in new]
     return Admission(
-        source=[parts.store.source(record.topic, record.partition) for record in records],
-        offsets=[record.offset for record in records],
-        origins=[change.update.origins[at] for at in new],
-        events=[change.update.events[at] for at in new],
-        arrivals=merged.arrivals,
-        profile=merged.profile,
+        source=[change.sources[at] for at in new],
+        offsets=[change.offsets[at] for at in new],
+        origins=[update.origins[at] for at in new],
+        events=[update.events[at] for at in new],
+        arrivals=arrivals,
+        profile=profile,
     )
 
 

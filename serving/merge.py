@@ -1,8 +1,8 @@
 """What a merge into a profile is asked and answers, and how both travel to ``functions.lua``."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
@@ -14,6 +14,8 @@ ADMISSION_BYTES = ORIGIN_BYTES + IDENTITY_BYTES
 _MERGED = struct.Struct(">dBHHHI")
 _READ = struct.Struct(">dI")
 _INTERACTION, _QUERY = b"\x01", b"\x02"
+NOTHING = Profile()
+"""No records."""
 _LINK_BYTES = 23
 
 UserOrDigest: TypeAlias = "str | bytes"
@@ -36,10 +38,16 @@ class Link(NamedTuple):
 
 def origin(source: str, offset: int) -> bytes:
     """The 10 bytes that name a Kafka record; ``source`` names topic and partition."""
-    return _hash_of_source(source) + offset.to_bytes(6, "big")
+    return origins_of(source)(offset)
 
 
-@dataclass
+def origins_of(source: str) -> Callable[[int], bytes]:
+    """The same of any offset."""
+    head = blake2b(source.encode(), digest_size=ORIGIN_BYTES - 6).digest()
+    return lambda offset: head + offset.to_bytes(6, "big")
+
+
+@dataclass(slots=True)
 class ProfileUpdate:
     """What one micro-batch adds to one user.
 
@@ -52,7 +60,7 @@ class ProfileUpdate:
     origins: list[bytes] = field(default_factory=list)
     """Of each event, the ``origin`` of the Kafka record that brought it."""
     forget_at: int | None = None
-    others: Profile = field(default_factory=Profile)
+    others: Profile = NOTHING
     """Records without an origin, which are merged too."""
     link: Link | None = None
     """Where ``others`` come from an anonymous id of this user."""
@@ -60,17 +68,17 @@ class ProfileUpdate:
     @property
     def holds_events_only(self) -> bool:
         """Whether it is the usual kind: events, and nothing else."""
-        return self.forget_at is None and self.link is None and not any(self.others)
+        return self.forget_at is None and self.link is None and self.others == NOTHING
 
     def pack_events(self) -> bytes:
         """Section, origin and record of each event. Raises ValueError where there are too many."""
         if len(self.events) > MOST_ADMISSIONS:
             raise ValueError(f"{len(self.events)} events of a user; at most {MOST_ADMISSIONS}")
-        packed: list[bytes] = []
+        packed = b""
         for record, place in zip(self.events, self.origins, strict=True):
             kind = _INTERACTION if len(record) == INTERACTIONS.width else _QUERY
-            packed += (kind, place, record)
-        return b"".join(packed)
+            packed += kind + place + record
+        return packed
 
 
 class MergedProfile(NamedTuple):
@@ -139,6 +147,8 @@ def split_admissions(packed: bytes) -> list[bytes]:
 
 
 def _links(packed: bytes) -> tuple[Link, ...]:
+    if not packed:
+        return ()
     return tuple(
         Link(
             is_known=packed[at : at + 1] == b"k",
@@ -147,8 +157,3 @@ def _links(packed: bytes) -> tuple[Link, ...]:
         )
         for at in range(0, len(packed), _LINK_BYTES)
     )
-
-
-@lru_cache(maxsize=1 << 12)
-def _hash_of_source(source: str) -> bytes:
-    return blake2b(source.encode(), digest_size=4).digest()

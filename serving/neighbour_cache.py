@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.ragged import ranges
 from model.signals import NEIGHBOURS
 from serving.catalog import Catalog
 from serving.counts import Neighbours
+from serving.hash_table import HashTable
 
 FIRST_CAPACITY = 256
 KEPT_SHARE = 0.75
@@ -33,6 +35,7 @@ class Held(NamedTuple):
 class _Tables(NamedTuple):
     """Columns of C items, and of up to 64 neighbours of each."""
 
+    items: NDArray[np.uint64]
     read_s: NDArray[np.float64]
     used_s: NDArray[np.float64]
     editions: NDArray[np.int64]
@@ -46,6 +49,7 @@ class _Tables(NamedTuple):
 def _empty(capacity: int) -> _Tables:
     shape = (capacity, NEIGHBOURS)
     return _Tables(
+        items=np.zeros(capacity, np.uint64),
         read_s=np.zeros(capacity),
         used_s=np.zeros(capacity),
         editions=np.zeros(capacity, np.int64),
@@ -67,63 +71,75 @@ class NeighbourCache:
     def __init__(self, catalog: Catalog, capacity: int) -> None:
         self._catalog = catalog
         self._capacity = capacity
-        self._slot_of: dict[int, int] = {}
-        """In the order of the slots, which are 0, 1, 2 and so on."""
+        self._held = 0
+        self._slot_of = HashTable()
         self._tables = _empty(min(FIRST_CAPACITY, capacity))
 
     def __len__(self) -> int:
         """How many items are held."""
-        return len(self._slot_of)
+        return self._held
 
-    def stale(self, items: Sequence[int], now_s: float, fresh_s: float) -> list[int]:
+    def stale(self, items: NDArray[np.uint64], now_s: float, fresh_s: float) -> NDArray[np.uint64]:
         """Those item hashes that are not held, or were read more than ``fresh_s`` ago.
 
         Args:
-            items: distinct.
+            items: may come several times.
             now_s: seconds of any clock that never goes back.
             fresh_s: how old what was read may be.
+
+        Returns:
+            Distinct, in rising order.
         """
-        slots = np.array([self._slot_of.get(item, -1) for item in items], np.int64)
-        is_stale = (slots < 0) | (now_s - self._tables.read_s[slots] > fresh_s)
+        slots = self._slot_of.find(items)
+        is_held = slots >= 0
+        is_stale = ~is_held | (now_s - self._tables.read_s[slots] > fresh_s)
+        self._tables.used_s[slots[is_held]] = now_s
+        return np.unique(items[is_stale])
+
+    def put(self, items: NDArray[np.uint64], found: Sequence[Neighbours], now_s: float) -> None:
+        """Hold what was read at ``now_s``: of each distinct hash at most ``NEIGHBOURS``."""
+        slots = self._slot_of.find(items)
         self._tables.used_s[slots[slots >= 0]] = now_s
-        return [items[at] for at in np.flatnonzero(is_stale).tolist()]
+        fresh = items[slots < 0]
+        self._make_room(len(fresh), now_s)
+        slots = np.arange(self._held, self._held + len(fresh))
+        self._slot_of.put(fresh, slots)
+        self._tables.items[slots] = fresh
+        self._held += len(fresh)
+        slots, tables = self._slot_of.find(items), self._tables
+        sizes = np.array([len(each.items) for each in found], np.int64)
+        cells = ranges(slots * NEIGHBOURS, sizes)
+        tables.sizes[slots] = sizes
+        tables.hashes.ravel()[cells] = np.concatenate([each.items for each in found])
+        tables.weights.ravel()[cells] = np.concatenate([each.weights for each in found])
+        tables.read_s[slots] = tables.used_s[slots] = now_s
+        self._find_rows(slots)
 
-    def put(self, items: Sequence[int], found: Sequence[Neighbours], now_s: float) -> None:
-        """Hold what was read at ``now_s``: of each item hash at most ``NEIGHBOURS``."""
-        self._make_room(sum(item not in self._slot_of for item in items), now_s)
-        tables = self._tables
-        for item, each in zip(items, found, strict=True):
-            slot = self._slot_of.setdefault(item, len(self._slot_of))
-            size = len(each.items)
-            tables.sizes[slot] = size
-            tables.hashes[slot, :size] = each.items
-            tables.weights[slot, :size] = each.weights
-            tables.read_s[slot] = tables.used_s[slot] = now_s
-            self._find_rows(slot)
-
-    def take(self, items: Sequence[int]) -> Held:
+    def take(self, items: NDArray[np.uint64]) -> Held:
         """The neighbours of S item hashes, which may come several times.
 
         Raises:
             KeyError: one is not held.
         """
-        slots = np.array([self._slot_of[item] for item in items], np.int64)
-        tables = self._tables
+        slots, tables = self._slot_of.find(items), self._tables
+        if (slots < 0).any():
+            raise KeyError(f"the neighbours of {items[slots < 0][0]} are not held")
         moved = slots[tables.editions[slots] != self._catalog.edition]
-        for slot in set(moved.tolist()):
-            self._find_rows(slot)
+        if len(moved):
+            self._find_rows(np.unique(moved))
         sizes = tables.sizes[slots]
-        is_there = np.arange(NEIGHBOURS) < sizes[:, None]
-        return Held(sizes, tables.rows[slots][is_there], tables.weights[slots][is_there])
+        cells = ranges(slots * NEIGHBOURS, sizes)
+        return Held(sizes, tables.rows.ravel()[cells], tables.weights.ravel()[cells])
 
-    def _find_rows(self, slot: int) -> None:
-        tables, size = self._tables, self._tables.sizes[slot]
-        tables.rows[slot, :size] = self._catalog.rows_of_hashes(tables.hashes[slot, :size])
-        tables.editions[slot] = self._catalog.edition
+    def _find_rows(self, slots: NDArray[np.int64]) -> None:
+        tables = self._tables
+        cells = ranges(slots * NEIGHBOURS, tables.sizes[slots])
+        tables.rows.ravel()[cells] = self._catalog.rows_of_hashes(tables.hashes.ravel()[cells])
+        tables.editions[slots] = self._catalog.edition
 
     def _make_room(self, more: int, now_s: float) -> None:
         """Tables for so many more items: larger ones, or without those that were used least."""
-        held, used_s = len(self._slot_of), self._tables.used_s
+        held, used_s = self._held, self._tables.used_s
         if held + more <= min(len(used_s), self._capacity):
             return
         kept = np.arange(held)
@@ -136,6 +152,6 @@ class NeighbourCache:
         tables = _empty(max(len(kept) + more, min(2 * len(used_s), self._capacity)))
         for old, new in zip(self._tables, tables, strict=True):
             new[: len(kept)] = old[kept]
-        items = list(self._slot_of)
-        self._slot_of = {items[slot]: at for at, slot in enumerate(kept.tolist())}
-        self._tables = tables
+        self._held, self._tables = len(kept), tables
+        self._slot_of = HashTable()
+        self._slot_of.put(tables.items[: len(kept)], np.arange(len(kept)))

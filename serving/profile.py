@@ -22,6 +22,7 @@ time that differ otherwise both are kept, and the conflict is counted.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 from model.dataset import LAST_DAY, PROFILE_INTERACTIONS, PROFILE_PURCHASES
 from model.events import (
     INTERACTION_KINDS,
+    MAX_TIME_MS,
     Cart,
     Click,
     Favorite,
@@ -42,7 +44,14 @@ from model.events import (
     Rating,
     Search,
 )
-from model.features import Interactions, Purchases
+from model.features import (
+    NO_SEARCHES,
+    Histories,
+    Interactions,
+    Purchases,
+    PurchaseTable,
+    Searches,
+)
 from model.ids import ITEM_HASH_BYTES, item_hash
 
 VERSION = 2
@@ -70,13 +79,10 @@ PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=PROFILE_PURCHASES)
 SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
 
 _HEADER = struct.Struct(">BBBH")
-_PURCHASE = np.dtype([("day", ">u2"), ("item", "V6")])
-_NO_PURCHASES = Purchases(np.empty(0, np.uint64), np.empty(0, np.uint16))
-
 _ITEM = slice(IDENTITY_BYTES, IDENTITY_BYTES + ITEM_HASH_BYTES)
 _KIND = _ITEM.stop
 
-_hash_of_item = lru_cache(maxsize=1 << 17)(item_hash)
+_PLAIN_CLICK = bytes((INTERACTION_KINDS[Click], 0, 0))
 
 
 class ProfileError(ValueError):
@@ -95,22 +101,11 @@ class Profile(NamedTuple):
 
     def history(self) -> Interactions:
         """Items, kinds and times of the interactions, oldest first."""
-        records = np.frombuffer(self.interactions, np.uint8).reshape(-1, INTERACTIONS.width)[::-1]
-        wide = np.zeros((2, len(records), 8), np.uint8)
-        wide[0, :, 2:], wide[1, :, 2:] = records[:, _ITEM], records[:, :6]
-        items, times = wide.view(">u8")[..., 0]
-        return Interactions(
-            items=items.astype(np.uint64),
-            kinds=records[:, _KIND] % LINKED,
-            times=times.astype(np.int64),
-        )
+        return histories_of([self])[0]
 
     def bought(self) -> Purchases:
         """Items and days of the purchases, newest first."""
-        if not self.purchases:
-            return _NO_PURCHASES
-        records = np.frombuffer(self.purchases, dtype=_PURCHASE)
-        return Purchases(items=unsigned(records["item"]), days=records["day"].astype(np.uint16))
+        return Purchases(*purchases_of([self])[:2])
 
     def searches(self) -> list[tuple[int, str]]:
         """(time ms, text cut to 50 bytes) of the searches, newest first."""
@@ -122,6 +117,15 @@ class Profile(NamedTuple):
             )
             for record in records
         ]
+
+    def searches_until(self, until: int = MAX_TIME_MS) -> Searches:
+        """The same searches up to ``until`` (epoch ms), oldest first, as a network reads them."""
+        found = [(time, text) for time, text in self.searches()[::-1] if time <= until]
+        if not found:
+            return NO_SEARCHES
+        return Searches(
+            np.array([time for time, _ in found], np.int64), [text for _, text in found]
+        )
 
     def pack(self) -> bytes:
         """The bytes that are stored."""
@@ -187,16 +191,44 @@ def unpack(data: bytes | None) -> Profile:
     return Profile(data[_HEADER.size : first], data[first:second], data[second:])
 
 
+def histories_of(profiles: Sequence[Profile]) -> Histories:
+    """The interactions of many users, read out of the packed bytes in one go."""
+    sizes = [len(each.interactions) for each in profiles]
+    # The newest come first in a section: read backwards, the last user is the first one.
+    packed = b"".join([each.interactions for each in reversed(profiles)])
+    width = INTERACTIONS.width
+    return Histories(
+        items=_unsigned48(packed, IDENTITY_BYTES, width)[::-1],
+        kinds=np.frombuffer(packed, np.uint8)[_KIND::width][::-1] % LINKED,
+        times=_unsigned48(packed, 0, width)[::-1].astype(np.int64),
+        starts=np.append(0, np.cumsum(sizes, dtype=np.int64)) // width,
+    )
+
+
+def purchases_of(profiles: Sequence[Profile]) -> PurchaseTable:
+    """The purchases of many users, read out of the packed bytes in one go."""
+    packed = b"".join([each.purchases for each in profiles])
+    width = PURCHASES.width
+    sizes = np.array([len(each.purchases) for each in profiles], np.int64) // width
+    days = np.ndarray(len(packed) // width, ">u2", packed + bytes(width), 0, (width,))
+    return PurchaseTable(
+        items=_unsigned48(packed, 2, width),
+        days=days.astype(np.uint16),
+        owner=np.repeat(np.arange(len(profiles)), sizes),
+    )
+
+
 def pack_interaction(event: Interaction) -> bytes:
     """The record of one interaction: the same bytes for the same event, always."""
-    value, price = _quantised(event)
-    return b"".join(
-        (
-            event.time.to_bytes(6, "big"),
-            _event_hash(event.event_id),
-            _hash_of_item(event.item_id).to_bytes(ITEM_HASH_BYTES, "big"),
-            bytes((INTERACTION_KINDS[type(event)], value, price)),
-        )
+    if type(event) is Click and event.dwell_ms is None:  # by far the most
+        content = _PLAIN_CLICK
+    else:
+        content = bytes((INTERACTION_KINDS[type(event)], *_quantised(event)))
+    return (
+        event.time.to_bytes(6, "big")
+        + _event_hash(event.event_id)
+        + _packed_item(event.item_id)
+        + content
     )
 
 
@@ -229,6 +261,11 @@ def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
     return unsorted.merge(Profile())
 
 
+@lru_cache(maxsize=1 << 17)
+def _packed_item(item_id: str) -> bytes:
+    return item_hash(item_id).to_bytes(ITEM_HASH_BYTES, "big")
+
+
 def _event_hash(event_id: str) -> bytes:
     return blake2b(event_id.encode(), digest_size=4).digest()
 
@@ -253,6 +290,13 @@ def unsigned(column: NDArray[np.void]) -> NDArray[np.uint64]:
     wide = np.zeros((len(column), 8), dtype=np.uint8)
     wide[:, 2:] = np.frombuffer(column.tobytes(), dtype=np.uint8).reshape(-1, 6)
     return wide.view(">u8").ravel().astype(np.uint64)
+
+
+def _unsigned48(packed: bytes, first: int, width: int) -> NDArray[np.uint64]:
+    """The big-endian numbers of 6 bytes that begin at byte ``first`` of each record."""
+    # Eight bytes are read, of which the last two are the next ones in the record, or padding.
+    wide = np.ndarray(len(packed) // width, ">u8", packed + bytes(width), first, (width,))
+    return wide.astype(np.uint64) >> np.uint64(16)
 
 
 def _split(section: bytes, width: int) -> list[bytes]:

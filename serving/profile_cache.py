@@ -26,6 +26,7 @@ from serving.profile import (
 )
 
 _SOURCE_BYTES = 4
+_ONE_NEW = (True,)
 
 
 class Proposal(NamedTuple):
@@ -54,9 +55,11 @@ class ProfileCache:
     def __len__(self) -> int:
         return len(self._held)
 
-    def stamp(self) -> bytes:
-        """For a value that may be written next."""
-        return self._bits(8 * STAMP_BYTES).to_bytes(STAMP_BYTES, "big")
+    def stamps(self, count: int) -> list[bytes]:
+        """For the values that may be written next."""
+        size = count * STAMP_BYTES
+        bits = self._bits(8 * size).to_bytes(size, "big") if size else b""
+        return [bits[at : at + STAMP_BYTES] for at in range(0, size, STAMP_BYTES)]
 
     def propose(self, key: str, update: ProfileUpdate, stamp: bytes) -> Proposal | None:
         """The new value of a profile; None where it is not held, or there is more than events.
@@ -82,6 +85,8 @@ class ProfileCache:
 
 def merge_events(held: StampedProfile, update: ProfileUpdate, stamp: bytes) -> Proposal:
     """What the server's ``merge`` does with events, for a user without forget marker or links."""
+    if (proposal := _put_on_top(held, update, stamp)) is not None:
+        return proposal
     sections = list(held.merged.profile)
     admissions = _still_open(held.merged.arrivals, update)
     is_new: list[bool] = []
@@ -107,6 +112,24 @@ def merge_events(held: StampedProfile, update: ProfileUpdate, stamp: bytes) -> P
         return Proposal(None, held.stamp, StampedProfile(merged, held.stamp))
     value = b"".join((profile.header(), *profile, *admissions, stamp))
     return Proposal(value, held.stamp, StampedProfile(merged, stamp))
+
+
+def _put_on_top(held: StampedProfile, update: ProfileUpdate, stamp: bytes) -> Proposal | None:
+    """The usual merge: one click or the like, newer than all that is there; None for any other."""
+    profile, record = held.merged.profile, update.events[0]
+    width = INTERACTIONS.width
+    newest = profile.interactions[:width]
+    if len(update.events) > 1 or len(record) != width or record <= newest or is_purchase(record):
+        return None
+    interactions = record + profile.interactions[: (INTERACTIONS.bound - 1) * width]
+    admissions = _still_open(held.merged.arrivals, update)
+    admissions.append(update.origins[0] + record[:IDENTITY_BYTES])
+    del admissions[:-MOST_ADMISSIONS]
+    conflicts = int(newest[:IDENTITY_BYTES] == record[:IDENTITY_BYTES])
+    merged = Profile(interactions, profile.queries, profile.purchases)
+    value = b"".join((merged.header(), *merged, *admissions, stamp))
+    outcome = MergedProfile(merged, _ONE_NEW, admissions, -1, True, conflicts, ())
+    return Proposal(value, held.stamp, StampedProfile(outcome, stamp))
 
 
 def _insert(section: bytes, record: bytes, kind: Section) -> tuple[bytes, int | None]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -64,7 +64,7 @@ class Ranker:
 
     def rank(
         self,
-        histories: list[Interactions],
+        histories: Sequence[Interactions],
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
         searches: list[Searches] | None,

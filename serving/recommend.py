@@ -13,16 +13,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving import metrics
-from serving.candidates import CandidateTable, ListRequest
+from serving.candidates import CandidateTable
 from serving.intake import DeadLetter, Record, decode
 from serving.learning import current_profile, learn
+from serving.list_request import ListRequest, RequestTable
 from serving.parts import Parts
 from serving.ranker import Scores
 from serving.recommendation import (
@@ -32,9 +33,8 @@ from serving.recommendation import (
     encode_recommendation,
     recommendation_id,
 )
-from serving.requests import list_requests, searches_of
+from serving.requests import list_requests
 from serving.rerank import rerank
-from serving.waves import in_waves
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Outcome:
 class Prepared:
     """A micro-batch whose events are learnt, and the candidates of the lists that it asks for."""
 
-    requests: list[ListRequest]
+    requests: RequestTable
     candidates: CandidateTable
     dead_letters: list[DeadLetter]
     steps: dict[str, float]
@@ -91,7 +91,7 @@ async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
 
     with _timed(steps, "profiles"):
         async with parts.learning:
-            learned = await learn(parts, in_waves(decoded, parts.store.source))
+            learned = await learn(parts, decoded)
 
     requests = list_requests(parts, decoded, learned)
     with _timed(steps, "candidates"):
@@ -111,10 +111,10 @@ async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
     with _timed(steps, "rank"):
         scores = await asyncio.to_thread(
             parts.ranker.rank,
-            [request.history for request in requests],
+            requests.histories,
             _by_list(parts.catalog.model_rows[candidates.pool.rows], candidates.starts),
             parts.catalog.item_bias,
-            [request.searches() for request in requests] if parts.ranker.reads_queries else None,
+            requests.searches() if parts.ranker.reads_queries else None,
             parts.catalog.bias_edition,
         )
 
@@ -125,8 +125,19 @@ async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
         metrics.EMPTY_LISTS.inc(empty)
         logger.warning("%d empty lists: the catalogue has no item that may be recommended", empty)
     spent = {step: round(seconds * 1000, 3) for step, seconds in steps.items()}
+    version = parts.bundle.manifest.version
     return [
-        _recommendation(parts, request, items, spent)
+        Recommendation(
+            rec_id=recommendation_id(request.user_id, request.as_of, version),
+            user_id=request.user_id,
+            event_id=request.event_id,
+            ts=request.time,
+            as_of=request.as_of,
+            bundle=version,
+            query=request.query,
+            items=items,
+            step_ms=spent,
+        )
         for request, items in zip(requests, final, strict=True)
     ]
 
@@ -134,21 +145,14 @@ async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
 async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
     """The list of one user at this moment, from the stored profile; nothing is published."""
     profile = await current_profile(parts, user_id)
-    request = ListRequest(
-        user_id=user_id,
-        event_id="",
-        time=parts.now_ms(),
-        as_of=AsOf("", 0, -1),
-        history=profile.history(),
-        purchases=profile.bought(),
-        searches=partial(searches_of, profile),
-    )
-    candidates = await parts.candidates.gather([request])
-    return (await _make_lists(parts, Prepared([request], candidates, [], {})))[0]
+    request = ListRequest(user_id, "", parts.now_ms(), AsOf("", 0, -1), profile)
+    asked = RequestTable([request])
+    candidates = await parts.candidates.gather(asked)
+    return (await _make_lists(parts, Prepared(asked, candidates, [], {})))[0]
 
 
 def _final_lists(
-    parts: Parts, requests: list[ListRequest], candidates: CandidateTable, scores: Scores
+    parts: Parts, requests: RequestTable, candidates: CandidateTable, scores: Scores
 ) -> list[tuple[Recommended, ...]]:
     nearest = parts.catalog.rows_of_model(scores.top_rows)
     is_candidate = np.arange(scores.candidate_scores.shape[1]) < np.diff(candidates.starts)[:, None]
@@ -168,26 +172,6 @@ def _final_lists(
 
 def _by_list(column: NDArray[np.int64], starts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [column[start:end] for start, end in pairwise(starts.tolist())]
-
-
-def _recommendation(
-    parts: Parts,
-    request: ListRequest,
-    items: tuple[Recommended, ...],
-    step_ms: dict[str, float],
-) -> Recommendation:
-    version = parts.bundle.manifest.version
-    return Recommendation(
-        rec_id=recommendation_id(request.user_id, request.as_of, version),
-        user_id=request.user_id,
-        event_id=request.event_id,
-        ts=request.time,
-        as_of=request.as_of,
-        bundle=version,
-        query=request.query,
-        items=items,
-        step_ms=step_ms,
-    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ Source: TypeAlias = Literal["search", "repeat", "together", "nearest", "popular"
 """Where a candidate came from, the most telling first: an item proposed by several keeps all."""
 
 
-class AsOf(msgspec.Struct, frozen=True):
+class AsOf(msgspec.Struct, frozen=True, gc=False):
     """The newest input record a list was made for. A higher offset makes a newer list.
 
     A list that had to be made again may know later records of the same user too.
@@ -21,7 +21,7 @@ class AsOf(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Recommended(msgspec.Struct, frozen=True, omit_defaults=True):
+class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One item of a list."""
 
     item_id: str
@@ -37,7 +37,7 @@ class Recommended(msgspec.Struct, frozen=True, omit_defaults=True):
     ) = None
 
 
-class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A personal list. Consumers drop copies by ``rec_id`` and keep the highest ``as_of``."""
 
     rec_id: str

@@ -1,17 +1,14 @@
 """Which events get a list: each search its own, a user's other events of a batch one together."""
 
+from collections import Counter
 from collections.abc import Sequence
-from functools import partial
-
-import numpy as np
 
 from model.events import MAX_TIME_MS, Cart, Click, Favorite, Purchase, Rating, Search
-from model.features import Searches
 from model.signals import LOOKED_AT
 from serving import metrics
-from serving.candidates import ListRequest
 from serving.intake import Decoded
 from serving.learning import Learned
+from serving.list_request import ListRequest, RequestTable
 from serving.parts import Parts
 from serving.profile import Profile
 from serving.recommendation import AsOf
@@ -19,59 +16,65 @@ from serving.recommendation import AsOf
 REPLAY_HEADER = "nextclick-replay"
 """Set on records that a replay wrote: they update profiles and publish no list by default."""
 
+DEEDS = frozenset((Click, Cart, Favorite, Rating, Purchase, Search))
+
 
 def list_requests(
     parts: Parts, decoded: Sequence[Decoded], learned: dict[str, Learned]
-) -> list[ListRequest]:
+) -> RequestTable:
     """The lists that a micro-batch asks for, in the order of their causes."""
-    now = parts.now_ms()
-    causes = [each for each in decoded if _wants_list(parts, each, learned, now)]
+    causes = _causes(parts, decoded, learned)
     # The newest one of each user, searches aside, stands for the others.
-    newest = {each.event.user_id: each for each in causes if not isinstance(each.event, Search)}
-    return [
-        _request(each, learned[each.event.user_id].profile)
-        for each in causes
-        if isinstance(each.event, Search) or newest[each.event.user_id] is each
-    ]
+    newest = {each.event.user_id: each for each in causes if type(each.event) is not Search}
+    return RequestTable(
+        [
+            _request(each, learned[each.event.user_id].profile)
+            for each in causes
+            if type(each.event) is Search or newest[each.event.user_id] is each
+        ]
+    )
 
 
-def _wants_list(parts: Parts, each: Decoded, learned: dict[str, Learned], now: int) -> bool:
-    if not isinstance(each.event, Click | Cart | Favorite | Rating | Purchase | Search):
-        return False
-    if each.event.time <= learned[each.event.user_id].forgotten_until:
-        metrics.WITHOUT_LIST.labels("forgotten").inc()
-        return False
-    if parts.publish_replayed:
-        return True
-    if any(name == REPLAY_HEADER for name, _ in each.record.headers):
-        metrics.WITHOUT_LIST.labels("replayed").inc()
-        return False
-    if now - each.event.time > parts.max_event_age_ms:
-        metrics.WITHOUT_LIST.labels("old").inc()
-        return False
-    return True
+def _causes(parts: Parts, decoded: Sequence[Decoded], learned: dict[str, Learned]) -> list[Decoded]:
+    """The events that a list is wanted for."""
+    oldest = parts.now_ms() - parts.max_event_age_ms
+    causes: list[Decoded] = []
+    without: Counter[str] = Counter()
+    for each in decoded:
+        event = each.event
+        if type(event) not in DEEDS:
+            continue
+        if event.time <= learned[event.user_id].forgotten_until:
+            without["forgotten"] += 1
+        elif parts.publish_replayed:
+            causes.append(each)
+        elif _is_replayed(each):
+            without["replayed"] += 1
+        elif event.time < oldest:
+            without["old"] += 1
+        else:
+            causes.append(each)
+    for why, count in without.items():
+        metrics.WITHOUT_LIST.labels(why).inc(count)
+    return causes
 
 
-def searches_of(profile: Profile, until: int = MAX_TIME_MS) -> Searches:
-    """What a profile knows of a user's searches up to ``until`` (epoch ms)."""
-    found = [(time, text) for time, text in profile.searches()[::-1] if time <= until]
-    return Searches(np.array([time for time, _ in found], np.int64), [text for _, text in found])
+def _is_replayed(each: Decoded) -> bool:
+    headers = each.record.headers
+    return len(headers) > 0 and any(name == REPLAY_HEADER for name, _ in headers)
 
 
 def _request(each: Decoded, profile: Profile) -> ListRequest:
-    event = each.event
-    looking_at = event.item_id if isinstance(event, LOOKED_AT) else None
+    event, record = each.event, each.record
+    as_of = AsOf(record.topic, record.partition, record.offset)
+    query: str | None = None
+    current: str | None = None
+    # A later search of the same micro-batch is not what this one's list is for.
+    searched_until = MAX_TIME_MS
+    if isinstance(event, Search):
+        query, searched_until = event.query, event.time
+    elif isinstance(event, LOOKED_AT):
+        current = event.item_id
     return ListRequest(
-        user_id=event.user_id,
-        event_id=event.event_id,
-        time=event.time,
-        as_of=AsOf(each.record.topic, each.record.partition, each.record.offset),
-        history=profile.history(),
-        purchases=profile.bought(),
-        query=event.query if isinstance(event, Search) else None,
-        current_item=looking_at,
-        # A later search of the same micro-batch is not what this one's list is for.
-        searches=partial(
-            searches_of, profile, event.time if isinstance(event, Search) else MAX_TIME_MS
-        ),
+        event.user_id, event.event_id, event.time, as_of, profile, query, current, searched_until
     )

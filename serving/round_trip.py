@@ -34,6 +34,7 @@ RedisClient: TypeAlias = "Redis | RedisCluster"
 Command: TypeAlias = tuple[Any, ...]
 Durability: TypeAlias = Literal["none", "replica", "disk"]
 
+COMMANDS_AT_ONCE = 64
 REPLIES_AT_ONCE = 64
 """Read under one time-out: redis-py sets one up for each, which costs as much as reading it."""
 REDIRECTIONS = 8
@@ -156,10 +157,13 @@ async def _exchange(
     connection: AbstractConnection, commands: Sequence[Command], acknowledgement: Acknowledgement
 ) -> list[Any]:
     waits = acknowledgement.commands()
+    sent = [*commands, *waits]
     try:
-        await connection.send_packed_command(
-            [pack_command(command) for command in (*commands, *waits)]
-        )
+        # The server is at work on the first ones while the last ones are packed.
+        for first in range(0, len(sent), COMMANDS_AT_ONCE):
+            await connection.send_packed_command(
+                [pack_command(command) for command in sent[first : first + COMMANDS_AT_ONCE]]
+            )
         replies: list[Any] = []
         while missing := len(commands) - len(replies):
             replies += await _replies(connection, min(missing, REPLIES_AT_ONCE))

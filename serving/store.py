@@ -78,7 +78,7 @@ class Store:
         secret: bytes = b"",
         acknowledgement: Acknowledgement | None = None,
         functions: FunctionLibrary | None = None,
-        cached_profiles: int = 8_192,
+        cached_profiles: int = 32_768,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
@@ -154,7 +154,7 @@ class Store:
             What ``run`` raises.
         """
         keys = [self.keys(update.user) for update in updates]
-        stamps = [self.cache.stamp() for _ in updates]
+        stamps = self.cache.stamps(len(updates))
         proposals = [
             self.cache.propose(each.profile, update, stamp)
             for each, update, stamp in zip(keys, updates, stamps, strict=True)

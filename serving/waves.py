@@ -5,30 +5,32 @@ one offset for each partition. The run ends where a user would get more events t
 kept, and behind ``forget`` and ``identify`` events: what came before them is counted by then.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from model.events import Cart, Click, Favorite, Forget, Identify, Purchase, Rating, Search
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
-from serving.merge import ProfileUpdate, origin
+from serving.merge import ProfileUpdate, origins_of
 from serving.profile import pack_interaction, pack_query
 
 SourceOf: TypeAlias = Callable[[str, int], str]
 """The name of a topic's partition (``Store.source``)."""
 
 
-@dataclass
+@dataclass(slots=True)
 class ProfileChange:
     """What a wave does to one user's profile."""
 
     update: ProfileUpdate
-    events: list[Decoded] = field(default_factory=list)
-    """In the order of ``update.events``."""
-    item_ids: list[str] = field(default_factory=list)
-    """Of the interactions, likewise."""
+    events: list[Decoded]
+    """In the order of ``update.events``; so are the following."""
+    sources: list[str]
+    """Names of the partitions."""
+    offsets: list[int]
+    item_ids: list[str]
+    """Of the interactions."""
 
 
 @dataclass
@@ -46,6 +48,9 @@ class Wave:
 class _Front:
     """How far the waves have come in one partition."""
 
+    source: str
+    origin_of: Callable[[int], bytes]
+    """Of an offset."""
     wave: int = 0
     is_closed: bool = False
     """A forget or identify event ended this partition's share of the wave."""
@@ -62,11 +67,14 @@ def in_waves(
         most: events of one user in a wave.
     """
     waves = [Wave()]
-    fronts: defaultdict[str, _Front] = defaultdict(_Front)
+    fronts: dict[tuple[str, int], _Front] = {}
     for each in decoded:
         record = each.record
-        source = source_of(record.topic, record.partition)
-        front = fronts[source]
+        front = fronts.get((record.topic, record.partition))
+        if front is None:
+            source = source_of(record.topic, record.partition)
+            front = _Front(source, origins_of(source))
+            fronts[record.topic, record.partition] = front
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() | Search() as event:
                 # More than once where the user's events of other partitions fill the next ones.
@@ -74,7 +82,7 @@ def in_waves(
                     front.wave, front.is_closed = front.wave + 1, False
                     if front.wave == len(waves):
                         waves.append(Wave())
-                _add(waves[front.wave], each, event, origin(source, record.offset))
+                _add(waves[front.wave], each, event, front)
             case Forget() as event:
                 forgets = waves[front.wave].forgets
                 forgets[event.user_id] = max(event.time, forgets.get(event.user_id, 0))
@@ -87,6 +95,23 @@ def in_waves(
     return waves
 
 
+def in_lanes(decoded: Sequence[Decoded]) -> list[Sequence[Decoded]]:
+    """Cut a micro-batch into what may be learnt side by side: other partitions and other users.
+
+    While Redis is at work for one lane, the worker is for the other. ``forget`` and ``identify``
+    reach other ids than their own; where there is one of them, all goes one way.
+    """
+    lanes: tuple[list[Decoded], list[Decoded]] = ([], [])
+    for each in decoded:
+        if isinstance(each.event, Forget | Identify):
+            return [decoded]
+        lanes[each.record.partition % 2].append(each)
+    users = {each.event.user_id for each in lanes[0]}
+    if not all(lanes) or not users.isdisjoint([each.event.user_id for each in lanes[1]]):
+        return [decoded]
+    return [*lanes]
+
+
 def _is_full(wave: Wave, user_id: str, most: int) -> bool:
     change = wave.changes.get(user_id)
     return change is not None and len(change.events) == most
@@ -96,15 +121,22 @@ def _add(
     wave: Wave,
     decoded: Decoded,
     event: Click | Cart | Favorite | Rating | Purchase | Search,
-    place: bytes,
+    front: _Front,
 ) -> None:
-    change = wave.changes.get(event.user_id)
-    if change is None:
-        change = wave.changes[event.user_id] = ProfileChange(ProfileUpdate(event.user_id))
+    offset = decoded.record.offset
     if isinstance(event, Search):
-        change.update.events.append(pack_query(event))
+        packed, item_ids = pack_query(event), []
     else:
-        change.update.events.append(pack_interaction(event))
-        change.item_ids.append(event.item_id)
-    change.update.origins.append(place)
+        packed, item_ids = pack_interaction(event), [event.item_id]
+    origin, change = front.origin_of(offset), wave.changes.get(event.user_id)
+    if change is None:
+        update = ProfileUpdate(event.user_id, [packed], [origin])
+        change = ProfileChange(update, [decoded], [front.source], [offset], item_ids)
+        wave.changes[event.user_id] = change
+        return
+    change.update.events.append(packed)
+    change.update.origins.append(origin)
     change.events.append(decoded)
+    change.sources.append(front.source)
+    change.offsets.append(offset)
+    change.item_ids += item_ids

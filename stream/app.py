@@ -1,11 +1,13 @@
 """The Faust app: ``faust -A stream.app worker``, or ``nextclick worker``."""
 
+import logging
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import faust
 from faust.app import BootStrategy
+from faust.utils.terminal import SpinnerHandler
 from mode import ServiceT
 
 from serving.recommend import recommend_user
@@ -38,9 +40,25 @@ class App(faust.App):
             **faust_settings(),
         )
 
+    async def on_first_start(self) -> None:
+        """Faust has set up its log by now."""
+        stop_spinner()
+        await super().on_first_start()
+
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """What starts with the app, in this order."""
         return [self._nextclick_worker, *super().on_init_dependencies()]
+
+
+def stop_spinner() -> None:
+    """Take away what turns while a Faust worker starts that is to log no more than warnings.
+
+    It turns at every debug message of every library, for which Faust has the root logger pass all
+    of them on, for ever: a sixth of the time of a worker that only moves records.
+    """
+    for handler in [each for each in logging.root.handlers if isinstance(each, SpinnerHandler)]:
+        logging.root.removeHandler(handler)
+        logging.root.setLevel(min(each.level for each in logging.root.handlers))
 
 
 def build_app(settings: Settings) -> faust.App:

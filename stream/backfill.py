@@ -9,7 +9,7 @@ from zlib import crc32
 from model.events import Event
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
-from serving.learning import Learned, learn
+from serving.learning import Learned, learn_waves
 from serving.parts import Parts
 from serving.waves import in_waves
 
@@ -66,7 +66,7 @@ async def backfill(
         if learning is not None:
             await learning
             progress(merged)
-        learning = asyncio.create_task(learn(parts, waves, count=count))
+        learning = asyncio.create_task(learn_waves(parts, waves, count=count))
         await asyncio.sleep(0)
         merged += len(batch)
     if learning is not None:

@@ -13,7 +13,6 @@ from typing import Any
 import mode
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import ConsumerStoppedError
-from aiokafka.structs import ConsumerRecord
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -22,6 +21,7 @@ from faust.types import TP, Message
 from stream.acknowledge import AckQueue, Token
 from stream.batch_fetch import BatchConsumerThread, Fetch
 from stream.batch_topic import BatchMessage, BatchTopic, RecordBatch, not_through_micro_batches
+from stream.fetched_record import FetchedRecord
 
 SCHEME = "batch"
 MAX_POLL_RECORDS = 8000  # what one fetch hands over, all partitions together
@@ -38,9 +38,9 @@ class _Partition:
     moves: int = 0  # moves asked for; the consumer's thread counts those it has made
 
 
-def memory_of(records: tuple[ConsumerRecord, ...]) -> int:
+def memory_of(records: tuple[FetchedRecord, ...]) -> int:
     """Bytes that the records take, roughly; their keys are short."""
-    values = sum(int(record.serialized_value_size) for record in records)
+    values = sum([record.serialized_value_size for record in records])
     return RECORD_BYTES * len(records) + values
 
 

@@ -20,11 +20,12 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from stream.fetched_record import FetchedRecord, fetch_records_fast
 from stream.header_names import read_any_header_name
 
 # How long the broker may hold a fetch that finds nothing. A partition that was moved is fetched
@@ -44,7 +45,7 @@ class OffsetOutOfRange(RuntimeError):
 class Fetch:
     """Records of one partition as they left aiokafka, with what is needed to see them overtaken."""
 
-    records: list[ConsumerRecord]
+    records: list[FetchedRecord]
     assignment: Assignment
     moves: int
     highwater: int | None
@@ -66,6 +67,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             )
         wait = _fetch_wait_ms(transport)
         read_any_header_name()
+        fetch_records_fast()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = wait
         return consumer

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
 from faust.exceptions import ImproperlyConfigured
 from faust.topics import Topic
 from faust.types import AppT, ConsumerMessage, Message
 
 from stream.acknowledge import Token
+from stream.fetched_record import FetchedRecord
 
 MAX_BATCH = 1000
 
@@ -22,7 +22,7 @@ class RecordBatch:
 
     topic: str
     partition: int
-    records: tuple[ConsumerRecord, ...]
+    records: tuple[FetchedRecord, ...]
 
     def __len__(self) -> int:
         return len(self.records)

@@ -43,7 +43,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState
@@ -114,8 +114,11 @@ TOUCH_POINTS: tuple[tuple[type | ModuleType, str], ...] = (
     (Stream, "current_event"),
     (Message, "on_final_ack"),
     (ThrowableQueue, "_errors"),
+    (AIOKafkaProducer, "_message_accumulator"),
+    (AIOKafkaProducer, "_sender"),
     (AIOKafkaConsumer, "_client"),
     (AIOKafkaConsumer, "_coordinator"),
+    (fetcher, "ConsumerRecord"),
     (fetcher, "MemoryRecords"),
     (default_records, "_DefaultRecordBatchPy"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         description="Start of every key, so that several installations can share a Redis.",
     )
     cached_profiles: int = Field(
-        8_192,
+        32_768,
         ge=0,
         le=1_000_000,
         description="Profiles that a worker holds in memory, about 6 KB each, so that the next "

@@ -24,7 +24,6 @@ from serving.profile import VERSION
 from serving.ranker import Ranker
 from serving.round_trip import Acknowledgement, Durability
 from serving.store import Store, StoreError
-from serving.waves import in_waves
 from stream.embedded import say
 from stream.redis_client import redis_client
 from stream.settings import Settings
@@ -50,7 +49,7 @@ class LearningWorker:
         """Learn a micro-batch once; raises what `learn` raises."""
         decoded, dead = decode(records, NOW)
         assert not dead
-        await learn(self.parts, in_waves(decoded, self.parts.store.source))
+        await learn(self.parts, decoded)
         self.acknowledged += records
 
     async def work(

@@ -20,9 +20,9 @@ from serving.execution import Execution
 from serving.intake import decode
 from serving.learning import Learned, learn
 from serving.parts import Parts
+from serving.profile import Profile, pack_interaction, pack_purchase
 from serving.ranker import Ranker
 from serving.store import Store
-from serving.waves import in_waves
 
 NOW = 1_780_000_000_000
 """The present of these tests, epoch milliseconds: a Thursday in May 2026, 20:26:40 UTC."""
@@ -43,6 +43,23 @@ class FakeRecord:
     topic: str = "events"
     partition: int = 0
     headers: Sequence[tuple[str, bytes]] = ()
+
+
+def profile(*, seen: Sequence[str] = (), bought: Sequence[str] = (), until: int = NOW) -> Profile:
+    """Of someone who clicked ``seen``, oldest first, a millisecond apart, and bought ``bought``.
+
+    Purchases are in the short form only, all of one day, so that they are no history.
+    """
+    clicks = [
+        Click(event_id=f"seen {at}", user_id="u", ts=until - len(seen) + at, item_id=item)
+        for at, item in enumerate(seen)
+    ]
+    purchases = [
+        pack_purchase(pack_interaction(Purchase(event_id="e", user_id="u", ts=until, item_id=item)))
+        for item in bought
+    ]
+    interactions = b"".join(pack_interaction(each) for each in reversed(clicks))
+    return Profile(interactions, b"", b"".join(purchases))
 
 
 def records_of(
@@ -93,7 +110,7 @@ async def take(parts: Parts, records: Sequence[FakeRecord]) -> dict[str, Learned
     """Learn one micro-batch; none of it may break the contract."""
     decoded, dead_letters = decode(records, NOW)
     assert not dead_letters
-    return await learn(parts, in_waves(decoded, parts.store.source))
+    return await learn(parts, decoded)
 
 
 def counted(metric: str, **labels: str) -> float:

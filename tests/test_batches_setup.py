@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import inspect
+import logging
 import re
 import ssl
 import tomllib
@@ -19,6 +20,7 @@ from faust.types import TP
 
 from serving import round_trip
 from stream.acknowledge import AckQueue
+from stream.app import stop_spinner
 from stream.batch_consumer import BatchConsumer, BatchTransport
 from stream.batch_fetch import out_of_range
 from stream.batch_topic import BatchMessage, BatchTopic
@@ -30,6 +32,7 @@ from stream.batches import (
     faust_settings,
     micro_batches,
 )
+from stream.fetched_record import FetchedRecord
 
 
 def make_app(bootstrap: str, group: str, **changes: Any) -> faust.App:
@@ -119,17 +122,9 @@ async def test_micro_batches_refuses_another_broker_and_a_shared_partition() -> 
         app.consumer._thread.thread_loop.close()  # type: ignore[attr-defined]
 
 
-class Record:
-    """The fields of an aiokafka record that a message reads."""
-
-    timestamp, timestamp_type = 0, 0
-
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-
-
 async def test_faust_cannot_acknowledge_by_itself() -> None:
-    batch = RecordBatch("events", 0, (Record(offset=7),))
+    record = FetchedRecord("events", 0, 7, 0, 0, None, b"{}", None, -1, 2, ())
+    batch = RecordBatch("events", 0, (record,))
     message = BatchMessage(batch, AckQueue().deliver(7, 8, 1), generation_id=1)
     with pytest.raises(ImproperlyConfigured, match="not taken through micro_batches"):
         message.acked = True  # what the accelerated iterator does
@@ -189,3 +184,17 @@ def test_a_leader_who_knew_no_partitions_looks_again_within_seconds() -> None:
     """aiokafka has the group join anew when the partitions it assigned have changed."""
     app = make_app("127.0.0.1:1", "shop")
     assert app.conf.consumer_metadata_max_age_ms <= 5_000
+
+
+def test_a_worker_that_logs_little_does_not_make_debug_messages_for_a_spinner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging, "root", logging.RootLogger(logging.ERROR))
+    logging.root.addHandler(logging.NullHandler(logging.ERROR))
+    app = make_app("127.0.0.1:1", "shop")
+    worker = faust.Worker(app, loglevel="error", loop=app.loop)
+    worker.on_setup_root_logger(logging.root, logging.ERROR)
+    assert logging.root.level == logging.DEBUG, "or stop_spinner() is for nothing"
+    stop_spinner()
+    assert logging.root.level == logging.ERROR
+    assert len(logging.root.handlers) == 1

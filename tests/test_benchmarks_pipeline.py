@@ -22,7 +22,8 @@ from benchmarks.pipeline_figures import figures
 from benchmarks.plain_job import PlainJob
 from benchmarks.scaling_contender import Recommender, open_parts
 from model.signals import POPULAR
-from serving.candidates import CandidateSources, CandidateTable, ListRequest
+from serving.candidates import CandidateSources, CandidateTable
+from serving.list_request import RequestTable
 from stream.settings import Settings
 from tests.printed_figures import figures_of, run_benchmark
 
@@ -101,7 +102,7 @@ async def candidates_of_turns(
     means: list[float] = []
     gather = CandidateSources.gather
 
-    async def counted(sources: CandidateSources, requests: list[ListRequest]) -> CandidateTable:
+    async def counted(sources: CandidateSources, requests: RequestTable) -> CandidateTable:
         table = await gather(sources, requests)
         means.append(sum(len(each.rows) for each in table) / len(table))
         return table

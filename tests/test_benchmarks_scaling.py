@@ -1,14 +1,19 @@
 """The benchmark of scaling: costs at each size, and the slope that is fitted to them."""
 
 import argparse
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import scaling
+from benchmarks.measured import MeasuredWorker
 from benchmarks.ratios import median_ratio
 from benchmarks.scaling import CURVES, growth
+from stream.settings import Settings
 from tests.printed_figures import figures_of, run_benchmark
 
 
@@ -58,3 +63,22 @@ def test_each_curve_changes_what_it_is_named_after() -> None:
     assert [each.items for each in sizes["catalogue"].values()] == [20, 40]
     assert [each.length for each in sizes["history"].values()] == [20, 40]
     assert [each.users for each in sizes["users"].values()] == [20, 40]
+
+
+def test_a_worker_starts_on_its_core_and_the_benchmark_stays_on_all(tmp_path: Path) -> None:
+    everywhere = os.sched_getaffinity(0)
+    core = max(everywhere)
+    worker = MeasuredWorker(Settings(), tmp_path / "worker.log", core)
+    seen: list[set[int]] = []
+
+    def start() -> None:
+        told = subprocess.run(
+            [sys.executable, "-c", "import os; print(*os.sched_getaffinity(0))"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        seen.append({int(each) for each in told.stdout.split()})
+
+    worker.process.start = start  # type: ignore[method-assign]
+    worker.start()
+    assert seen == [{core}]
+    assert os.sched_getaffinity(0) == everywhere

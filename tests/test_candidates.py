@@ -1,14 +1,11 @@
 """Each source brings its items, each item keeps all of its sources, nothing removed comes along."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import serving.candidates
-from model.events import INTERACTION_KINDS, Click
-from model.features import Interactions, Purchases
 from model.ids import item_hashes
 from model.items import Item
 from model.signals import NEIGHBOURS, POPULAR, SEEDS
@@ -16,12 +13,12 @@ from serving.candidates import (
     SOURCE_BIT,
     SOURCES,
     Candidates,
-    ListRequest,
 )
+from serving.list_request import ListRequest, RequestTable
 from serving.neighbour_cache import NeighbourCache
 from serving.parts import Parts
 from serving.recommendation import AsOf
-from tests.parts import DAY_MS, NOW, click, open_parts, records_of, take
+from tests.parts import DAY_MS, NOW, click, open_parts, profile, records_of, take
 
 TODAY = NOW // DAY_MS
 ITEMS = [Item(item_id=name, title=f"title {name}") for name in "abcdefgh"]
@@ -37,24 +34,12 @@ def request(
     *, history: Sequence[str] = (), bought: Sequence[str] = (), query: str | None = None
 ) -> ListRequest:
     """A request of someone who clicked ``history``, oldest first, and bought ``bought`` today."""
-    size = len(history)
-    return ListRequest(
-        user_id="u",
-        event_id="e",
-        time=NOW,
-        as_of=AsOf("events", 0, 0),
-        history=Interactions(
-            item_hashes(history),
-            np.full(size, INTERACTION_KINDS[Click], np.uint8),
-            np.arange(NOW - size, NOW, dtype=np.int64),
-        ),
-        purchases=Purchases(item_hashes(bought), np.full(len(bought), TODAY, np.uint16)),
-        query=query,
-    )
+    past = profile(seen=history, bought=bought)
+    return ListRequest("u", "e", NOW, AsOf("events", 0, 0), past, query)
 
 
 async def gather(parts: Parts, asked: ListRequest) -> Candidates:
-    (found,) = await parts.candidates.gather([asked])
+    (found,) = await parts.candidates.gather(RequestTable([asked]))
     assert (np.diff(found.rows) > 0).all(), "distinct, in rising order"
     sizes = {len(value) for value in (found.sources, found.repeat, found.together, found.match)}
     assert sizes == {len(found.rows)} == {len(found.popular)}
@@ -110,7 +95,7 @@ async def test_the_signals_are_what_was_counted(parts: Parts) -> None:
 async def test_popularity_counts_by_the_time_of_the_request(parts: Parts) -> None:
     await visits(parts, "a")
     rows = np.array([0, 1, -1, 10_000])
-    asked = [request(), replace(request(), time=NOW + 14 * DAY_MS)]
+    asked = RequestTable([request(), request()._replace(time=NOW + 14 * DAY_MS)])
     units = parts.candidates.units(asked)[:, None]
     now, later = parts.candidates.popularity(np.stack([rows, rows]), units)
     assert now.tolist() == pytest.approx([1, 0, 0, 0])
@@ -123,7 +108,7 @@ async def test_nothing_is_known_of_a_newcomer_in_an_empty_shop(redis_url: str) -
         asked = request(history="a", bought="b", query="c")
         assert len((await gather(parts, asked)).rows) == 0
         assert len((await gather(parts, request())).rows) == 0
-        assert len(await parts.candidates.gather([])) == 0
+        assert len(await parts.candidates.gather(RequestTable([]))) == 0
 
 
 @pytest.mark.parametrize("source", ["search", "repeat", "together", "popular"])
@@ -181,7 +166,8 @@ async def test_only_the_newest_distinct_items_are_asked_for(
     history = [f"i{at}" for at in range(100)] + ["twice"] * 5
     await gather(parts, request(history=history))
     newest = ["twice", *(f"i{at}" for at in range(99, 99 - SEEDS + 1, -1))]
-    assert asked == [item_hashes(newest).tolist()]
+    assert [set(each) for each in asked] == [set(item_hashes(newest).tolist())]
+    assert len(asked[0]) == SEEDS
 
 
 async def test_neighbours_are_read_again_when_they_are_stale(
@@ -203,7 +189,7 @@ async def test_the_cache_is_bounded(parts: Parts, monkeypatch: pytest.MonkeyPatc
     for item in "abcdefgh":
         await gather(parts, request(history=item))
     assert 0 < len(parts.candidates._neighbours) <= 3
-    many = [request(history=item) for item in "abcdefgh"]
+    many = RequestTable([request(history=item) for item in "abcdefgh"])
     assert len(await parts.candidates.gather(many)) == 8
 
 

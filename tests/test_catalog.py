@@ -37,7 +37,7 @@ def test_an_item_is_found_by_everything_that_names_it(catalog: Catalog) -> None:
     assert catalog.get("z") is None
     rows = catalog.rows_of_hashes(item_hashes(["c", "z", "a"]))
     assert rows.tolist() == [2, -1, 0]
-    assert catalog.row_of_hash(int(item_hashes(["c"])[0])) == 2
+    assert [catalog.row_of(each) for each in ("c", "z", None)] == [2, -1, -1]
     assert catalog.usable(np.array([-1, 0, 2])).tolist() == [False, True, True]
     assert catalog.model_rows.tolist() == [FIRST_ITEM, FIRST_ITEM + 1, UNKNOWN]
     assert catalog.rows_of_model(np.array([[2, 3, 4, 0, 1]])).tolist() == [[0, 1, -1, -1, -1]]

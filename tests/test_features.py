@@ -12,12 +12,11 @@ from model.features import (
     FIRST_ITEM,
     GAP_COUNT,
     UNKNOWN,
+    Histories,
     Interactions,
-    Purchases,
     Vocabulary,
     featurize,
     needed_lengths,
-    repeat_strength,
 )
 from model.ids import ITEM_HASH_BYTES, item_hashes
 
@@ -89,7 +88,7 @@ def test_a_batch_says_of_each_user_what_it_says_of_him_alone(
     users: list[list[tuple[str, int, int]]], length: int
 ) -> None:
     histories = [history(*events) for events in users]
-    together = featurize(histories, VOCABULARY, length)
+    together = featurize(Histories.of(histories), VOCABULARY, length)
     for number, own in enumerate(histories):
         alone = featurize([own], VOCABULARY, length)
         for ours, theirs in zip(together, alone, strict=True):
@@ -126,44 +125,41 @@ def test_two_equal_ids_are_refused() -> None:
         Vocabulary(["milk", "eggs", "milk"])
 
 
-def bought(*purchases: tuple[str, int]) -> Purchases:
-    """Purchases of (item, day)."""
-    return Purchases(
-        item_hashes([item for item, _ in purchases]),
-        np.array([day for _, day in purchases], np.uint16),
-    )
+def plain_window(user: Interactions, length: int) -> list[tuple[int, int, int]]:
+    """Row, kind and gap of a user's newest interactions, one after the other."""
+    cells: list[tuple[int, int, int]] = []
+    events = zip(user.items.tolist(), user.kinds.tolist(), user.times.tolist(), strict=True)
+    before: int | None = None
+    rows = {int(VOCABULARY.hashes[at]): FIRST_ITEM + at for at in range(len(VOCABULARY.ids))}
+    for item, kind, time in events:
+        gap = FIRST_GAP
+        if before is not None:
+            seconds = max(time - before, 0) // SECOND
+            gap = min(FIRST_GAP + 1 + (seconds + 1).bit_length() - 1, GAP_COUNT - 1)
+        cells.append((rows.get(item, UNKNOWN), kind, gap))
+        before = time
+    newest = cells[-length:]
+    return [(0, 0, 0)] * (length - len(newest)) + newest
 
 
-def test_a_purchase_counts_half_after_its_half_life() -> None:
-    items, strength = repeat_strength(
-        bought(("milk", 100), ("eggs", 90), ("milk", 80)), 100, half_life_days=10
-    )
-    found = dict(zip(items.tolist(), strength.tolist(), strict=True))
-    milk, eggs = item_hashes(["milk", "eggs"]).tolist()
-    assert found == {milk: 1.25, eggs: 0.5}
-    assert strength.dtype == np.float32
-
-
-def test_a_purchase_of_tomorrow_counts_as_one_of_today() -> None:
-    assert repeat_strength(bought(("milk", 101)), 100)[1].tolist() == [1.0]
-
-
-def test_nothing_bought_is_nothing_to_repeat() -> None:
-    items, strength = repeat_strength(bought(), 100)
-    assert len(items) == len(strength) == 0
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["milk", "eggs", "wine"]), st.integers(0, 60_000)), unique=True
-    ),
-    st.randoms(use_true_random=False),
-)
-def test_the_order_of_purchases_is_no_matter(
-    purchases: list[tuple[str, int]], chance: "np.random.Generator"
+@given(st.lists(events_of_a_user, max_size=6), st.integers(1, 12))
+def test_windows_are_what_one_reads_event_by_event(
+    users: list[list[tuple[str, int, int]]], length: int
 ) -> None:
-    shuffled = list(purchases)
-    chance.shuffle(shuffled)
-    one, other = (repeat_strength(bought(*each), 60_000) for each in (purchases, shuffled))
-    assert np.array_equal(one[0], other[0])
-    assert np.allclose(one[1], other[1], rtol=1e-6)
+    histories = [history(*events) for events in users]
+    found = np.stack(featurize(histories, VOCABULARY, length), axis=-1)
+    expected = [plain_window(user, length) for user in histories]
+    assert found.tolist() == [[list(cell) for cell in window] for window in expected]
+
+
+def test_histories_are_the_users_they_are_made_of() -> None:
+    users = [history(("milk", 5, 1), ("eggs", 1, 2)), history(), history(("eggs", 2, 3))]
+    columns = Histories.of(users)
+    assert Histories.of(columns) is columns
+    assert len(columns) == 3
+    assert columns.owner.tolist() == [0, 0, 2]
+    for ours, theirs in zip([*columns, columns[-1]], [*users, users[2]], strict=True):
+        assert [each.tolist() for each in ours] == [each.tolist() for each in theirs]
+    assert [len(each.items) for each in columns[1:]] == [0, 1]
+    with pytest.raises(IndexError):
+        columns[3]

@@ -1,20 +1,27 @@
 """What a micro-batch makes of profiles, links and markers; crashes and repetitions included."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeAlias
+from types import SimpleNamespace
+from typing import TypeAlias, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.events import Click, Event, Forget, Identify, Purchase, Search
+from model.features import Vocabulary
 from model.ids import item_hash
 from model.items import Item
-from serving.learning import current_profile, learn
+from serving.catalog import Catalog
+from serving.counts import Counts
+from serving.learning import current_profile, learn, learn_waves
+from serving.merge import MergedProfile, ProfileUpdate
 from serving.parts import Parts
 from serving.profile import Profile
 from serving.store import Store
+from serving.waves import in_lanes, in_waves
 from tests.parts import (
     DAY_MS,
     NOW,
@@ -30,13 +37,15 @@ from tests.parts import (
     take,
 )
 from tests.test_profile import Deed, of
-from tests.test_waves import identify
+from tests.test_waves import identify, placed
 
 pytestmark = pytest.mark.either_backend
 
 ON_A_SERVER = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+NO_CATALOG = Catalog(Vocabulary([]))
+NOTHING_MERGED = MergedProfile(Profile(), (False,), [], -1, True, 0, ())
 Deeds: TypeAlias = Click | Purchase | Search
 
 
@@ -83,6 +92,68 @@ async def test_a_conflicting_id_is_kept_and_counted(parts: Parts) -> None:
 async def test_nothing_to_learn_is_no_trip(parts: Parts) -> None:
     await parts.store.redis.aclose()
     assert await learn(parts, []) == {}
+
+
+async def test_lanes_learn_what_one_lane_learns(redis_url: str) -> None:
+    chance = random.Random(5)
+    users, items = [f"u{at}" for at in range(12)], [f"i{at}" for at in range(9)]
+    found = []
+    for lanes in (True, False):
+        chance.seed(5)
+        async with open_store(redis_url, prefix=f"lanes-{lanes}") as store:
+            counts = Counts(store, shards=4, half_life_days=14)
+            parts = cast(Parts, SimpleNamespace(store=store, counts=counts, catalog=NO_CATALOG))
+            for _ in range(8):
+                of_batch = [chance.choice(users) for _ in range(20)]
+                events: list[Event] = [
+                    Click(
+                        event_id=str(chance.random()), user_id=user,
+                        ts=NOW - chance.randrange(3_600_000), item_id=chance.choice(items),
+                    )
+                    for user in of_batch
+                ]  # fmt: skip
+                some = placed(events, [users.index(user) % 4 for user in of_batch])
+                if lanes:
+                    assert len(in_lanes(some)) == 2
+                    await learn(parts, some)
+                else:
+                    await learn_waves(parts, in_waves(some, store.source))
+            popular = await counts.popular()
+            together = await counts.neighbours([item_hash(item) for item in items])
+            found.append(
+                (
+                    [await store.profile(user) for user in users],
+                    dict(zip(popular.items.tolist(), popular.weights.tolist(), strict=True)),
+                    [
+                        dict(zip(e.items.tolist(), e.weights.tolist(), strict=True))
+                        for e in together
+                    ],
+                )
+            )
+    (profiles, popular_by_lanes, pairs_by_lanes), (others, popular_of_one, pairs_of_one) = found
+    assert profiles == others
+    assert popular_by_lanes == pytest.approx(popular_of_one, rel=1e-12)
+    for by_lanes, of_one in zip(pairs_by_lanes, pairs_of_one, strict=True):
+        assert by_lanes
+        assert by_lanes == pytest.approx(of_one, rel=1e-12)
+
+
+async def test_none_is_under_way_when_a_lane_has_failed(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    async def break_one(updates: Sequence[ProfileUpdate]) -> list[MergedProfile]:
+        if updates and updates[0].user == "u":
+            raise ConnectionError("the first lane's server is gone")
+        await asyncio.sleep(0.01)
+        ended.append(updates)
+        return [NOTHING_MERGED for _ in updates]
+
+    monkeypatch.setattr(parts.store, "merge", break_one)
+    with pytest.raises(ConnectionError, match="first lane"):
+        await learn(parts, placed([click("u", "a"), click("v", "a")], (0, 1)))
+    assert [update.user for updates in ended for update in updates] == ["v"]
 
 
 def of_user(user_id: str, deeds: Sequence[Event]) -> list[Deeds]:

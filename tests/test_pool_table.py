@@ -12,6 +12,7 @@ from model.pool_table import (
     PoolTable,
     best_of_lists,
     entries_of_lists,
+    only_usable,
     unite_lists,
     with_nearest_of_lists,
 )
@@ -54,10 +55,20 @@ class Lists:
 
     def together(self) -> PoolTable:
         """All pools in one table."""
-        columns = {
-            origin: entries_of_lists([each.of(origin) for each in self.found]) for origin in SOURCES
+        return self.united()[0]
+
+    def united(self) -> tuple[PoolTable, dict[Origin, NDArray[np.int64]]]:
+        """And where the entries of each source have come to stand."""
+        return unite_lists(self.columns(), len(self.found), popularity)
+
+    def columns(self) -> dict[Origin, Entries]:
+        """What may be recommended of what each source has."""
+        return {
+            origin: only_usable(
+                entries_of_lists([each.of(origin) for each in self.found]), not_seven
+            )
+            for origin in SOURCES
         }
-        return unite_lists(columns, len(self.found), not_seven, popularity)
 
 
 def lists(seed: int, count: int) -> Lists:
@@ -99,6 +110,15 @@ def test_pools_are_those_of_the_lists_alone(seed: int, count: int) -> None:
             assert theirs.dtype == ours.dtype and theirs.tolist() == ours.tolist(), column.name
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_each_entry_is_told_where_it_has_come_to_stand(seed: int) -> None:
+    given = lists(seed, 23)
+    table, places = given.united()
+    for origin, entries in given.columns().items():
+        assert table.pool.rows[places[origin]].tolist() == entries.rows.tolist()
+        assert table.owner[places[origin]].tolist() == entries.owner.tolist()
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("length", [1, 10, 1000])
 def test_the_nearest_join_and_the_best_are_chosen_as_in_the_lists_alone(
@@ -137,9 +157,18 @@ def test_the_nearest_join_and_the_best_are_chosen_as_in_the_lists_alone(
 
 def test_no_lists_have_no_candidates() -> None:
     nothing = Entries(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    table = unite_lists(dict.fromkeys(SOURCES, nothing), 0, not_seven, popularity)
+    table, places = unite_lists(dict.fromkeys(SOURCES, nothing), 0, popularity)
+    assert [len(each) for each in places.values()] == [0] * len(SOURCES)
     assert table.starts.tolist() == [0]
     chosen = best_of_lists(
         table.owner, table.pool.match, table.pool.popular, table.pool.rows, lists=0, length=10
     )
     assert chosen.places.tolist() == chosen.ends.tolist() == []
+
+
+def test_what_scores_minus_infinity_is_in_no_list() -> None:
+    scores = np.array([1, -np.inf, 0, -np.inf], np.float32)
+    match = np.array([0, 1, 0, 0], np.float32)
+    owner = np.array([0, 0, 0, 1])
+    chosen = best_of_lists(owner, match, scores, np.arange(4), lists=2, length=3)
+    assert (chosen.places.tolist(), chosen.ends.tolist()) == ([0, 2], [2, 2])

@@ -7,8 +7,8 @@ import pytest
 
 from model.events import Cart, Event, Favorite, Impression, Rating
 from model.ids import item_hash
-from serving.candidates import ListRequest
 from serving.intake import decode
+from serving.list_request import ListRequest, RequestTable
 from serving.parts import Parts
 from serving.recommendation import AsOf
 from serving.requests import REPLAY_HEADER, list_requests
@@ -33,7 +33,7 @@ async def parts(redis_url: str) -> AsyncIterator[Parts]:
         yield opened
 
 
-async def asked(parts: Parts, records: Sequence[FakeRecord]) -> list[ListRequest]:
+async def asked(parts: Parts, records: Sequence[FakeRecord]) -> Sequence[ListRequest]:
     """The lists that a micro-batch asks for."""
     learned = await take(parts, records)
     return list_requests(parts, decode(records, NOW)[0], learned)
@@ -44,8 +44,8 @@ async def test_a_request_says_who_when_and_why(parts: Parts) -> None:
     (request,) = await asked(parts, records_of(events, first=30))
     assert (request.user_id, request.event_id, request.time) == ("u", events[1].event_id, NOW - 5)
     assert request.as_of == AsOf("events", 0, 31)
-    assert request.history.items.tolist() == [item_hash("milk"), item_hash("bread")]
-    assert request.purchases.items.tolist() == [item_hash("milk")]
+    assert request.profile.history().items.tolist() == [item_hash("milk"), item_hash("bread")]
+    assert request.profile.bought().items.tolist() == [item_hash("milk")]
     assert (request.query, request.current_item) == (None, "bread")
 
 
@@ -82,14 +82,17 @@ async def test_a_search_is_answered_by_what_was_asked_up_to_it(parts: Parts) -> 
         search("u", "three", NOW - 6),
     ]  # fmt: skip
     requests = await asked(parts, records_of(events))
-    found = {each.query: each.searches() for each in requests}
+    found = {
+        each.query: told
+        for each, told in zip(requests, RequestTable(requests).searches(), strict=True)
+    }
     assert {query: [*each.texts] for query, each in found.items()} == {
         "一": ["一"], "two": ["一", "two"], None: ["一", "two", "three"],
         "three": ["一", "two", "three"],
     }  # fmt: skip
     assert found["three"].times.tolist() == [NOW - 9, NOW - 8, NOW - 6]
     (nobody,) = await asked(parts, records_of([click("v", "a")], first=9))
-    assert not len(nobody.searches().times)
+    assert not len(RequestTable([nobody]).searches()[0].times)
 
 
 async def test_what_is_no_deed_asks_for_nothing(parts: Parts) -> None:
@@ -97,7 +100,7 @@ async def test_what_is_no_deed_asks_for_nothing(parts: Parts) -> None:
         Impression(event_id="i", user_id="u", ts=NOW, rec_id="r", item_ids=("a",)),
         forget("u"),
     ]
-    assert await asked(parts, records_of(events)) == []
+    assert not len(await asked(parts, records_of(events)))
 
 
 async def test_replayed_and_old_events_ask_only_when_told_to(parts: Parts) -> None:
@@ -125,5 +128,5 @@ async def test_what_was_forgotten_asks_for_nothing(parts: Parts, told: bool) -> 
     events: list[Event] = [search("u", "a", NOW - 2), forget("u", NOW - 1), click("u", "b", NOW)]
     (request,) = await asked(parts, records_of(events))
     assert request.current_item == "b"
-    assert request.history.items.tolist() == [item_hash("b")]
-    assert await asked(parts, records_of([click("u", "late", NOW - 1)], first=3)) == []
+    assert request.profile.history().items.tolist() == [item_hash("b")]
+    assert not len(await asked(parts, records_of([click("u", "late", NOW - 1)], first=3)))

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.blend import BlendWeights
-from model.events import INTERACTION_KINDS, Click
-from model.features import Interactions, Purchases, Vocabulary
+from model.features import Vocabulary
 from model.ids import item_hashes
 from model.items import Item
 from model.pool_table import best_of_lists
 from model.signals import Pool
-from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, ListRequest, Ties
+from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, Ties
 from serving.catalog import Catalog
+from serving.list_request import ListRequest, RequestTable
 from serving.recommendation import AsOf, Recommended, Source
 from serving.rerank import rerank
-from tests.parts import NOW
+from tests.parts import NOW, profile
 
 REPEAT_ALONE = BlendWeights(network=0, repeat=1)
 NETWORK_ALONE = BlendWeights(network=1, repeat=0)
@@ -43,20 +43,8 @@ def request(
     query: str | None = None,
     current: str | None = None,
 ) -> ListRequest:
-    return ListRequest(
-        user_id="u",
-        event_id="e",
-        time=NOW,
-        as_of=AsOf("events", 0, 0),
-        history=Interactions(
-            item_hashes(seen),
-            np.full(len(seen), INTERACTION_KINDS[Click], np.uint8),
-            np.arange(len(seen), dtype=np.int64),
-        ),
-        purchases=Purchases(item_hashes(bought), np.zeros(len(bought), np.uint16)),
-        query=query,
-        current_item=current,
-    )
+    past = profile(seen=seen, bought=bought)
+    return ListRequest("u", "e", NOW, AsOf("events", 0, 0), past, query, current)
 
 
 def pool(
@@ -114,7 +102,7 @@ def listed(
         "length": 10,
     }
     (made,) = rerank(
-        [asked or request()],
+        RequestTable([asked or request()]),
         alone(candidates),
         np.array([network.get(name, 0) for name in names], np.float32),
         catalog.rows_of_hashes(item_hashes(list(nearest)))[None],
@@ -134,7 +122,7 @@ def alone(candidates: Candidates) -> CandidateTable:
         owner=np.zeros(size, np.int64),
         starts=np.array([0, size]),
         ties=candidates.ties,
-        tie_starts=np.array([0, len(candidates.ties.rows)]),
+        tie_places=np.searchsorted(candidates.rows, candidates.ties.rows),
     )
 
 
@@ -236,7 +224,7 @@ def test_the_most_telling_source_gives_the_reason(
         catalog,
         {"a": 1},
         sources={"a": sources},
-        ties=[("c", "a", 1), ("b", "a", 3), ("gone", "a", 9), ("b", "d", 10)],
+        ties=[("c", "a", 1), ("b", "a", 3), ("gone", "a", 9)],
     )
     asked = request(seen=["b", "c", "unknown"], query="智能 手机")
     (made,) = listed(catalog, found, asked)

@@ -7,23 +7,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.events import INTERACTION_KINDS, Cart, Click, Favorite, Interaction, Purchase, Rating
-from model.features import Interactions, Purchases
+from model.features import DAY_MS, Histories, Interactions, Purchases, PurchaseTable
+from model.key_places import Keys
 from model.pool_table import (
     PoolTable,
     entries_of_lists,
+    may_return,
+    only_usable,
     unite_lists,
     with_nearest_of_lists,
 )
 from model.signals import (
-    NO_ROWS,
     SEEDS,
     Origin,
     Pool,
     Weighted,
     looked_at,
-    may_return,
+    own_repeat,
     seeds_of,
-    seen_items,
     strongest,
 )
 
@@ -78,12 +79,10 @@ def united(
         Origin.TOGETHER: together,
         Origin.POPULAR: Weighted(popular, np.ones(len(popular))),
     }
-    return unite_lists(
-        {origin: entries_of_lists([each]) for origin, each in found.items()},
-        1,
-        not_seven,
-        lambda some, owner: popularity(some),
-    )
+    usable = {
+        origin: only_usable(entries_of_lists([each]), not_seven) for origin, each in found.items()
+    }
+    return unite_lists(usable, 1, lambda some, owner: popularity(some))[0]
 
 
 def test_sources_are_united_and_what_one_brings_twice_adds_up(pool: Pool) -> None:
@@ -122,17 +121,52 @@ def test_the_networks_own_join_behind_and_mark_what_was_there(pool: Pool) -> Non
 
 
 def test_what_may_return() -> None:
-    some = rows(1, 2, 3)
-    assert may_return(some, -1, NO_ROWS, True).all()
-    assert may_return(some, 2, rows(1, 3), True).tolist() == [True, False, True]
-    assert may_return(some, 2, rows(-1, 3), False).tolist() == [True, False, False]
-    assert may_return(some, -1, NO_ROWS, False).all()
+    candidates = Keys(rows(0, 0, 0, 1, 1), rows(1, 2, 3, 1, 2))
+    assert may_return(candidates, rows(-1, -1), []).all()
+    looking_at = may_return(candidates, rows(2, 1), [])
+    assert looking_at.tolist() == [True, False, True, False, True]
+    seen = [Keys(rows(0, 1, 0), rows(1, 3, -1)), Keys(rows(1), rows(2))]
+    assert may_return(candidates, rows(-1, 1), seen).tolist() == [False, True, True, False, False]
+
+
+def seeds(*histories: Interactions) -> list[list[int]]:
+    """The seeds of each history."""
+    items, starts = seeds_of(Histories.of(histories))
+    return [each.tolist() for each in np.split(items, starts[1:-1])]
 
 
 def test_seeds_are_the_newest_distinct_items() -> None:
-    assert seeds_of(history(1, 2, 3, 2)) == [2, 3, 1]
-    assert seeds_of(history()) == []
-    assert seeds_of(history(*range(100))) == list(range(99, 99 - SEEDS, -1))
+    found = seeds(history(1, 2, 3, 2), history(), history(*range(100)), history(5))
+    assert found == [[2, 3, 1], [], list(range(99, 99 - SEEDS, -1)), [5]]
+    assert seeds(history(0, 0, 7)) == [[7, 0]], "0 is a hash like any other"
+    assert seeds_of(Histories.of([]))[1].tolist() == [0]
+
+
+def test_only_the_last_forty_events_are_looked_at_for_seeds() -> None:
+    assert seeds(history(*range(20), *[99] * 38)) == [[99, 19, 18]]
+
+
+def purchases(*days: int) -> PurchaseTable:
+    """One item bought by one user."""
+    size = len(days)
+    items, bought = np.full(size, 7, np.uint64), np.array(days, np.uint16)
+    return PurchaseTable.of([Purchases(items, bought)])
+
+
+def test_a_purchase_counts_half_after_its_half_life() -> None:
+    strengths = own_repeat(purchases(100, 90, 80), np.array([100 * DAY_MS + 5]), 10.0)
+    assert strengths.tolist() == [1, 0.5, 0.25]
+
+
+def test_a_purchase_of_tomorrow_counts_as_one_of_today() -> None:
+    assert own_repeat(purchases(101), np.array([100 * DAY_MS]), 10.0).tolist() == [1]
+
+
+def test_a_purchase_is_as_old_as_its_own_list_says() -> None:
+    user = Purchases(np.array([7], np.uint64), np.array([90], np.uint16))
+    table = PurchaseTable.of([user, Purchases(user.items[:0], user.days[:0]), user])
+    times = np.array([90, 95, 100]) * DAY_MS
+    assert own_repeat(table, times, 10.0).tolist() == [1, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -142,11 +176,6 @@ def test_seeds_are_the_newest_distinct_items() -> None:
 def test_clicks_and_carts_are_looked_at(kind: type[Interaction], expected: int | None) -> None:
     assert looked_at(history(5, 8, kind=kind)) == expected
     assert looked_at(history(kind=kind)) is None
-
-
-def test_what_was_seen_is_history_and_purchases() -> None:
-    bought = Purchases(np.array([4, 5], np.uint64), np.zeros(2, np.uint16))
-    assert seen_items(history(5, 6), bought).tolist() == [5, 6, 4, 5]
 
 
 @given(st.lists(st.integers(-1, 4), max_size=30), st.integers(1, 12))

@@ -41,7 +41,15 @@ from model.events import (
     Search,
     encode_event,
 )
-from model.features import DAY_MS, UNKNOWN, Searches, featurize, query_windows
+from model.features import (
+    DAY_MS,
+    UNKNOWN,
+    Histories,
+    PurchaseTable,
+    Searches,
+    featurize,
+    query_windows,
+)
 from model.ids import item_hashes
 from model.items import Item
 from model.signals import NEIGHBOURS, POPULAR, Origin, own_repeat, seeds_of
@@ -52,7 +60,7 @@ from serving.intake import decode
 from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.recommend import Prepared, decide
-from serving.requests import list_requests, searches_of
+from serving.requests import list_requests
 from stream.event_log import read_event_log
 from tests.parts import NOW, click, open_parts, records_of, take
 from tests.tiny import tiny_bundle
@@ -193,16 +201,18 @@ async def test_training_reads_what_a_profile_holds(
             assert same(log.purchases(*rows), bought), (user, moment)
             every = log.searches.of(number, 0, MAX_TIME_MS)
             newest = Searches(every.times[-PROFILE_SEARCHES:], every.texts[-PROFILE_SEARCHES:])
-            asked = searches_of(profile)
+            asked = profile.searches_until()
             assert same([newest.times], [asked.times]) and newest.texts == [*asked.texts]
             for length in (LENGTH, PROFILE_INTERACTIONS):
                 ours = featurize([read], bundle.vocabulary, length, [newest])
                 assert same(ours, featurize([history], bundle.vocabulary, length, [asked]))
-            time = int(log.times[rows[1] - 1])
-            assert same(
-                own_repeat(log.purchases(*rows), time, 60.0), own_repeat(bought, time, 60.0)
-            )
-            assert seeds_of(read) == seeds_of(history)
+            times = log.times[rows[1] - 1 :][:1]
+            strengths = [
+                own_repeat(PurchaseTable.of([each]), times, 60.0)
+                for each in (log.purchases(*rows), bought)
+            ]
+            assert same(strengths[:1], strengths[1:])
+            assert same(seeds_of(Histories.of([read])), seeds_of(Histories.of([history])))
     # The log was worth the comparison.
     profile = await parts.store.profile("hoarder")
     history, bought = profile.history(), profile.bought()
@@ -211,7 +221,7 @@ async def test_training_reads_what_a_profile_holds(
     assert (bought.days == bought.days[-1]).sum() > 1, "the bound falls within a day"
     assert (np.diff(history.times) == 0).sum() > 10
     assert (featurize([history], bundle.vocabulary, 100).items == UNKNOWN).any()
-    assert query_windows([history], [searches_of(profile)], 100).any()
+    assert query_windows([history], [profile.searches_until()], 100).any()
     assert len(log.searches.of(log.user_ids.index("hoarder"), 0, NOW).texts) > PROFILE_SEARCHES
     assert len({*map(str, events)}) < len(events)
     left = (await parts.store.profile("dot")).history().times

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded, decode
 from serving.merge import origin
 from serving.profile import pack_interaction, pack_query
-from serving.waves import Wave, in_waves
+from serving.waves import Wave, in_lanes, in_waves
 from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 
 
@@ -29,6 +30,14 @@ def decoded(events: Sequence[Event], first: int = 0) -> list[Decoded]:
     good, dead = decode(records_of(events, first=first), NOW)
     assert not dead
     return good
+
+
+def placed(events: Sequence[Event], partitions: Sequence[int]) -> list[Decoded]:
+    """The events, each in a record of its partition."""
+    return [
+        Decoded(replace(cast(FakeRecord, each.record), partition=partition), each.event)
+        for each, partition in zip(decoded(events), partitions, strict=True)
+    ]
 
 
 def identify(user_id: str, anonymous_id: str, ts: int = NOW) -> Identify:
@@ -76,10 +85,7 @@ def test_waves_hold_every_event_once_and_in_the_order_of_its_partition(
         forget(user) if die == 0 else identify(user, "anon") if die == 1 else click(user, "i")
         for user, die, _ in script
     ]
-    given_events = [
-        Decoded(replace(cast(FakeRecord, each.record), partition=place), each.event)
-        for each, (_, _, place) in zip(decoded(events), script, strict=True)
-    ]
+    given_events = placed(events, [place for _, _, place in script])
     waves = in_waves(given_events, source)
     seen: dict[int, list[int]] = {0: [], 1: []}
     for wave in waves:
@@ -109,6 +115,28 @@ def test_what_comes_behind_forget_and_identify_waits() -> None:
     assert (list(first.changes), list(second.changes)) == (["u"], ["u", "v"])
     assert (first.forgets, second.forgets) == ({"u": NOW - 5, "v": 7}, {"w": 3})
     assert (len(first.identifications), len(second.identifications)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("users", "partitions", "lanes"),
+    [
+        ("uvwx", (0, 1, 2, 3), ["uw", "vx"]),
+        ("uvuw", (0, 1, 0, 1), ["uu", "vw"]),
+        ("uvw", (0, 2, 4), ["uvw"]),
+        ("uvuw", (0, 1, 1, 1), ["uvuw"]),  # u comes in both
+    ],
+)
+def test_lanes_share_no_partition_and_no_user(
+    users: str, partitions: Sequence[int], lanes: list[str]
+) -> None:
+    cut_up = in_lanes(placed([click(user, "i") for user in users], partitions))
+    assert ["".join(each.event.user_id for each in lane) for lane in cut_up] == lanes
+
+
+@pytest.mark.parametrize("far_reaching", [forget("w"), identify("w", "u")])
+def test_what_reaches_other_ids_is_learnt_with_all_the_others(far_reaching: Event) -> None:
+    events = placed([click("u", "i"), click("v", "i"), far_reaching], (0, 1, 1))
+    assert in_lanes(events) == [events]
 
 
 def test_what_is_no_deed_changes_no_profile() -> None:

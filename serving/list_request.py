@@ -1,0 +1,70 @@
+"""What a list is made for, and what the users of many lists have done, in columns."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.events import MAX_TIME_MS
+from model.features import Histories, PurchaseTable, Searches
+from serving.profile import Profile, histories_of, purchases_of
+from serving.recommendation import AsOf
+
+
+class ListRequest(NamedTuple):
+    """A list to make."""
+
+    user_id: str
+    event_id: str
+    time: int
+    """Event time of the cause, epoch milliseconds."""
+    as_of: AsOf
+    profile: Profile
+    query: str | None = None
+    current_item: str | None = None
+    """The item the user looks at right now: recommending it would be no help."""
+    searched_until: int = MAX_TIME_MS
+    """Epoch milliseconds: later searches are not what this list is for."""
+
+
+class RequestTable(Sequence[ListRequest]):
+    """The lists that a micro-batch asks for (L), and their users' profiles as columns.
+
+    Each column is unpacked when it is read first, of all users at once.
+    """
+
+    def __init__(self, requests: Sequence[ListRequest]) -> None:
+        self._requests = requests
+
+    def __len__(self) -> int:
+        """How many lists."""
+        return len(self._requests)
+
+    @overload
+    def __getitem__(self, number: int) -> ListRequest: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[ListRequest]: ...
+    def __getitem__(self, number: int | slice) -> ListRequest | Sequence[ListRequest]:
+        """One request, or some. Raises IndexError where there is no such request."""
+        return self._requests[number]
+
+    @cached_property
+    def times(self) -> NDArray[np.int64]:
+        """Event time of the cause of each, int64 [L], epoch milliseconds."""
+        return np.array([each.time for each in self._requests], np.int64)
+
+    @cached_property
+    def histories(self) -> Histories:
+        """What each user did."""
+        return histories_of([each.profile for each in self._requests])
+
+    @cached_property
+    def purchases(self) -> PurchaseTable:
+        """What each user has bought."""
+        return purchases_of([each.profile for each in self._requests])
+
+    def searches(self) -> list[Searches]:
+        """What each user has searched for, of which unpacking costs more than all the rest."""
+        return [each.profile.searches_until(each.searched_until) for each in self._requests]

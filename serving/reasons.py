@@ -1,0 +1,121 @@
+"""Why each item stands in its list: a sentence, and what it points at. Pure.
+
+The first of an item's sources gives the reason. Whatever needs the catalogue or the co-visits is
+looked up for all items of a micro-batch at once, and only for those that are shown.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.features import Histories
+from serving.candidates import SOURCE_BIT, SOURCES, CandidateTable
+from serving.catalog import Catalog
+from serving.list_request import RequestTable
+from serving.recommendation import Source
+
+Reason: TypeAlias = tuple[str, str | None]
+"""A sentence for a person, and the item id, category or query that it points at."""
+
+SOURCES_OF_BITS: list[tuple[Source, ...]] = [
+    tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
+    for bits in range(2 * max(SOURCE_BIT.values()))
+]
+_FIRST_BIT = np.array([0, *(SOURCE_BIT[sources[0]] for sources in SOURCES_OF_BITS[1:])], np.uint8)
+
+BOUGHT_BEFORE: Reason = ("you have bought this before", None)
+FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
+OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
+POPULAR_NOW: Reason = ("popular now", None)
+
+
+class Shown(NamedTuple):
+    """The items of all lists, list after list: arrays [N]."""
+
+    owner: NDArray[np.int64]
+    """Number of the list."""
+    places: NDArray[np.int64]
+    """Among the candidates; those that are none, the network's own, lie beyond."""
+    rows: NDArray[np.int64]
+    """Of the catalogue."""
+    sources: NDArray[np.uint8]
+    """Bits, at least one each."""
+
+
+def reasons_of(
+    shown: Shown, requests: RequestTable, candidates: CandidateTable, catalog: Catalog
+) -> list[Reason]:
+    """The reason of each item."""
+    items = catalog.items
+
+    def titled(row: int) -> str:
+        return items[row].title or items[row].item_id
+
+    @cache
+    def fits(row: int) -> Reason:
+        if row < 0:
+            return FOR_NEWCOMERS
+        return f"fits what you chose last: {titled(row)}", items[row].item_id
+
+    @cache
+    def together(row: int) -> Reason:
+        if row < 0:
+            return OFTEN_TOGETHER
+        return f"often together with {titled(row)}", items[row].item_id
+
+    @cache
+    def popular(row: int) -> Reason:
+        category = items[row].category
+        return (f"popular in {category[-1]}", category[-1]) if category else POPULAR_NOW
+
+    @cache
+    def matches(number: int) -> Reason:
+        query = requests[number].query
+        return f"matches your search “{query}”", query
+
+    first = _FIRST_BIT[shown.sources]
+    found = [BOUGHT_BEFORE] * len(first)
+    told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
+        ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
+        ("together", together, _strongest_seeds(shown, candidates, catalog)),
+        ("popular", popular, shown.rows),
+        ("search", matches, shown.owner),
+    )
+    for source, reason, about in told:
+        here = np.flatnonzero(first == SOURCE_BIT[source])
+        for at, each in zip(here.tolist(), about[here].tolist(), strict=True):
+            found[at] = reason(each)
+    return found
+
+
+def newest_known(histories: Histories, catalog: Catalog) -> NDArray[np.int64]:
+    """The row of each user's newest item that the catalogue has, int64 [B]; -1 for none."""
+    rows = np.full(len(histories), -1, np.int64)
+    someone = np.flatnonzero(np.diff(histories.starts))
+    rows[someone] = catalog.rows_of_hashes(histories.items[histories.starts[someone + 1] - 1])
+    for user in someone[rows[someone] < 0].tolist():
+        found = catalog.rows_of_hashes(histories[user].items)
+        rows[user] = max(found[found >= 0][-1:], default=-1)
+    return rows
+
+
+def _strongest_seeds(
+    shown: Shown, candidates: CandidateTable, catalog: Catalog
+) -> NDArray[np.int64]:
+    """Of each item that stands there for being seen together with the user's: the row of that one
+    of the user's items with which it is seen most. Int64 [N]; -1 where there is none."""
+    strongest = np.full(len(shown.places), -1, np.int64)
+    asked = np.flatnonzero(_FIRST_BIT[shown.sources] == SOURCE_BIT["together"])
+    number_of = np.full(len(candidates.owner), -1, np.int64)
+    number_of[shown.places[asked]] = asked
+    number = number_of[candidates.tie_places]
+    here = np.flatnonzero(number >= 0)
+    rows = catalog.rows_of_hashes(candidates.ties.seeds[here])
+    here, rows = here[rows >= 0], rows[rows >= 0]
+    # The strongest of each comes last, and of equals the newest item of the user's.
+    order = np.lexsort((-here, candidates.ties.weights[here], number[here]))
+    strongest[number[here[order]]] = rows[order]
+    return strongest
