@@ -123,6 +123,7 @@ def alone(candidates: Candidates) -> CandidateTable:
         starts=np.array([0, size]),
         ties=candidates.ties,
         tie_places=np.searchsorted(candidates.rows, candidates.ties.rows),
+        units=np.ones(1),
     )
 
 
