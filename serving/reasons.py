@@ -80,7 +80,7 @@ def reasons_of(
         different, which = np.unique(about[here], return_inverse=True)
         numbers[here] = len(distinct) + which
         distinct += map(reason, different.tolist())
-    return [distinct[number] for number in numbers.tolist()]
+    return list(map(distinct.__getitem__, numbers.tolist()))
 
 
 def _pointing_at(opening: str, item: Item) -> Reason:
