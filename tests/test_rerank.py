@@ -234,7 +234,8 @@ def test_the_most_telling_source_gives_the_reason(
 
 def test_of_items_that_tie_it_equally_the_newest_is_named(catalog: Catalog) -> None:
     ties = [("d", "a", 1), ("b", "a", 3), ("c", "a", 3), ("b", "e", 1), ("c", "e", 2)]
-    found = pool(catalog, {"a": 2, "e": 1}, sources=dict.fromkeys("ae", ["together"]), ties=ties)
+    sources: dict[str, list[Source]] = {"a": ["together"], "e": ["together"]}
+    found = pool(catalog, {"a": 2, "e": 1}, sources=sources, ties=ties)
     made = listed(catalog, found, request(seen=["c", "b", "d"]))
     assert [each.because for each in made] == ["b", "c"]
 
