@@ -184,19 +184,24 @@ def latency_section(found: Found) -> str:
 def scoring_section(found: Found) -> str:
     """Ratios and costs by batch size."""
     kinds = list(found["rss_mb"])
-    others = [kind for kind in kinds if kind != "ranker"]
+    ratios = [key for key in next(iter(found["by_batch"].values())) if "_vs_" in key]
     rows = [
         [
             batch,
-            *(each[f"ranker_vs_{kind}"] for kind in others),
+            *(each[ratio] for ratio in ratios),
             *(each["us_per_user"][kind] for kind in kinds),
         ]
         for batch, each in found["by_batch"].items()
     ]
-    head = ["users", *(f"ranker / {kind}" for kind in others), *(f"{kind} µs" for kind in kinds)]
+    head = [
+        "users", *(ratio.replace("_vs_", " / ") for ratio in ratios),
+        *(f"{kind} µs" for kind in kinds),
+    ]  # fmt: skip
     return (
-        f"Provider {found['provider']}, {found['rounds']} rounds; µs of a user. On a machine with "
-        "a GPU: `python -m benchmarks.scoring --provider cuda --json`.\n\n" + table(head, rows)
+        f"Provider {found['provider']}, {found['rounds']} rounds; µs of a user. `ranker` and `raw` "
+        "begin with arrays that are ready, `histories` is the ranker with the arrays to make, "
+        "`variant` the ranker on the int8 graph (fp16 on a GPU). On a machine with a GPU: "
+        "`python -m benchmarks.scoring --provider cuda --json`.\n\n" + table(head, rows)
     )
 
 

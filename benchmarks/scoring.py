@@ -5,8 +5,12 @@
 All rank the same made-up users with the same pinned network (2 blocks, d = 64, length 50, 12,102
 items) on one thread: 100 candidates scored, the best 100 of all items found. Each contender is a
 process of its own and takes its turn in every round; a turn's figure is the median run, and a
-ratio the median of the rounds' ratios. ``ranker_vs_raw`` is the lowest over the batch sizes; what
-the ranker does beside the run, from histories to arrays, counts against it.
+ratio the median of the rounds' ratios.
+
+``ranker_vs_raw``, the lowest over the batch sizes, is from ready arrays to scores for both: what
+the ranker does beside the session's run. ``histories_vs_raw`` has the ranker make the arrays, too.
+``variant`` is the ranker on the fp16 graph (CUDA) or the int8 one (CPU), ``captured`` with CUDA
+graphs; on a machine with a GPU ``--provider cuda`` measures all of them.
 """
 
 import argparse
@@ -27,9 +31,9 @@ from benchmarks.pinned import pinned_bundle
 from benchmarks.printed import print_figures
 from benchmarks.ratios import median_ratio
 
+OURS = ("ranker", "histories", "captured", "variant")
 MODULES = {
-    "ranker": "benchmarks.scoring_contender",
-    "raw": "benchmarks.scoring_contender",
+    **dict.fromkeys((*OURS, "raw"), "benchmarks.scoring_contender"),
     "eager": "benchmarks.scoring_torch",
     "compile": "benchmarks.scoring_torch",
 }
@@ -65,8 +69,14 @@ def measure(asked: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
         memory = {kind: contender.rss_mb for kind, contender in contenders.items()}
     by_batch = {str(batch): _figures(rounds, batch) for batch in batches}
     return {
-        "ranker_vs_raw": min(each["ranker_vs_raw"] for each in by_batch.values()),
-        "by_processor_time": {"ranker_vs_raw": _lowest_by_processor(rounds)},
+        **{
+            f"{kind}_vs_raw": min(each[f"{kind}_vs_raw"] for each in by_batch.values())
+            for kind in OURS
+            if kind in kinds
+        },
+        "by_processor_time": {
+            f"{kind}_vs_raw": _lowest_by_processor(rounds, kind) for kind in OURS if kind in kinds
+        },
         "by_batch": by_batch,
         "rss_mb": memory,
         "provider": asked.provider,
@@ -82,12 +92,14 @@ def measure(asked: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
 def _figures(rounds: Rounds, batch: int) -> dict[str, Any]:
     """One batch size: ratios first, then microseconds of a user."""
     found = {kind: answers[batch] for kind, answers in rounds.items()}
-    ranker = found["ranker"]
-    ratios, same = {}, {}
-    for kind in found.keys() - {"ranker"}:
-        ratios[kind] = _faster(ranker, found[kind], "ms")
-        ours, theirs = ranker[0]["best"], found[kind][0]["best"]
-        same[kind] = sum(a == b for a, b in zip(ours, theirs, strict=True)) / batch
+    pairs = [(kind, "raw") for kind in OURS if kind in found]
+    pairs += [("ranker", kind) for kind in found if kind not in (*OURS, "raw")]
+    ours = found["ranker"][0]["best"]
+    same = {
+        kind: sum(a == b for a, b in zip(ours, answers[0]["best"], strict=True)) / batch
+        for kind, answers in found.items()
+        if kind != "ranker"
+    }
 
     def per_user(figure: str) -> dict[str, float]:
         return {
@@ -96,21 +108,21 @@ def _figures(rounds: Rounds, batch: int) -> dict[str, Any]:
         }
 
     return {
-        **{f"ranker_vs_{kind}": ratios[kind] for kind in found if kind in ratios},
+        **{f"{one}_vs_{other}": _faster(found[one], found[other], "ms") for one, other in pairs},
         "us_per_user": per_user("ms"),
         "cpu_us_per_user": per_user("cpu_ms"),
         "same_best_20_as_ranker": {kind: round(share, 3) for kind, share in same.items()},
     }
 
 
-def _faster(ranker: Answers, other: Answers, figure: str) -> float:
-    """How many times as fast the ranker is."""
-    return median_ratio((each[figure] for each in other), (each[figure] for each in ranker))
+def _faster(one: Answers, other: Answers, figure: str) -> float:
+    """How many times as fast as the other the one is."""
+    return median_ratio((each[figure] for each in other), (each[figure] for each in one))
 
 
-def _lowest_by_processor(rounds: Rounds) -> float:
-    ranker, raw = rounds["ranker"], rounds["raw"]
-    return min(_faster(ranker[batch], raw[batch], "cpu_ms") for batch in ranker)
+def _lowest_by_processor(rounds: Rounds, kind: str) -> float:
+    ours, raw = rounds[kind], rounds["raw"]
+    return min(_faster(ours[batch], raw[batch], "cpu_ms") for batch in ours)
 
 
 def main() -> None:
@@ -121,13 +133,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=ITEM_COUNT)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of a contender's turn")
-    parser.add_argument(
-        "--contenders", default=",".join(MODULES), help="ranker and raw always among them"
-    )
+    parser.add_argument("--contenders", help="of all; ranker and raw always among them")
     parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
     parser.add_argument("--json", action="store_true", help="the only output there is")
     asked = parser.parse_args()
-    kinds = asked.contenders.split(",")
+    everyone = [kind for kind in MODULES if kind != "captured" or asked.provider == "cuda"]
+    kinds = asked.contenders.split(",") if asked.contenders else everyone
     if unknown := set(kinds) - MODULES.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
     if not {"ranker", "raw"} <= set(kinds):

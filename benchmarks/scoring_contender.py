@@ -1,17 +1,21 @@
 """Contenders of the scoring benchmark: run batches of users and tell how long one takes.
 
-    python -m benchmarks.scoring_contender ranker|raw BUNDLE cpu|cuda
+    python -m benchmarks.scoring_contender ranker|histories|captured|variant|raw BUNDLE cpu|cuda
 
-``ranker`` is serving's, from histories to scores; ``raw`` the bare ONNX Runtime session on arrays
-that are ready. Those of torch are in ``benchmarks.scoring_torch``.
+``ranker`` is serving's and ``raw`` the bare ONNX Runtime session, both from arrays that are ready
+to scores; ``histories`` is serving's with the arrays to make. ``captured`` is the ranker with CUDA
+graphs, and ``variant`` on the graph of the provider's smaller numbers, fp16 or int8. Those of torch
+are in ``benchmarks.scoring_torch``.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +24,11 @@ from numpy.typing import NDArray
 
 from benchmarks.contender import answer
 from benchmarks.made_up import made_up_histories
-from model.bundle import Bundle, load_bundle
-from model.features import FIRST_ITEM, Interactions, featurize
-from serving.ranker import OUTPUTS, PROVIDERS, Provider, ProviderError, Ranker
+from model.bundle import Bundle, Precision, load_bundle, write_bundle
+from model.features import FIRST_ITEM, Features, Interactions, featurize
+from serving.execution import PROVIDERS, Execution, Provider, ProviderError, open_session
+from serving.ranker import Ranker
+from serving.ranking_session import OUTPUTS
 
 THREADS = 1
 CANDIDATES = 100
@@ -70,39 +76,69 @@ class Batches:
 
 
 class OnnxRuns:
-    """Prepares the runs of ``ranker`` and ``raw``."""
+    """Prepares the runs of a contender."""
 
     def __init__(self, batches: Batches, provider: Provider) -> None:
         self._batches = batches
-        self._provider = provider
+        self._execution = Execution(provider, THREADS)
 
     def ranker(self, batch: int) -> Run:
+        """serving's ranker on the arrays."""
+        return self._scores(batch, self._ranker)
+
+    def histories(self, batch: int) -> Run:
         """serving's ranker on the histories."""
         histories = self._batches.histories(batch)
         candidates = list(self._batches.candidates(batch))
         ranker, bias = self._ranker, self._batches.no_bias
-        return lambda number: ranker.rank(histories[number], candidates, bias, None).top_rows
+        return lambda number: ranker.rank(histories[number], candidates, bias, None, 0).top_rows
+
+    def captured(self, batch: int) -> Run:
+        """The ranker with CUDA graphs."""
+        return self._scores(batch, self._capturing)
+
+    def variant(self, batch: int) -> Run:
+        """The ranker on the smaller graph."""
+        return self._scores(batch, self._smaller)
 
     def raw(self, batch: int) -> Run:
         """The session on the arrays."""
         inputs, session = self._batches.inputs(batch), self._session
         return lambda number: cast(NDArray[np.int64], session.run(OUTPUTS, inputs[number])[0])
 
+    def _scores(self, batch: int, ranker: Ranker) -> Run:
+        inputs = self._batches.inputs(batch)
+        features = [Features(*(each[name] for name in Features._fields)) for each in inputs]
+        candidates, bias = inputs[0]["candidates"], self._batches.no_bias
+        return lambda number: ranker.score(features[number], candidates, bias, 0).top_rows
+
     @cached_property
     def _ranker(self) -> Ranker:
-        return Ranker(self._batches.bundle, provider=self._provider, threads=THREADS)
+        return Ranker(self._batches.bundle, self._execution)
+
+    @cached_property
+    def _capturing(self) -> Ranker:
+        return Ranker(self._batches.bundle, replace(self._execution, cuda_graphs=True))
+
+    @cached_property
+    def _smaller(self) -> Ranker:
+        from model.variants import convert  # with onnx
+
+        bundle = self._batches.bundle
+        precision: Precision = "fp16" if self._execution.provider == "cuda" else "int8"
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"{precision}.onnx"
+            convert(bundle.model_path, path, precision)
+            write_bundle(
+                Path(folder) / "bundle", bundle.model_path, bundle.vocabulary.ids, bundle.manifest,
+                {precision: path},
+            )  # fmt: skip
+            both = load_bundle(Path(folder) / "bundle")
+            return Ranker(both, replace(self._execution, precision=precision))
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
-        if self._provider == "cuda":
-            # For its check of the device, whose sentences say what to do.
-            Ranker(self._batches.bundle, provider=self._provider, threads=THREADS)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = THREADS
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(
-            self._batches.bundle.model_path, options, providers=[PROVIDERS[self._provider]]
-        )
+        return open_session(self._batches.bundle.model_path, self._execution)
 
 
 def turns(prepare: Callable[[int], Run]) -> Callable[..., dict[str, Any]]:
@@ -134,7 +170,7 @@ def turns(prepare: Callable[[int], Run]) -> Callable[..., dict[str, Any]]:
 def main() -> None:
     """Answer what ``benchmarks.scoring`` asks."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("ranker", "raw"))
+    parser.add_argument("kind", choices=("ranker", "histories", "captured", "variant", "raw"))
     parser.add_argument("bundle", type=Path)
     parser.add_argument("provider", choices=tuple(PROVIDERS))
     asked = parser.parse_args()

@@ -1,11 +1,12 @@
 """torch to ONNX, written only when ONNX Runtime gives what torch gives on real users.
 
-The graph, with a dynamic number of users B and of candidates C:
+The graph, with a dynamic number of users B, of events L and of candidates C:
 
 ===================  ================  ==========================================================
 input                                  meaning
 ===================  ================  ==========================================================
-``items``            int64 [B, L]      rows of the vocabulary, newest last, 0 = padding
+``items``            int64 [B, L]      rows of the vocabulary, newest last, 0 = padding; L is the
+                                       network's length or less: padding of all changes nothing
 ``kinds``            int64 [B, L]      kinds of interaction
 ``gaps``             int64 [B, L]      buckets of the pause before each interaction
 ``item_bias``        float32 [V]       added to every score before the top K are taken
@@ -29,8 +30,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.features import FIRST_ITEM, NetworkInputs
+from model.features import FIRST_ITEM, PADDING, NetworkInputs, needed_lengths
 from model.network import NEVER, Network
+from model.newest_state import NewestState
 
 OPSET = 17
 INPUTS = ("items", "kinds", "gaps", "item_bias", "candidates")
@@ -56,11 +58,18 @@ class Parity:
 
 
 class RankingGraph(nn.Module):
-    """What is exported: encode, score the whole vocabulary, keep the top K, score candidates."""
+    """Encode, score the whole vocabulary, keep the top K, score candidates.
 
-    def __init__(self, network: Network, top_k: int) -> None:
+    Args:
+        network: gives the states and has the items.
+        top_k: K.
+        newest: gives the states of what is exported, in the network's place.
+    """
+
+    def __init__(self, network: Network, top_k: int, newest: NewestState | None = None) -> None:
         super().__init__()
         self.network = network
+        self.newest = newest
         self.top_k = min(top_k, network.config.vocabulary_size - FIRST_ITEM)
         never = torch.zeros(network.config.vocabulary_size)
         never[:FIRST_ITEM] = NEVER
@@ -77,7 +86,10 @@ class RankingGraph(nn.Module):
         queries: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the module's table for shapes."""
-        user = self.network.encode(items, kinds, gaps, newest_only=True, queries=queries)[:, 0]
+        if self.newest is None:
+            user = self.network.encode(items, kinds, gaps, newest_only=True, queries=queries)[:, 0]
+        else:
+            user = self.newest(items, kinds, gaps, queries)
         scores = user @ self.network.item_vectors().T + self.network.item_bias
         best = torch.topk(scores + (item_bias + self.never), self.top_k, dim=1)
         return best.indices, best.values, torch.gather(scores, 1, candidates)
@@ -94,22 +106,24 @@ def export_network(network: Network, path: Path, users: NetworkInputs, top_k: in
             is removed.
     """
     graph = RankingGraph(network.eval(), top_k).eval()
-    folded = RankingGraph(network.folded(), top_k).eval()
+    folded = network.folded()
+    exported = RankingGraph(folded, top_k, NewestState(folded)).eval()
     arguments = _graph_inputs(users, network.config.vocabulary_size, slice(0, 2))
     with warnings.catch_warnings():
         # The legacy exporter is the one that was measured to agree; its notice is no news.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            folded,
+            exported,
             tuple(torch.from_numpy(value) for value in arguments.values()),
             str(path),
             input_names=list(arguments),
             output_names=list(OUTPUTS),
             dynamic_axes={
-                **{name: {0: "B"} for name in ("items", "kinds", "gaps", *OUTPUTS)},
+                **{name: {0: "B", 1: "L"} for name in ("items", "kinds", "gaps")},
+                **{name: {0: "B"} for name in OUTPUTS},
                 "candidates": {0: "B", 1: "C"},
                 "candidate_scores": {0: "B", 1: "C"},
-                **({QUERIES: {0: "B", 2: "W"}} if QUERIES in arguments else {}),
+                **({QUERIES: {0: "B", 1: "L", 2: "W"}} if QUERIES in arguments else {}),
             },
             opset_version=OPSET,
             dynamo=False,
@@ -127,7 +141,10 @@ def export_network(network: Network, path: Path, users: NetworkInputs, top_k: in
 
 
 def check_parity(graph: RankingGraph, path: Path, users: NetworkInputs) -> Parity:
-    """Run ``users`` through torch and through ONNX Runtime on the CPU and compare."""
+    """Run ``users`` through torch and through ONNX Runtime on the CPU and compare.
+
+    Those with the shorter histories are run again without the padding that all of them have.
+    """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     size = len(users.items)
     difference, same = 0.0, 0
@@ -141,13 +158,32 @@ def check_parity(graph: RankingGraph, path: Path, users: NetworkInputs) -> Parit
                 value.numpy()
                 for value in graph(*(torch.from_numpy(value) for value in arguments.values()))
             ]
+        shorter, short = _shortened(arguments)
+        ours_short = session.run(list(OUTPUTS), short)
         # The maximum of Python would pass over what is not a number.
         furthest = [
-            np.abs(one - other).max() for one, other in zip(ours[1:], theirs[1:], strict=True)
+            *(np.abs(ours[at] - theirs[at]).max() for at in (1, 2)),
+            *(np.abs(ours_short[at] - theirs[at][shorter]).max() for at in (1, 2)),
         ]
         difference = float(np.max([difference, *furthest]))
         same += int((ours[0][:, :PARITY_TOP] == theirs[0][:, :PARITY_TOP]).all(axis=1).sum())
     return Parity(difference, same / max(size, 1), size)
+
+
+def _shortened(
+    arguments: dict[str, NDArray[np.generic]],
+) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.generic]]]:
+    """Which half of the users has the fewest events, and their inputs no longer than they need."""
+    events = (arguments["items"] != PADDING).sum(axis=1)
+    shorter = events <= np.median(events)
+    some = {
+        name: values if name == "item_bias" else values[shorter]
+        for name, values in arguments.items()
+    }
+    items = some["items"].astype(np.int64)
+    length = max(needed_lengths(items, reads_queries=QUERIES in some))
+    windows = some.keys() - {"item_bias", "candidates"}
+    return shorter, some | {name: some[name][:, -length:] for name in windows}
 
 
 def _graph_inputs(

@@ -326,6 +326,28 @@ def query_windows(
     return cells
 
 
+def needed_lengths(items: NDArray[np.int64], *, reads_queries: bool) -> list[int]:
+    """How many of the newest positions say all of each user; the ones before are padding.
+
+    Who has no interaction attends to all padding alike. That is one vector however often it is
+    there, unless a query stands at the newest position: then every position counts.
+
+    Args:
+        items: int64 [B, L], as in ``Features``.
+        reads_queries: whether the network does.
+
+    Returns:
+        Of each user, at least 1.
+    """
+    if len(items) < 16:
+        # Of few, each alone: after a run of the network the code of a sum is in no cache.
+        events = [int(np.count_nonzero(row)) for row in items]
+    else:
+        events = (items != PADDING).sum(axis=1).tolist()
+    nobody = items.shape[1] if reads_queries else 1
+    return [count or nobody for count in events]
+
+
 @lru_cache(maxsize=1 << 16)
 def query_rows(text: str) -> tuple[int, ...]:
     """The rows of a query's distinct words, at most ``QUERY_TOKENS``; the longest words first, for

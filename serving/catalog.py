@@ -35,6 +35,8 @@ class Catalog:
         self._model_rows = np.full(1024, UNKNOWN, dtype=np.int64)
         self.item_bias = np.full(len(vocabulary), NEVER, dtype=np.float32)
         """float32 [V] for the network: 0 where the item may be recommended, else ``NEVER``."""
+        self.bias_edition = 0
+        """Another number whenever what ``item_bias`` holds has changed."""
         self.edition = 0
         """Another number whenever an item gets or loses its row: until then rows may be cached."""
         self._row_of_model = np.full(len(vocabulary), -1, dtype=np.int64)
@@ -123,6 +125,7 @@ class Catalog:
         model_row = self._model_rows[row]
         if model_row >= FIRST_ITEM and self._row_of_model[model_row] == row:
             self.item_bias[model_row] = 0 if allowed else NEVER
+            self.bias_edition += 1
 
 
 def _text(item: Item) -> str:

@@ -1,29 +1,25 @@
-"""The ONNX Runtime session: one run per micro-batch, on the provider that was asked for."""
+"""From users' histories and candidates to scores: one call per micro-batch."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from model.bundle import Bundle, Precision
-from model.features import NO_SEARCHES, PADDING, Interactions, Searches, featurize
+from model.bundle import Bundle
+from model.features import PADDING, Interactions, NetworkInputs, Searches, featurize
+from serving.execution import PROVIDERS, Execution
+from serving.ranking_session import RankingSession
 
 logger = logging.getLogger(__name__)
 
-Provider: TypeAlias = Literal["cuda", "cpu"]
-PROVIDERS: dict[Provider, str] = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+Found = TypeVar("Found")
 
-
-OUTPUTS = ["top_items", "top_scores", "candidate_scores"]
-
-
-class ProviderError(RuntimeError):
-    """The execution provider that was asked for is not really in use."""
+WARM_UP_NEWS_S = 5.0
 
 
 class RankerError(RuntimeError):
@@ -46,42 +42,25 @@ class Ranker:
 
     Args:
         bundle: what to load.
-        provider: ``cuda``, or ``cpu`` where that was asked for.
-        threads: of one run.
-        precision: of the bundle's graphs, the one to run.
+        execution: how to run it.
 
     Raises:
         model.bundle.BundleError: the bundle has no such graph.
-        ProviderError: the provider is not in use; ONNX Runtime itself would go on on the CPU.
+        serving.execution.ProviderError: the provider is not in use.
+        RankerError: a run fails already now.
     """
 
-    def __init__(
-        self, bundle: Bundle, *, provider: Provider, threads: int, precision: Precision = "fp32"
-    ) -> None:
-        graph = bundle.graph(precision)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Idle threads that spin take the cores that decoding and Redis need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self.provider = PROVIDERS[provider]
-        if provider == "cuda":
-            self._session = _cuda_session(graph, options)
-        else:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=[self.provider])
-        self.reads_queries = "queries" in {each.name for each in self._session.get_inputs()}
-        """Whether runs need what users have searched for."""
+    def __init__(self, bundle: Bundle, execution: Execution) -> None:
+        self.provider = PROVIDERS[execution.provider]
         self._vocabulary = bundle.vocabulary
         self._length = bundle.manifest.history_length
-        self._warm_up()
-        logger.info("bundle %s (%s) on %s", bundle.manifest.version, precision, self.provider)
-
-    def _warm_up(self) -> None:
-        """The first run allocates; no event should wait for that."""
-        nobody = Interactions(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64))
-        bias = np.zeros(len(self._vocabulary), dtype=np.float32)
-        self.rank([nobody], [np.zeros(1, dtype=np.int64)], bias, [NO_SEARCHES])
+        self._session = RankingSession(bundle.graph(execution.precision), execution, self._length)
+        self.reads_queries = self._session.reads_queries
+        """Whether runs need what users have searched for."""
+        self._warm_up(execution.warm_up_s)
+        logger.info(
+            "bundle %s (%s) on %s", bundle.manifest.version, execution.precision, self.provider
+        )
 
     def rank(
         self,
@@ -89,14 +68,17 @@ class Ranker:
         candidates: list[NDArray[np.int64]],
         item_bias: NDArray[np.float32],
         searches: list[Searches] | None,
+        bias_edition: int | None = None,
     ) -> Scores:
-        """One run for B users.
+        """One micro-batch of B users.
 
         Args:
             histories: what each user did, oldest first.
             candidates: vocabulary rows to score for each; padded here to the longest, C.
             item_bias: float32 [V], added before the nearest are taken.
             searches: of each; None does where the network reads no queries.
+            bias_edition: another number whenever what ``item_bias`` holds has changed, so that it
+                need not be brought to the device for every run; None: it is.
 
         Raises:
             RankerError: ONNX Runtime failed.
@@ -104,36 +86,74 @@ class Ranker:
         """
         if self.reads_queries and searches is None:
             raise ValueError("this bundle's network reads queries; give the users' searches")
-        features = featurize(
-            histories, self._vocabulary, self._length, searches if self.reads_queries else None
+        return self._in_turn(
+            lambda: self.score(
+                featurize(
+                    histories,
+                    self._vocabulary,
+                    self._length,
+                    searches if self.reads_queries else None,
+                ),
+                _padded(candidates),
+                item_bias,
+                bias_edition,
+            ),
+            len(histories),
         )
-        widest = max((len(rows) for rows in candidates), default=0)
-        padded = np.full((len(candidates), max(widest, 1)), PADDING, dtype=np.int64)
-        for user, rows in enumerate(candidates):
-            padded[user, : len(rows)] = rows
-        inputs = {**features._asdict(), "item_bias": item_bias, "candidates": padded}
+
+    def score(
+        self,
+        features: NetworkInputs,
+        candidates: NDArray[np.int64],
+        item_bias: NDArray[np.float32],
+        bias_edition: int | None = None,
+    ) -> Scores:
+        """As ``rank``, of arrays that are ready, in the calling thread.
+
+        Args:
+            features: of B users.
+            candidates: int64 [B, C].
+
+        Raises:
+            RankerError: ONNX Runtime failed.
+        """
+        inputs = {**features._asdict(), "item_bias": item_bias, "candidates": candidates}
         try:
-            return Scores(*self._session.run(OUTPUTS, inputs))
+            outputs = self._session.run(inputs, bias_edition)
         except Exception as error:  # ONNX Runtime's own types are not public
-            raise RankerError(f"ONNX Runtime failed on {len(histories)} users: {error}") from error
+            raise RankerError(f"ONNX Runtime failed on {len(candidates)} users: {error}") from error
+        return Scores(*outputs)
+
+    def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
+        """Make a run; the one place that all of them pass."""
+        return run()
+
+    def _warm_up(self, seconds: float) -> None:
+        """The first run of a shape allocates; no event should wait for that."""
+        buckets = self._session.buckets.warmed()
+        begun = told = time.monotonic()
+        for number, bucket in enumerate(buckets, start=1):
+            try:
+                self._in_turn(partial(self._session.warm, bucket), bucket.users)
+            except RankerError:
+                raise
+            except Exception as error:  # ONNX Runtime's own types are not public
+                raise RankerError(f"ONNX Runtime failed on {bucket}: {error}") from error
+            now = time.monotonic()
+            if now - begun >= seconds and number < len(buckets):
+                logger.warning(
+                    "warm-up ends after %.1f s with %d of %d shapes; runs of the others are slow "
+                    "the first time (NEXTCLICK_WARM_UP_S)", now - begun, number, len(buckets),
+                )  # fmt: skip
+                return
+            if now - told >= WARM_UP_NEWS_S:
+                told = now
+                logger.info("warm-up: %d of %d shapes", number, len(buckets))
 
 
-def _cuda_session(graph: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    advice = (
-        "install an NVIDIA driver for a GPU, or ask for the CPU with `--provider cpu` "
-        "(NEXTCLICK_PROVIDER=cpu)"
-    )
-    name = PROVIDERS["cuda"]
-    if name not in onnxruntime.get_available_providers():
-        raise ProviderError(f"this onnxruntime has no {name}; {advice}")
-    if not any(Path("/dev", node).exists() for node in ("nvidiactl", "dxg", "nvhost-ctrl")):
-        raise ProviderError(f"no CUDA device on this machine; {advice}")
-    # Finds the CUDA and cuDNN libraries of the nvidia wheels, where those are installed.
-    onnxruntime.preload_dlls()
-    try:
-        session = onnxruntime.InferenceSession(graph, options, providers=[name])
-    except Exception as error:  # ONNX Runtime's own types are not public
-        raise ProviderError(f"{name} does not start ({error}); {advice}") from error
-    if session.get_providers()[0] != name:
-        raise ProviderError(f"ONNX Runtime fell back to {session.get_providers()[0]}; {advice}")
-    return session
+def _padded(candidates: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    widest = max((len(rows) for rows in candidates), default=0)
+    padded = np.full((len(candidates), max(widest, 1)), PADDING, dtype=np.int64)
+    for user, rows in enumerate(candidates):
+        padded[user, : len(rows)] = rows
+    return padded

@@ -115,6 +115,7 @@ async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
             _by_list(parts.catalog.model_rows[candidates.pool.rows], candidates.starts),
             parts.catalog.item_bias,
             requests.searches() if parts.ranker.reads_queries else None,
+            parts.catalog.bias_edition,
         )
 
     with _timed(steps, "rerank"):

@@ -1,24 +1,14 @@
 """A ranker that cannot hang its caller: a run ends in time, or fails while it goes on by itself."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model.bundle import Bundle, Precision
-from model.features import Interactions, Searches
-from serving.ranker import Provider, Ranker, RankerError, Scores
-
-Job = tuple[
-    "Future[Scores]",
-    Sequence[Interactions],
-    list[NDArray[np.int64]],
-    NDArray[np.float32],
-    list[Searches] | None,
-]
+from model.bundle import Bundle
+from serving.execution import Execution
+from serving.ranker import Found, Ranker, RankerError
 
 
 class TimedRanker(Ranker):
@@ -26,63 +16,46 @@ class TimedRanker(Ranker):
 
     Runs are made one by one; its time begins when a run's turn has come. A run inside of ONNX
     Runtime cannot be stopped. It keeps the one thread that runs are made in; until it ends every
-    other run fails at once, so that runs do not pile up behind a dead device.
+    other run fails at once, so that runs do not pile up behind a dead device. CUDA graphs need that
+    one thread too: ONNX Runtime plays back in a thread what it has recorded there.
 
     Raises:
-        model.bundle.BundleError, serving.ranker.ProviderError: as ``Ranker`` does.
+        model.bundle.BundleError, serving.execution.ProviderError, RankerError: as ``Ranker`` does;
+            ``rank`` raises RankerError also where a run is not done in time, or one that was given
+            up is not done yet.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        provider: Provider,
-        threads: int,
-        timeout_s: float,
-        precision: Precision = "fp32",
-    ) -> None:
+    def __init__(self, bundle: Bundle, execution: Execution, *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._turn = threading.Lock()
-        self._overdue: Future[Scores] | None = None
+        self._overdue: Future[Any] | None = None
         # A daemon: a run that never ends must not keep the process from ending.
         threading.Thread(target=self._work, name="ranker", daemon=True).start()
-        super().__init__(bundle, provider=provider, threads=threads, precision=precision)
+        super().__init__(bundle, execution)
 
-    def rank(
-        self,
-        histories: Sequence[Interactions],
-        candidates: list[NDArray[np.int64]],
-        item_bias: NDArray[np.float32],
-        searches: list[Searches] | None,
-    ) -> Scores:
-        """As ``Ranker.rank``; blocks for ``timeout_s`` at most once its turn has come.
-
-        Raises:
-            RankerError: ONNX Runtime failed, is not done in time, or is not done with an earlier
-                run that was given up.
-        """
+    def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         with self._turn:
             if self._overdue is not None and not self._overdue.done():
                 raise RankerError(
                     f"a run that was given up after {self._timeout_s:g} s has not ended yet"
                 )
             self._overdue = None
-            run: Future[Scores] = Future()
-            self._jobs.put((run, histories, candidates, item_bias, searches))
+            future: Future[Found] = Future()
+            self._jobs.put((future, run))
             try:
-                return run.result(self._timeout_s)
+                return future.result(self._timeout_s)
             except TimeoutError:
-                self._overdue = run
+                self._overdue = future
                 raise RankerError(
-                    f"a run of {len(histories)} users is not done after {self._timeout_s:g} s;"
+                    f"a run of {users} users is not done after {self._timeout_s:g} s;"
                     " look at the GPU, or restart the worker if it does not come back"
                 ) from None
 
     def _work(self) -> None:
         while True:
-            run, histories, candidates, item_bias, searches = self._jobs.get()
+            future, run = self._jobs.get()
             try:
-                run.set_result(super().rank(histories, candidates, item_bias, searches))
+                future.set_result(run())
             except Exception as error:
-                run.set_exception(error)
+                future.set_exception(error)

@@ -111,7 +111,9 @@ def _check_user_hash(settings: Settings) -> Finding:
 
 def _check_model(settings: Settings) -> Iterator[Finding]:
     from model.bundle import BundleError, load_bundle
-    from serving.ranker import ProviderError, Ranker
+    from serving.execution import ProviderError
+    from serving.ranker import Ranker, RankerError
+    from stream.execution import execution_of
 
     try:
         bundle = load_bundle(settings.bundle)
@@ -121,13 +123,8 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
     manifest = bundle.manifest
     yield Finding("bundle", "ok", f"{manifest.version} in {settings.bundle}")
     try:
-        ranker = Ranker(
-            bundle,
-            provider=settings.provider,
-            threads=settings.threads,
-            precision=settings.precision,
-        )
-    except (BundleError, ProviderError) as error:
+        ranker = Ranker(bundle, execution_of(settings))
+    except (BundleError, ProviderError, RankerError) as error:
         yield Finding("provider", "wrong", str(error))
         return
     yield Finding("provider", "ok", f"{ranker.provider} in use")

@@ -6,7 +6,7 @@ OURS = {
     "model.events.ContractError",
     "model.export.ExportError",
     "model.train.TrainError",
-    "serving.ranker.ProviderError",
+    "serving.execution.ProviderError",
     "serving.round_trip.StoreError",
     "stream.embedded.EmbeddedError",
     "stream.kafka.BrokerError",

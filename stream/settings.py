@@ -164,6 +164,28 @@ class Settings(BaseSettings):
     threads: PositiveInt = Field(
         1, description="Threads of one ONNX Runtime run; more workers scale better than threads."
     )
+    spinning: bool = Field(
+        False,
+        description="Threads of ONNX Runtime that wait for the next run keep their cores: quicker "
+        "where several work on one run and nobody else needs them.",
+    )
+    cuda_graphs: bool = Field(
+        False,
+        description="On CUDA, record a run of each shape and start it as one; refused where a part "
+        "of the graph would run on the CPU.",
+    )
+    short_windows: bool = Field(
+        True,
+        description="Run users with short histories without the padding of the longest; scores are "
+        "the same but for the rounding.",
+    )
+    warm_up_s: float = Field(
+        20,
+        ge=0,
+        le=600,
+        description="How long shapes of runs are tried before the first event, so that none pays "
+        "for the first run of a shape.",
+    )
     model_timeout_s: float = Field(
         30,
         gt=0,

@@ -18,12 +18,13 @@ from serving import metrics
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.execution import ProviderError
 from serving.parts import Parts
-from serving.ranker import ProviderError
 from serving.round_trip import Acknowledgement
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from stream.catalog_feed import CatalogFeed
+from stream.execution import execution_of
 from stream.garbage import spare_what_is_loaded
 from stream.kafka import TopicError
 from stream.publisher import Publisher
@@ -159,16 +160,10 @@ def build_parts(settings: Settings) -> Parts:
     Raises:
         model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
             graph of the precision asked for.
-        serving.ranker.ProviderError: the execution provider asked for is not in use.
+        serving.execution.ProviderError: the execution provider asked for is not in use.
     """
     bundle = load_bundle(settings.bundle)
-    ranker = TimedRanker(
-        bundle,
-        provider=settings.provider,
-        threads=settings.threads,
-        precision=settings.precision,
-        timeout_s=settings.model_timeout_s,
-    )
+    ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
     catalog = Catalog(bundle.vocabulary)
     store = Store(
         redis_client(settings),

@@ -16,6 +16,7 @@ from model.items import Item
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.execution import Execution
 from serving.intake import decode
 from serving.learning import Learned, learn
 from serving.parts import Parts
@@ -152,7 +153,7 @@ async def open_parts(
             "store": store,
             "counts": counts,
             "candidates": CandidateSources(catalog, counts, repeat_half_life_days=60),
-            "ranker": cast(Ranker, bundle and Ranker(bundle, provider="cpu", threads=1)),
+            "ranker": cast(Ranker, bundle and Ranker(bundle, Execution("cpu"))),
             "list_length": 10,
             "max_event_age_ms": HOUR_MS,
             "publish_replayed": False,

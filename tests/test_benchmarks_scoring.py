@@ -5,23 +5,28 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scoring import Rounds, _lowest_by_processor
+from tests.cuda_device import HAS_DEVICE
 from tests.printed_figures import figures_of, run_benchmark
-from tests.test_ranker import HAS_DEVICE
 
 
 def test_all_contenders_rank_alike_and_are_timed(tmp_path: Path) -> None:
     figures = figures_of(
         "scoring", "--rounds=1", "--seconds=0.01", "--items=200", "--batches=1,4",
-        "--contenders=ranker,raw,eager", f"--plots={tmp_path}",
+        "--contenders=ranker,histories,variant,raw,eager", f"--plots={tmp_path}",
     )  # fmt: skip
     assert set(figures["by_batch"]) == {"1", "4"}
     for each in figures["by_batch"].values():
         # The last of two equal scores may change places, a wrong graph would share none.
-        assert each["same_best_20_as_ranker"] == {"raw": 1.0, "eager": pytest.approx(1.0, abs=0.5)}
+        same = each["same_best_20_as_ranker"]
+        assert same.pop("variant") <= 1.0
+        assert same == {"raw": 1.0, "histories": 1.0, "eager": pytest.approx(1.0, abs=0.5)}
         assert set(each["us_per_user"]) == set(each["cpu_us_per_user"]) == set(figures["rss_mb"])
         assert min(each["us_per_user"].values()) > 0
     lowest = min(each["ranker_vs_raw"] for each in figures["by_batch"].values())
     assert figures["ranker_vs_raw"] == lowest > 0
+    for kind in ("histories", "variant"):
+        assert figures[f"{kind}_vs_raw"] > 0
+        assert figures["by_processor_time"][f"{kind}_vs_raw"] > 0
     assert (tmp_path / "scoring.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -35,13 +40,16 @@ def test_processor_time_is_compared_round_by_round() -> None:
         "ranker": {1: answers(2, 4, 2), 8: answers(1, 1, 1)},
         "raw": {1: answers(1, 3, 2), 8: answers(2, 2, 2)},
     }
-    assert _lowest_by_processor(rounds) == 0.75  # of 0.5, 0.75 and 1; of the medians, 1
+    assert _lowest_by_processor(rounds, "ranker") == 0.75  # of 0.5, 0.75 and 1; of the medians, 1
 
 
 @pytest.mark.parametrize(
     ("contenders", "told"),
     [
-        ("ranker,raw,tensorflow", "there is no tensorflow; there are ranker, raw, eager, compile"),
+        (
+            "ranker,raw,tensorflow",
+            "there is no tensorflow; there are ranker, histories,",
+        ),
         ("raw,eager", "--contenders needs ranker and raw"),
     ],
 )
@@ -52,8 +60,9 @@ def test_contenders_that_cannot_be_compared_are_refused(contenders: str, told: s
 
 
 @pytest.mark.skipif(HAS_DEVICE, reason="this machine has a CUDA device")
-def test_without_a_device_cuda_is_refused_with_a_sentence() -> None:
-    run = run_benchmark("scoring", "--provider=cuda", "--items=200", "--contenders=ranker,raw")
+@pytest.mark.parametrize("contenders", ["ranker,raw", "captured,ranker,raw"])
+def test_without_a_device_cuda_is_refused_with_a_sentence(contenders: str) -> None:
+    run = run_benchmark("scoring", "--provider=cuda", "--items=200", f"--contenders={contenders}")
     assert run.returncode == 1
     assert run.stdout == ""
     assert "benchmarks.scoring: " in run.stderr

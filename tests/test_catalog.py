@@ -1,5 +1,7 @@
 """What is put, changed or removed counts from the next question on."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,18 @@ def test_an_empty_catalogue_answers_too() -> None:
     assert catalog.allowed.tolist() == []
     assert catalog.usable(np.array([-1, -1])).tolist() == [False, False]
     assert catalog.rows_of_hashes(item_hashes(["a"])).tolist() == [-1]
+
+
+def test_the_edition_of_the_bias_changes_with_it(catalog: Catalog) -> None:
+    def changed(change: Callable[[], object]) -> bool:
+        edition, bias = catalog.bias_edition, catalog.item_bias.tolist()
+        change()
+        assert catalog.item_bias.tolist() != bias
+        return catalog.bias_edition != edition
+
+    assert changed(lambda: catalog.put(Item(item_id="a", title="title a", available=False)))
+    assert changed(lambda: catalog.put(Item(item_id="a", title="title a")))
+    assert changed(lambda: catalog.remove("a"))
 
 
 def test_a_removed_item_is_gone(catalog: Catalog) -> None:

@@ -12,6 +12,7 @@ from model import export
 from model.export import OUTPUTS, ExportError, check_parity, export_network
 from model.features import FIRST_ITEM, PADDING, UNKNOWN, Features
 from model.network import NEVER, Network, NetworkConfig
+from model.newest_state import NewestState
 
 LENGTH, ROWS, TOP = 6, 50, 10
 
@@ -80,6 +81,34 @@ def test_a_user_gets_the_same_alone_and_in_a_batch(session: onnxruntime.Inferenc
         alone = run(session, Features(*(each[number : number + 1] for each in users(9))))
         assert np.array_equal(alone["top_items"][0], together["top_items"][number])
         assert np.allclose(alone["top_scores"][0], together["top_scores"][number], atol=1e-5)
+
+
+def test_padding_that_all_have_may_be_left_out(session: onnxruntime.InferenceSession) -> None:
+    some = users(64)
+    short = (some.items != PADDING).sum(axis=1) <= 4
+    whole, cut = (
+        run(session, Features(*(each[short, -length:] for each in some))) for length in (LENGTH, 4)
+    )
+    assert 3 < short.sum() < 64
+    assert np.array_equal(cut["top_items"], whole["top_items"])
+    assert np.allclose(cut["top_scores"], whole["top_scores"], atol=1e-5)
+
+
+def test_parity_is_also_that_of_shorter_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads_padding(newest: NewestState, *inputs: torch.Tensor) -> torch.Tensor:
+        return true_state(newest, *inputs) + inputs[0].shape[1]
+
+    true_state = NewestState.forward
+    monkeypatch.setattr(NewestState, "forward", reads_padding)
+    monkeypatch.setattr(Network, "encode", lambda network, *inputs, **_: encoded(network, *inputs))
+
+    def encoded(network: Network, *inputs: torch.Tensor) -> torch.Tensor:
+        return reads_padding(NewestState(network.folded()), *inputs)[:, None]
+
+    with pytest.raises(ExportError, match="differ by"):
+        export_network(network(), tmp_path / "model.onnx", users(20), TOP)
 
 
 def test_the_best_are_ordered_distinct_real_items(session: onnxruntime.InferenceSession) -> None:

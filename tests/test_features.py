@@ -16,6 +16,7 @@ from model.features import (
     Interactions,
     Vocabulary,
     featurize,
+    needed_lengths,
 )
 from model.ids import ITEM_HASH_BYTES, item_hashes
 
@@ -45,6 +46,13 @@ def test_only_the_newest_are_read_and_their_first_pause_is_the_real_one() -> Non
     features = featurize([history(*events)], VOCABULARY, 2)
     assert features.items.tolist() == [[FIRST_ITEM + 2, FIRST_ITEM]]
     assert features.gaps.tolist() == [[FIRST_GAP + 2, FIRST_GAP + 1 + 9]]
+
+
+@pytest.mark.parametrize("copies", [1, 10])
+def test_a_user_needs_as_many_positions_as_he_has_events(copies: int) -> None:
+    items = np.array([[0, 0, UNKNOWN, FIRST_ITEM], [0, 0, 0, 0], [FIRST_ITEM] * 4] * copies)
+    assert needed_lengths(items, reads_queries=False) == [2, 1, 4] * copies
+    assert needed_lengths(items, reads_queries=True) == [2, 4, 4] * copies
 
 
 @pytest.mark.parametrize(

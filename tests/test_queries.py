@@ -29,6 +29,7 @@ from model.network import Network, NetworkConfig
 from model.search_log import SearchLog, no_searches
 from model.trainer import TrainConfig, Trainer
 from model.windows import TrainingWindows
+from serving.execution import Execution
 from serving.profile import QUERIES
 from serving.ranker import Ranker
 from tests.planted import CLICK, ITEMS, at, log_of, search_shop, searched_for
@@ -265,7 +266,7 @@ def test_a_graph_has_the_input_if_its_network_reads_queries(tmp_path: Path, quer
 def test_a_ranker_feeds_the_query_that_is_open(tmp_path: Path) -> None:
     items = [f"item-{n}" for n in range(30)]
     tiny_bundle(tmp_path / "bundle", items, queries=True)
-    ranker = Ranker(load_bundle(tmp_path / "bundle"), provider="cpu", threads=1)
+    ranker = Ranker(load_bundle(tmp_path / "bundle"), Execution("cpu"))
     assert ranker.reads_queries
     rows, bias = [np.arange(2, 9)] * 3, np.zeros(32, np.float32)
     histories = [clicks(10), clicks(10), clicks()]

@@ -1,28 +1,26 @@
-"""One run ranks a micro-batch, on the provider that was asked for or not at all."""
+"""One call ranks a micro-batch."""
 
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-import serving.ranker
 from model.bundle import Bundle, BundleError, Precision, load_bundle, write_bundle
 from model.events import INTERACTION_KINDS, Click
-from model.features import FIRST_ITEM, Interactions
+from model.features import FIRST_ITEM, Interactions, featurize
 from model.ids import item_hashes
 from model.variants import convert
+from serving.buckets import Bucket
 from serving.catalog import NEVER
-from serving.ranker import PROVIDERS, ProviderError, Ranker, RankerError, Scores
+from serving.execution import Execution
+from serving.ranker import Ranker, RankerError
+from serving.ranking_session import RankingSession
 from tests.parts import NOW
 from tests.tiny import tiny_bundle
 
 ITEMS = [f"item {at}" for at in range(30)]
 SIZE = FIRST_ITEM + len(ITEMS)
-HAS_DEVICE = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and any(
-    Path("/dev", node).exists() for node in ("nvidiactl", "dxg", "nvhost-ctrl")
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def ranker(bundle: Bundle) -> Ranker:
-    return Ranker(bundle, provider="cpu", threads=1)
+    return Ranker(bundle, Execution("cpu"))
 
 
 def history(*items: str) -> Interactions:
@@ -112,7 +110,7 @@ def test_a_graph_of_another_precision_is_run_when_asked_for(
     both = load_bundle(tmp_path / "b")
     precisions: tuple[Precision, ...] = ("fp32", "int8")
     whole, quantised = (
-        Ranker(both, provider="cpu", threads=1, precision=precision) for precision in precisions
+        Ranker(both, Execution("cpu", precision=precision)) for precision in precisions
     )
     theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS, None).candidate_scores
     assert np.array_equal(whole.rank(USERS, CANDIDATES, NO_BIAS, None).candidate_scores, theirs)
@@ -123,75 +121,34 @@ def test_a_graph_of_another_precision_is_run_when_asked_for(
 
 def test_a_graph_that_is_not_in_the_bundle_is_an_error(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="has no fp16 graph"):
-        Ranker(bundle, provider="cpu", threads=1, precision="fp16")
+        Ranker(bundle, Execution("cpu", precision="fp16"))
 
 
-def test_the_provider_is_the_one_that_was_asked_for(ranker: Ranker) -> None:
-    assert ranker.provider == "CPUExecutionProvider"
+def test_ready_arrays_are_scored_as_the_histories_are(bundle: Bundle, ranker: Ranker) -> None:
+    features = featurize(USERS, bundle.vocabulary, bundle.manifest.history_length)
+    candidates = np.tile(rows(2, 3, 4), (len(USERS), 1))
+    ours = ranker.score(features, candidates, NO_BIAS)
+    theirs = ranker.rank(USERS, list(candidates), NO_BIAS, None)
+    assert np.array_equal(ours.candidate_scores, theirs.candidate_scores)
+    assert np.array_equal(ours.top_rows, theirs.top_rows)
 
 
-@pytest.mark.skipif(HAS_DEVICE, reason="there is a CUDA device here, so that cuda starts")
-def test_cuda_without_a_device_fails_and_names_the_way_out(bundle: Bundle) -> None:
-    with pytest.raises(ProviderError, match=r"--provider cpu.*NEXTCLICK_PROVIDER=cpu"):
-        Ranker(bundle, provider="cuda", threads=1)
+def test_warming_up_has_an_end(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    Ranker(bundle, Execution("cpu"))
+    assert "warm-up ends" not in caplog.text
+    hurried = Ranker(bundle, Execution("cpu", warm_up_s=0))
+    assert "with 1 of 9 shapes" in caplog.text
+    assert "NEXTCLICK_WARM_UP_S" in caplog.text
+    assert len(hurried.rank(USERS, CANDIDATES, NO_BIAS, None).top_rows) == len(USERS)
 
 
-class StubSession:
-    """ONNX Runtime as it behaves where CUDA does not come up: it goes on on the CPU."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def get_providers(self) -> list[str]:
-        return [PROVIDERS["cpu"]]
-
-
-def cuda_seems_present(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, session: type[StubSession]
+def test_a_first_run_that_fails_is_a_fault_of_the_ranker(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine with a device node and a CUDA build, whose sessions are ours."""
-    (folder / "nvidiactl").touch()
-    monkeypatch.setattr(serving.ranker, "Path", lambda *parts: folder.joinpath(*parts[1:]))
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    def fail(session: RankingSession, bucket: Bucket) -> None:
+        raise RuntimeError("CUDA out of memory")
 
-
-def test_a_silent_fall_back_to_the_cpu_is_an_error(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    cuda_seems_present(monkeypatch, tmp_path, StubSession)
-    with pytest.raises(ProviderError, match=r"fell back to CPUExecutionProvider.*--provider cpu"):
-        Ranker(bundle, provider="cuda", threads=1)
-
-
-class BrokenSession(StubSession):
-    """CUDA libraries that do not fit."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        raise RuntimeError("libcudnn is missing")
-
-
-def test_cuda_that_does_not_start_is_an_error(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    cuda_seems_present(monkeypatch, tmp_path, BrokenSession)
-    with pytest.raises(ProviderError, match=r"libcudnn is missing.*--provider cpu"):
-        Ranker(bundle, provider="cuda", threads=1)
-
-
-def test_a_build_without_cuda_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [PROVIDERS["cpu"]])
-    with pytest.raises(ProviderError, match=r"no CUDAExecutionProvider.*--provider cpu"):
-        Ranker(bundle, provider="cuda", threads=1)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not HAS_DEVICE, reason="needs a CUDA device; none is on this machine")
-def test_cuda_scores_as_the_cpu_does(bundle: Bundle, ranker: Ranker) -> None:
-    cuda = Ranker(bundle, provider="cuda", threads=1)
-    assert cuda.provider == "CUDAExecutionProvider"
-    ours: Scores = cuda.rank(USERS, CANDIDATES, NO_BIAS, None)
-    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS, None)
-    assert np.allclose(ours.candidate_scores, theirs.candidate_scores, atol=1e-2)
-    assert np.allclose(ours.top_scores, theirs.top_scores, atol=1e-2)
+    monkeypatch.setattr(RankingSession, "warm", fail)
+    with pytest.raises(RankerError, match=r"failed on Bucket\(users=256.*CUDA out of memory"):
+        Ranker(bundle, Execution("cpu"))

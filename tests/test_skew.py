@@ -55,6 +55,7 @@ from model.items import Item
 from model.signals import NEIGHBOURS, POPULAR, Origin, own_repeat, seeds_of
 from serving import counts
 from serving.candidates import Candidates
+from serving.execution import Execution
 from serving.intake import decode
 from serving.parts import Parts
 from serving.ranker import Ranker
@@ -234,7 +235,7 @@ async def test_a_log_is_judged_by_the_lists_that_a_worker_makes(
 ) -> None:
     if queries:
         bundle = made_bundle(tmp_path / "bundle", queries=True)
-        parts = replace(parts, ranker=Ranker(bundle, provider="cpu", threads=1))
+        parts = replace(parts, ranker=Ranker(bundle, Execution("cpu")))
     manifest = msgspec.structs.replace(bundle.manifest, repeats_allowed=repeats_allowed)
     parts = replace(parts, bundle=replace(bundle, manifest=manifest))
     events = arrivals(2)

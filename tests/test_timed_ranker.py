@@ -11,7 +11,10 @@ import pytest
 import serving.timed_ranker
 from model.bundle import load_bundle
 from model.features import Interactions
+from serving.buckets import Bucket
+from serving.execution import Execution
 from serving.ranker import RankerError, Scores
+from serving.ranking_session import RankingSession
 from serving.timed_ranker import TimedRanker
 from tests.faulty_session import spoil
 from tests.stage import GUARD_S
@@ -25,7 +28,7 @@ NOBODY = Interactions(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0,
 def ranker(tmp_path: Path) -> TimedRanker:
     tiny_bundle(tmp_path / "bundle", ITEMS)
     bundle = load_bundle(tmp_path / "bundle")
-    return TimedRanker(bundle, provider="cpu", threads=1, timeout_s=GUARD_S)
+    return TimedRanker(bundle, Execution("cpu"), timeout_s=GUARD_S)
 
 
 @pytest.fixture
@@ -101,3 +104,25 @@ def test_a_run_behind_one_that_hangs_fails_when_its_turn_comes(
     overdue.result(GUARD_S)
     ranker._timeout_s = GUARD_S
     assert rank(ranker).candidate_scores.shape == (1, 3), "once it has ended, runs are made again"
+
+
+def test_all_runs_are_made_in_one_thread(
+    tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What CUDA has recorded in one thread is not played back in another."""
+    seen: list[threading.Thread] = []
+    warm = RankingSession.warm
+
+    def noted(session: RankingSession, bucket: Bucket) -> None:
+        seen.append(threading.current_thread())
+        warm(session, bucket)
+
+    monkeypatch.setattr(RankingSession, "warm", noted)
+    tiny_bundle(tmp_path / "bundle", ITEMS)
+    ranker = TimedRanker(load_bundle(tmp_path / "bundle"), Execution("cpu"), timeout_s=GUARD_S)
+    spoil(ranker, lambda inputs: seen.append(threading.current_thread()))
+    rank(ranker)
+    threads.submit(rank, ranker).result(GUARD_S)
+    assert len(seen) > 3
+    assert {thread.name for thread in seen} == {"ranker"}
+    assert len(set(seen)) == 1
