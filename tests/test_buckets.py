@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.buckets import FEWEST_APART, NARROWEST, SHORTEST, Bucket, Buckets, steps
+from serving.buckets import FEWEST_APART, MOST_TOGETHER, NARROWEST, SHORTEST, Bucket, Buckets, steps
 
 LENGTH, MOST = 50, 200
 EXACT = Buckets(LENGTH, MOST, in_steps=False, short_windows=True)
@@ -45,25 +45,24 @@ def test_windows_are_whole_where_the_graph_takes_no_others() -> None:
     assert EXACT.lengths == (8, 16, 32, LENGTH)
 
 
-@given(st.lists(st.integers(1, LENGTH), min_size=1, max_size=80))
+@given(st.lists(st.integers(1, LENGTH), min_size=1, max_size=300))
 def test_every_user_is_in_one_run_whose_window_holds_him(needed: list[int]) -> None:
     for buckets in (EXACT, STEPS):
-        parts = [
-            (length, np.arange(len(needed)) if users is None else users)
-            for length, users in buckets.apart(needed)
-        ]
+        parts = [(length, np.arange(len(needed))[users]) for length, users in buckets.apart(needed)]
         everyone = list(chain.from_iterable(users.tolist() for _, users in parts))
         assert sorted(everyone) == list(range(len(needed)))
         assert all(needed[user] <= length for length, users in parts for user in users)
         assert len(parts) == 1 or min(len(users) for _, users in parts) >= FEWEST_APART
+        assert buckets is STEPS or max(len(users) for _, users in parts) <= MOST_TOGETHER
 
 
 def test_short_histories_are_run_apart_from_long_ones() -> None:
     needed = [LENGTH, 3] * 20
     (short, shorts), (long, longs) = EXACT.apart(needed)
     assert (short, long) == (SHORTEST, LENGTH)
-    assert shorts is not None and set(shorts.tolist()) == set(range(1, 40, 2))
-    assert longs is not None and set(longs.tolist()) == set(range(0, 40, 2))
+    everyone = np.arange(40)
+    assert set(everyone[shorts].tolist()) == set(range(1, 40, 2))
+    assert set(everyone[longs].tolist()) == set(range(0, 40, 2))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,13 @@ def test_short_histories_are_run_apart_from_long_ones() -> None:
     ids=["few", "all short", "all long", "few long ones", "device"],
 )
 def test_what_is_not_worth_it_stays_together(buckets: Buckets, needed: list[int]) -> None:
-    assert buckets.apart(needed) == [(max(needed), None)]
+    assert buckets.apart(needed) == [(max(needed), slice(0, len(needed)))]
+
+
+def test_many_are_run_in_parts_of_one_size() -> None:
+    parts = [slice(0, 43), slice(43, 86), slice(86, 130)]
+    assert EXACT.apart([LENGTH] * 130) == [(LENGTH, part) for part in parts]
+    assert STEPS.apart([LENGTH] * 130) == [(LENGTH, slice(0, 130))]
 
 
 def test_a_run_of_every_shape_that_a_device_meets_is_made_first() -> None:
@@ -92,4 +97,6 @@ def test_a_run_of_every_shape_that_a_device_meets_is_made_first() -> None:
 
 
 def test_without_steps_the_sizes_that_memory_grows_for_are_made_first() -> None:
-    assert [bucket.users for bucket in EXACT.warmed()] == [MOST, 128, 64, 32, 16, 8, 4, 2, 1]
+    assert [bucket.users for bucket in EXACT.warmed()] == [64, 32, 16, 8, 4, 2, 1]
+    few = Buckets(LENGTH, 5, in_steps=False, short_windows=True)
+    assert [bucket.users for bucket in few.warmed()] == [5, 4, 2, 1]

@@ -138,7 +138,7 @@ def test_warming_up_has_an_end(bundle: Bundle, caplog: pytest.LogCaptureFixture)
     Ranker(bundle, Execution("cpu"))
     assert "warm-up ends" not in caplog.text
     hurried = Ranker(bundle, Execution("cpu", warm_up_s=0))
-    assert "with 1 of 9 shapes" in caplog.text
+    assert "with 1 of 7 shapes" in caplog.text
     assert "NEXTCLICK_WARM_UP_S" in caplog.text
     assert len(hurried.rank(USERS, CANDIDATES, NO_BIAS, None).top_rows) == len(USERS)
 
@@ -150,5 +150,5 @@ def test_a_first_run_that_fails_is_a_fault_of_the_ranker(
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(RankingSession, "warm", fail)
-    with pytest.raises(RankerError, match=r"failed on Bucket\(users=256.*CUDA out of memory"):
+    with pytest.raises(RankerError, match=r"failed on Bucket\(users=64.*CUDA out of memory"):
         Ranker(bundle, Execution("cpu"))

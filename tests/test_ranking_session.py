@@ -78,6 +78,8 @@ def batches() -> Iterator[tuple[list[int], int]]:
     for users, width in [(1, 5), (40, 3), (3, 70), (1, 64), (33, 65), (16, 1), (2, 5)]:
         yield chance.integers(0, LENGTH + 1, users).tolist(), width
     yield [1] * 20 + [LENGTH] * 20, 5
+    yield [LENGTH] * 150, 3
+    yield [1, LENGTH] * 100, 3
     yield [LENGTH], 130
 
 
