@@ -10,7 +10,8 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,36 @@ from benchmarks.performance_tables import (
 )
 
 FOLDER = Path("docs/performance")
-BENCHMARKS = {
-    "pipeline": ("Throughput", pipeline_section),
-    "path_profile": ("Where the time goes", path_section),
-    "flame_graph": ("Function by function", flame_section),
-    "latency": ("Latency", latency_section),
-    "scoring": ("Scoring", scoring_section),
-    "scaling": ("Scaling", scaling_section),
-}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page: one run of a benchmark."""
+
+    title: str
+    text: Callable[[Found], str]
+    benchmark: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """Without ``--json``."""
+        return " ".join(["python -m", f"benchmarks.{self.benchmark}", *self.arguments])
+
+
+PARTS = {
+    "pipeline": Part("Throughput", pipeline_section, "pipeline"),
+    "pipeline_embedded": Part(
+        "Throughput on the embedded broker", pipeline_section,
+        # Of each partition it keeps 5 MiB.
+        "pipeline", ("--broker=embedded", "--events=100000"),
+    ),
+    "path_profile": Part("Where the time goes", path_section, "path_profile"),
+    "flame_graph": Part("Function by function", flame_section, "flame_graph"),
+    "latency": Part("Latency", latency_section, "latency"),
+    "scoring": Part("Scoring", scoring_section, "scoring"),
+    "scaling": Part("Scaling", scaling_section, "scaling"),
+}  # fmt: skip
 INTRODUCTION = """\
 # Performance
 
@@ -65,19 +88,17 @@ def page(found: dict[str, Found], folder: str) -> str:
         folder: of the plots, as seen from the page.
     """
     parts = [INTRODUCTION, "## Targets\n", targets(found)]
-    for name, (title, section) in BENCHMARKS.items():
-        parts.append(f"## {title}\n")
-        command = f"python -m benchmarks.{name}"
+    for name, part in PARTS.items():
+        parts.append(f"## {part.title}\n")
         if name not in found:
-            parts.append(f"Not measured yet: `{command} --json`.\n")
+            parts.append(f"Not measured yet: `{part.command} --json`.\n")
             continue
-        parts.append(
-            f"`{command} {found[name]['arguments']}`, {_hardware(found[name]['machine'])}.\n"
-        )
+        command = f"python -m benchmarks.{part.benchmark} {found[name]['arguments']}"
+        parts.append(f"`{command}`, {_hardware(found[name]['machine'])}.\n")
         if found[name]["machine"]["load_average"] > found[name]["machine"]["cores"] * BUSY:
             parts.append(DISTURBED)
-        parts.append(section(found[name]))
-        parts.append(f"![{title}]({folder}/{name}.png)\n")
+        parts.append(part.text(found[name]))
+        parts.append(f"![{part.title}]({folder}/{name}.png)\n")
     return "\n".join(parts)
 
 
@@ -92,7 +113,7 @@ def _hardware(machine: dict[str, Any]) -> str:
 
 def read(folder: Path) -> dict[str, Found]:
     """What the folder has, by benchmark."""
-    paths = {name: folder / f"{name}.json" for name in BENCHMARKS}
+    paths = {name: folder / f"{name}.json" for name in PARTS}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
 
 
@@ -104,7 +125,8 @@ def measure(names: Sequence[str], folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
+        part = PARTS[name]
+        command = [sys.executable, "-m", f"benchmarks.{part.benchmark}", "--json", *part.arguments]
         printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         tidy = json.dumps(json.loads(printed), indent=1) + "\n"
         (folder / f"{name}.json").write_text(tidy)
@@ -116,9 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     parser.add_argument("--measure", default="", help="benchmarks to run first, or all")
     asked = parser.parse_args(arguments)
-    names = list(BENCHMARKS) if asked.measure == "all" else asked.measure.split(",")
-    if unknown := {name for name in names if name} - BENCHMARKS.keys():
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    names = list(PARTS) if asked.measure == "all" else asked.measure.split(",")
+    if unknown := {name for name in names if name} - PARTS.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     measure([name for name in names if name], asked.folder)
     found = read(asked.folder)
     for name, each in found.items():

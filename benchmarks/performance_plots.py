@@ -124,6 +124,7 @@ def _finish(panel: Axes, x: str, y: str, title: str) -> None:
 DRAWINGS: dict[str, Callable[[Found], Figure]] = {
     "scoring": _scoring,
     "pipeline": _pipeline,
+    "pipeline_embedded": _pipeline,
     "path_profile": _path_profile,
     "flame_graph": flame_graph,
     "latency": _latency,

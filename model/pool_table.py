@@ -203,16 +203,19 @@ def best_of_lists(
     Four arrays [N], in runs of which each goes through the lists in their order. A score of minus
     infinity keeps an item out.
     """
-    steps = np.ceil(match * 10)
     # What reaches the bar of any run is more than enough; the order decides among the rest.
     bars = np.full(lists, -np.inf, np.float32)
     bounds = [0, *(1 + np.flatnonzero(owner[1:] < owner[:-1])).tolist(), len(owner)]
     for run in map(slice, bounds, bounds[1:]):
         np.maximum(bars, _bars(scores[run], owner[run], lists, length), out=bars)
-    is_hopeful = (steps > 0) | (scores >= bars[owner])
+    is_hopeful = scores >= bars[owner]
+    has_query = bool(match.any())
+    if has_query:
+        is_hopeful |= match > 0
     hopeful = np.flatnonzero(is_hopeful & (scores > -np.inf))
-    order = np.lexsort((rows[hopeful], -scores[hopeful], -steps[hopeful], owner[hopeful]))
-    ranked = hopeful[order]
+    last, first = (rows[hopeful], -scores[hopeful]), owner[hopeful]
+    steps = (-np.ceil(match[hopeful] * 10),) if has_query else ()
+    ranked = hopeful[np.lexsort((*last, *steps, first))]
     counts = np.bincount(owner[ranked], minlength=lists)
     standing = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
     return Chosen(ranked[standing < length], np.cumsum(np.minimum(counts, length)))

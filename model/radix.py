@@ -10,8 +10,8 @@ def radix_order(keys: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
     Digit by digit from the lowest: numpy sorts 16 bits by counting, at half of the cost of
     comparing whole numbers.
     """
-    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
-    for shift in range(16, (limit - 1).bit_length(), 16):
-        digits = ((keys[order] >> shift) & 0xFFFF).astype(np.uint16)
-        order = order[np.argsort(digits, kind="stable")]
+    digits = np.ascontiguousarray(keys, "<i8").view("<u2").reshape(-1, 4)
+    order = np.argsort(digits[:, 0], kind="stable")
+    for at in range(1, -(-(limit - 1).bit_length() // 16)):
+        order = order[np.argsort(digits[order, at], kind="stable")]
     return order

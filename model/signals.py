@@ -36,6 +36,10 @@ NO_ROWS = np.empty(0, np.int64)
 NO_VALUES = np.empty(0, np.float64)
 
 
+_PLACE_BITS, _PLACE_MASK = np.uint64(8), np.uint64(0xFF)
+"""A hash has 48 bits, so that a place fits beside it."""
+
+
 class Origin(IntFlag):
     """Where a candidate came from; one may come from several."""
 
@@ -82,11 +86,13 @@ def seeds_of(histories: Histories) -> tuple[NDArray[np.uint64], NDArray[np.int64
     places, held = places[:, ::-1], held[:, ::-1]
     items = np.zeros(held.shape, np.uint64)
     items[held] = histories.items[places[held]]
-    # Of equal items a stable order has the newest first.
-    order = np.argsort(items, axis=1, kind="stable")
-    ordered = np.take_along_axis(items, order, axis=1)
+    # Sorted with its place behind each hash: of equal items the newest comes first.
+    place = np.arange(held.shape[1], dtype=np.uint64)
+    ordered = np.sort((items << _PLACE_BITS) | place, axis=1)
+    is_first = np.diff(ordered >> _PLACE_BITS, axis=1) != 0
+    column = (ordered[:, 1:] & _PLACE_MASK).astype(np.int64)
     is_newest = np.ones(held.shape, np.bool_)
-    np.put_along_axis(is_newest, order[:, 1:], ordered[:, 1:] != ordered[:, :-1], axis=1)
+    np.put_along_axis(is_newest, column, is_first, axis=1)
     # Nothing newer is missing where there is an event, so that padding is no item's copy.
     is_newest &= held
     is_seed = is_newest & (np.cumsum(is_newest, axis=1) <= SEEDS)

@@ -69,6 +69,8 @@ class CandidateTable(PoolTable):
     """Of all lists, list after list."""
     tie_places: NDArray[np.int64]
     """int64 [T]: the place of each tie's item among the candidates."""
+    units: NDArray[np.float64]
+    """float64 [L]: forward-decayed weight of an event at the time of each list."""
 
     def __len__(self) -> int:
         """How many lists."""
@@ -110,7 +112,7 @@ class CandidateSources:
     async def gather(self, requests: RequestTable) -> CandidateTable:
         """The candidates of each request; at most one trip to Redis for all of them."""
         owner, ties = await self._ties(*seeds_of(requests.histories))
-        units = self.units(requests)
+        units = self._counts.weights(requests.times)
         found = {
             Origin.SEARCH: self._matches(requests),
             Origin.REPEAT: self._bought(requests),
@@ -120,7 +122,9 @@ class CandidateSources:
         table, places = unite_lists(
             found, len(requests), lambda rows, owner: self.popularity(rows, units[owner])
         )
-        return CandidateTable(**vars(table), ties=ties, tie_places=places[Origin.TOGETHER])
+        return CandidateTable(
+            **vars(table), ties=ties, tie_places=places[Origin.TOGETHER], units=units
+        )
 
     async def _ties(
         self, seeds: NDArray[np.uint64], starts: NDArray[np.int64]
@@ -161,10 +165,6 @@ class CandidateSources:
         owner = np.repeat(np.arange(lists), len(rows))
         return Entries(owner, np.tile(rows, lists), np.ones(len(owner)))
 
-    def units(self, requests: RequestTable) -> NDArray[np.float64]:
-        """Forward-decayed weight of an event at the time of each list, float64 [L]."""
-        return self._counts.weights(requests.times)
-
     def popularity(
         self, rows: NDArray[np.int64], units: NDArray[np.float64]
     ) -> NDArray[np.float32]:
@@ -172,6 +172,6 @@ class CandidateSources:
 
         Args:
             rows: of the catalogue.
-            units: weight of an event of the present of each (``units``), of a shape that fits.
+            units: weight of an event of the present of each, of a shape that fits.
         """
         return (self.popular_now.weights(rows) / units).astype(np.float32)

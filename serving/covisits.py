@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from model.ids import ITEM_HASH_BYTES
@@ -34,7 +35,7 @@ QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""
 
 
-class Admission(NamedTuple):
+class Admission(Struct, frozen=True, gc=False):
     """What one merge has brought into one user's profile, with the records it came in."""
 
     source: Sequence[str]

@@ -6,7 +6,8 @@ and not yet counted is told by the store (``MergedProfile.is_new``).
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from model.events import Identify
 from serving import metrics
@@ -18,7 +19,7 @@ from serving.profile import INTERACTIONS, QUERIES, Profile
 from serving.waves import ProfileChange, Wave, in_lanes, in_waves
 
 
-class Learned(NamedTuple):
+class Learned(Struct, frozen=True, gc=False):
     """What is known of a user after a micro-batch."""
 
     profile: Profile
@@ -83,7 +84,11 @@ async def _merge(
     _observe(parts, changes, merged)
     if count:
         await parts.counts.add(
-            [_admission(changes[user], each) for user, each in merged.items() if any(each.is_new)]
+            [
+                _admission(changes[user], each)
+                for user, each in merged.items()
+                if True in each.is_new
+            ]
         )
     learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
     return learned | await _follow(parts, merged, changes)
@@ -108,9 +113,8 @@ async def _follow(
     parts: Parts, merged: dict[str, MergedProfile], changes: dict[str, ProfileChange]
 ) -> dict[str, Learned]:
     """Give what anonymous ids did to the users they are known to be, new or not: twice is once."""
-    followed = [
-        (user, link) for user, each in merged.items() for link in each.links if link.is_known
-    ]
+    linked = [(user, each.links) for user, each in merged.items() if each.links]
+    followed = [(user, link) for user, links in linked for link in links if link.is_known]
     if not followed:
         return {}
     known = await parts.store.merge(

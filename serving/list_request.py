@@ -1,6 +1,6 @@
 """What a list is made for, and what the users of many lists have done, in columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, overload
 
@@ -41,6 +41,10 @@ class RequestTable(Sequence[ListRequest]):
     def __len__(self) -> int:
         """How many lists."""
         return len(self._requests)
+
+    def __iter__(self) -> Iterator[ListRequest]:
+        """One request after the other."""
+        return iter(self._requests)
 
     @overload
     def __getitem__(self, number: int) -> ListRequest: ...

@@ -2,9 +2,11 @@
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from serving.functions import MOST_ADMISSIONS
 from serving.profile import IDENTITY_BYTES, INTERACTIONS, Profile, unpack
@@ -47,17 +49,16 @@ def origins_of(source: str) -> Callable[[int], bytes]:
     return lambda offset: head + offset.to_bytes(6, "big")
 
 
-@dataclass(slots=True)
-class ProfileUpdate:
+class ProfileUpdate(Struct, gc=False):
     """What one micro-batch adds to one user.
 
     Raises ValueError from ``Store.merge`` where it holds more events than admissions are kept.
     """
 
     user: UserOrDigest
-    events: list[bytes] = field(default_factory=list)
+    events: list[bytes] = []
     """Packed interactions and queries in order of arrival, whose admission is asked for."""
-    origins: list[bytes] = field(default_factory=list)
+    origins: list[bytes] = []
     """Of each event, the ``origin`` of the Kafka record that brought it."""
     forget_at: int | None = None
     others: Profile = NOTHING
@@ -81,7 +82,7 @@ class ProfileUpdate:
         return packed
 
 
-class MergedProfile(NamedTuple):
+class MergedProfile(Struct, frozen=True, gc=False):
     """The profile after the merge, and what the merge has done to get there."""
 
     profile: Profile
@@ -100,7 +101,7 @@ class MergedProfile(NamedTuple):
     links: tuple[Link, ...]
 
 
-class StampedProfile(NamedTuple):
+class StampedProfile(Struct, frozen=True, gc=False):
     """What a merge has left in the store."""
 
     merged: MergedProfile

@@ -10,7 +10,8 @@ the events itself. Stamps are 64 random bits, never counted, so that no other va
 
 from collections import OrderedDict
 from random import Random
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from serving.functions import MOST_ADMISSIONS, STAMP_BYTES
 from serving.merge import ORIGIN_BYTES, MergedProfile, ProfileUpdate, StampedProfile
@@ -29,7 +30,7 @@ _SOURCE_BYTES = 4
 _ONE_NEW = (True,)
 
 
-class Proposal(NamedTuple):
+class Proposal(Struct, frozen=True, gc=False):
     """A value to be stored where the one it was made from still stands."""
 
     value: bytes | None
@@ -74,9 +75,9 @@ class ProfileCache:
 
     def keep(self, key: str, stored: StampedProfile) -> MergedProfile:
         """What the server has now."""
-        merged, stamp = stored
+        merged = stored.merged
         # Of users with a forget marker or links the server looks at every event itself.
-        if self.capacity and stamp and merged.forgotten_until < 0 and not merged.links:
+        if self.capacity and stored.stamp and merged.forgotten_until < 0 and not merged.links:
             self._held[key] = stored
             if len(self._held) > self.capacity:
                 self._held.popitem(last=False)
@@ -122,8 +123,14 @@ def _put_on_top(held: StampedProfile, update: ProfileUpdate, stamp: bytes) -> Pr
     if len(update.events) > 1 or len(record) != width or record <= newest or is_purchase(record):
         return None
     interactions = record + profile.interactions[: (INTERACTIONS.bound - 1) * width]
-    admissions = _still_open(held.merged.arrivals, update)
-    admissions.append(update.origins[0] + record[:IDENTITY_BYTES])
+    place = update.origins[0]
+    source = place[:_SOURCE_BYTES]
+    admissions = [  # as in _still_open
+        each
+        for each in held.merged.arrivals
+        if each[:_SOURCE_BYTES] != source or each[:ORIGIN_BYTES] >= place
+    ]
+    admissions.append(place + record[:IDENTITY_BYTES])
     del admissions[:-MOST_ADMISSIONS]
     conflicts = int(newest[:IDENTITY_BYTES] == record[:IDENTITY_BYTES])
     merged = Profile(interactions, profile.queries, profile.purchases)

@@ -5,13 +5,13 @@ looked up for all items of a micro-batch at once, and only for those that are sh
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.features import Histories
+from model.items import Item
 from serving.candidates import SOURCE_BIT, SOURCES, CandidateTable
 from serving.catalog import Catalog
 from serving.list_request import RequestTable
@@ -51,44 +51,40 @@ def reasons_of(
     """The reason of each item."""
     items = catalog.items
 
-    def titled(row: int) -> str:
-        return items[row].title or items[row].item_id
-
-    @cache
     def fits(row: int) -> Reason:
-        if row < 0:
-            return FOR_NEWCOMERS
-        return f"fits what you chose last: {titled(row)}", items[row].item_id
+        return _pointing_at("fits what you chose last:", items[row]) if row >= 0 else FOR_NEWCOMERS
 
-    @cache
     def together(row: int) -> Reason:
-        if row < 0:
-            return OFTEN_TOGETHER
-        return f"often together with {titled(row)}", items[row].item_id
+        return _pointing_at("often together with", items[row]) if row >= 0 else OFTEN_TOGETHER
 
-    @cache
     def popular(row: int) -> Reason:
         category = items[row].category
         return (f"popular in {category[-1]}", category[-1]) if category else POPULAR_NOW
 
-    @cache
     def matches(number: int) -> Reason:
         query = requests[number].query
         return f"matches your search “{query}”", query
 
-    first = _FIRST_BIT[shown.sources]
-    found = [BOUGHT_BEFORE] * len(first)
     told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
         ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
         ("together", together, _strongest_seeds(shown, candidates, catalog)),
         ("popular", popular, shown.rows),
         ("search", matches, shown.owner),
     )
+    first = _FIRST_BIT[shown.sources]
+    # Few reasons differ: each is made once, and then taken by its number.
+    distinct = [BOUGHT_BEFORE]
+    numbers = np.zeros(len(first), np.int64)
     for source, reason, about in told:
         here = np.flatnonzero(first == SOURCE_BIT[source])
-        for at, each in zip(here.tolist(), about[here].tolist(), strict=True):
-            found[at] = reason(each)
-    return found
+        different, which = np.unique(about[here], return_inverse=True)
+        numbers[here] = len(distinct) + which
+        distinct += map(reason, different.tolist())
+    return list(map(distinct.__getitem__, numbers.tolist()))
+
+
+def _pointing_at(opening: str, item: Item) -> Reason:
+    return f"{opening} {item.title or item.item_id}", item.item_id
 
 
 def newest_known(histories: Histories, catalog: Catalog) -> NDArray[np.int64]:

@@ -162,7 +162,7 @@ def _final_lists(
         scores.candidate_scores[is_candidate],
         nearest,
         scores.top_scores,
-        parts.candidates.popularity(nearest, parts.candidates.units(requests)[:, None]),
+        parts.candidates.popularity(nearest, candidates.units[:, None]),
         catalog=parts.catalog,
         weights=parts.bundle.manifest.blend,
         repeats_allowed=parts.bundle.manifest.repeats_allowed,

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from model.events import Cart, Click, Favorite, Forget, Identify, Purchase, Rating, Search
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
@@ -19,8 +21,7 @@ SourceOf: TypeAlias = Callable[[str, int], str]
 """The name of a topic's partition (``Store.source``)."""
 
 
-@dataclass(slots=True)
-class ProfileChange:
+class ProfileChange(Struct, gc=False):
     """What a wave does to one user's profile."""
 
     update: ProfileUpdate

@@ -1,7 +1,6 @@
 """What one worker process holds: it opens the parts, keeps them fresh, and closes them."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -40,8 +39,6 @@ logger = logging.getLogger(__name__)
 REFRESH_POPULAR_S = 5.0
 WATCH_KAFKA_S = 5.0
 CLOSE_S = 10.0
-GC_THRESHOLDS = 50_000, 20, 50
-"""Python's own 700 new objects are those of three lists."""
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
     TopicAuthorizationFailedError, TopicError, StoreError,
@@ -96,7 +93,6 @@ class Worker(Service):
         metrics.PROVIDER.labels(parts.ranker.provider).set(1)
         spare_what_is_loaded()
         self.readiness.open()
-        _spare_the_collector()
         self._opened.set()
         logger.info("nextclick worker ready")
 
@@ -151,18 +147,6 @@ class Worker(Service):
         while not self.should_stop:
             await self.sleep(WATCH_KAFKA_S)
             await wait_out(self.readiness, "broker watch", self.publisher.ping, Part.KAFKA)
-
-
-def _spare_the_collector() -> None:
-    """Keep garbage collection off the catalogue and the model, which stay.
-
-    A full collection walks through every object: some 50 ms with a hundred thousand items, in
-    which nothing else happens. Events and lists are freed by their reference counts; what is left
-    to collect are few cycles.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _secret(settings: Settings) -> bytes:

@@ -96,7 +96,7 @@ async def test_popularity_counts_by_the_time_of_the_request(parts: Parts) -> Non
     await visits(parts, "a")
     rows = np.array([0, 1, -1, 10_000])
     asked = RequestTable([request(), request()._replace(time=NOW + 14 * DAY_MS)])
-    units = parts.candidates.units(asked)[:, None]
+    units = (await parts.candidates.gather(asked)).units[:, None]
     now, later = parts.candidates.popularity(np.stack([rows, rows]), units)
     assert now.tolist() == pytest.approx([1, 0, 0, 0])
     assert later.tolist() == pytest.approx([0.5, 0, 0, 0])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.performance_page import BENCHMARKS, FOLDER, main, page, read
+from benchmarks.performance_page import FOLDER, PARTS, main, page, read
 from benchmarks.performance_plots import write_plot
 from benchmarks.performance_tables import TARGETS, Target, path_section, table
 
@@ -26,8 +26,8 @@ def test_the_plots_are_there() -> None:
 
 def test_what_was_not_measured_is_said() -> None:
     text = page({}, "x")
-    for name in BENCHMARKS:
-        assert f"Not measured yet: `python -m benchmarks.{name} --json`." in text
+    for part in PARTS.values():
+        assert f"Not measured yet: `{part.command} --json`." in text
     assert text.count("| – | – | – |") == len(TARGETS)
 
 
@@ -59,7 +59,8 @@ def test_every_command_stands_with_the_arguments_it_had() -> None:
     text = page(found, "x")
     assert found
     for name, each in found.items():
-        assert f"`python -m benchmarks.{name} {each['arguments']}`, " in text
+        benchmark = PARTS[name].benchmark
+        assert f"`python -m benchmarks.{benchmark} {each['arguments']}`, " in text
     del found["pipeline"]["arguments"]
     with pytest.raises(KeyError, match="arguments"):
         page(found, "x")

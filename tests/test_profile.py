@@ -28,9 +28,11 @@ from serving.profile import (
     VERSION,
     Profile,
     ProfileError,
+    histories_of,
     pack_interaction,
     pack_query,
     profile_of,
+    purchases_of,
     unpack,
 )
 from tests.parts import DAY_MS, NOW, click, purchase, search
@@ -242,3 +244,22 @@ def test_a_newer_format_is_refused() -> None:
 def test_a_damaged_value_is_refused(damage: bytes) -> None:
     with pytest.raises(ProfileError, match="bytes"):
         unpack(damage)
+
+
+def test_many_profiles_at_once_are_read_user_by_user() -> None:
+    baskets = ["abc", "", "ba"]
+    some = [
+        of([purchase("u", "milk", NOW - 1), *(click("u", i, NOW + at) for at, i in enumerate(own))])
+        for own in baskets
+    ]
+    histories, purchases = histories_of([Profile(), *some]), purchases_of([Profile(), *some])
+    assert [len(each.items) for each in histories] == [0, 4, 1, 3]
+    assert purchases.owner.tolist() == [1, 2, 3]
+    assert set(purchases.items.tolist()) == {item_hash("milk")}
+    assert set(purchases.days.tolist()) == {(NOW - 1) // DAY_MS}
+    for own, each in zip(baskets, list(histories)[1:], strict=True):
+        assert each.items.tolist() == [item_hash(item) for item in ("milk", *own)]
+        assert each.times.tolist() == [NOW - 1 + at for at in range(len(own) + 1)]
+        kinds = [INTERACTION_KINDS[Purchase], *[INTERACTION_KINDS[Click]] * len(own)]
+        assert each.kinds.tolist() == kinds
+    assert len(histories_of([])) == len(purchases_of([]).items) == 0

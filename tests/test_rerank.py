@@ -123,6 +123,7 @@ def alone(candidates: Candidates) -> CandidateTable:
         starts=np.array([0, size]),
         ties=candidates.ties,
         tie_places=np.searchsorted(candidates.rows, candidates.ties.rows),
+        units=np.ones(1),
     )
 
 
@@ -229,6 +230,21 @@ def test_the_most_telling_source_gives_the_reason(
     asked = request(seen=["b", "c", "unknown"], query="智能 手机")
     (made,) = listed(catalog, found, asked)
     assert (made.reason, made.because, made.sources) == (reason, because, tuple(sources))
+
+
+def test_of_items_that_tie_it_equally_the_newest_is_named(catalog: Catalog) -> None:
+    ties = [("d", "a", 1), ("b", "a", 3), ("c", "a", 3), ("b", "e", 1), ("c", "e", 2)]
+    sources: dict[str, list[Source]] = {"a": ["together"], "e": ["together"]}
+    found = pool(catalog, {"a": 2, "e": 1}, sources=sources, ties=ties)
+    made = listed(catalog, found, request(seen=["c", "b", "d"]))
+    assert [each.because for each in made] == ["b", "c"]
+
+
+def test_the_newest_item_that_the_catalogue_has_is_named(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1}, sources={"a": ["nearest"]})
+    for seen, named in ((["b", "c"], "c"), (["b", "c", "gone", "lost"], "c"), (["gone"], None)):
+        (made,) = listed(catalog, found, request(seen=seen))
+        assert made.because == named
 
 
 @pytest.mark.parametrize(

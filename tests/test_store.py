@@ -6,6 +6,7 @@ from itertools import count
 from struct import unpack as unpack_header
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from redis.asyncio import Redis
@@ -79,7 +80,7 @@ async def merge(
         (merged,) = await store.merge([update_of(user_id, some, first_offset + start)])
         is_new += merged.is_new
     assert merged is not None
-    return merged._replace(is_new=tuple(is_new))
+    return msgspec.structs.replace(merged, is_new=tuple(is_new))
 
 
 async def stored(store: Store, user_id: str) -> bytes | None:
