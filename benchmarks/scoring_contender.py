@@ -89,7 +89,7 @@ class OnnxRuns:
     def histories(self, batch: int) -> Run:
         """serving's ranker on the histories."""
         histories = self._batches.histories(batch)
-        candidates = list(self._batches.candidates(batch))
+        candidates = self._batches.candidates(batch)
         ranker, bias = self._ranker, self._batches.no_bias
         return lambda number: ranker.rank(histories[number], candidates, bias, None, 0).top_rows
 

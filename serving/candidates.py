@@ -7,6 +7,7 @@ network itself and joins in ``serving.rerank``.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic
 from typing import get_args
 
@@ -71,6 +72,12 @@ class CandidateTable(PoolTable):
     """int64 [T]: the place of each tie's item among the candidates."""
     units: NDArray[np.float64]
     """float64 [L]: forward-decayed weight of an event at the time of each list."""
+
+    @cached_property
+    def cells(self) -> NDArray[np.bool_]:
+        """bool [L, C], with a row for each list and room for the longest: which hold candidates."""
+        sizes = np.diff(self.starts)
+        return np.arange(max(int(sizes.max(initial=0)), 1)) < sizes[:, None]
 
     def __len__(self) -> int:
         """How many lists."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.features import PADDING, Interactions, NetworkInputs, Searches, featurize
+from model.features import Interactions, NetworkInputs, Searches, featurize
 from serving.execution import PROVIDERS, Execution
 from serving.ranking_session import RankingSession
 
@@ -65,7 +65,7 @@ class Ranker:
     def rank(
         self,
         histories: Sequence[Interactions],
-        candidates: list[NDArray[np.int64]],
+        candidates: NDArray[np.int64],
         item_bias: NDArray[np.float32],
         searches: list[Searches] | None,
         bias_edition: int | None = None,
@@ -74,7 +74,7 @@ class Ranker:
 
         Args:
             histories: what each user did, oldest first.
-            candidates: vocabulary rows to score for each; padded here to the longest, C.
+            candidates: int64 [B, C], vocabulary rows to score for each, ``PADDING`` behind them.
             item_bias: float32 [V], added before the nearest are taken.
             searches: of each; None does where the network reads no queries.
             bias_edition: another number whenever what ``item_bias`` holds has changed, so that it
@@ -94,7 +94,7 @@ class Ranker:
                     self._length,
                     searches if self.reads_queries else None,
                 ),
-                _padded(candidates),
+                candidates,
                 item_bias,
                 bias_edition,
             ),
@@ -149,11 +149,3 @@ class Ranker:
             if now - told >= WARM_UP_NEWS_S:
                 told = now
                 logger.info("warm-up: %d of %d shapes", number, len(buckets))
-
-
-def _padded(candidates: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    widest = max((len(rows) for rows in candidates), default=0)
-    padded = np.full((len(candidates), max(widest, 1)), PADDING, dtype=np.int64)
-    for user, rows in enumerate(candidates):
-        padded[user, : len(rows)] = rows
-    return padded

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.features import PADDING
 from serving import metrics
 from serving.candidates import CandidateTable
 from serving.intake import DeadLetter, Record, decode
@@ -108,11 +107,14 @@ async def decide(parts: Parts, prepared: Prepared) -> Outcome:
 async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
     """The list of each request: one run of the network, rules and reasons."""
     requests, candidates, steps = prepared.requests, prepared.candidates, prepared.steps
+    is_candidate = candidates.cells
+    padded = np.full(is_candidate.shape, PADDING, np.int64)
+    padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]
     with _timed(steps, "rank"):
         scores = await asyncio.to_thread(
             parts.ranker.rank,
             requests.histories,
-            _by_list(parts.catalog.model_rows[candidates.pool.rows], candidates.starts),
+            padded,
             parts.catalog.item_bias,
             requests.searches() if parts.ranker.reads_queries else None,
             parts.catalog.bias_edition,
@@ -155,11 +157,10 @@ def _final_lists(
     parts: Parts, requests: RequestTable, candidates: CandidateTable, scores: Scores
 ) -> list[tuple[Recommended, ...]]:
     nearest = parts.catalog.rows_of_model(scores.top_rows)
-    is_candidate = np.arange(scores.candidate_scores.shape[1]) < np.diff(candidates.starts)[:, None]
     return rerank(
         requests,
         candidates,
-        scores.candidate_scores[is_candidate],
+        scores.candidate_scores[candidates.cells],
         nearest,
         scores.top_scores,
         parts.candidates.popularity(nearest, candidates.units[:, None]),
@@ -168,10 +169,6 @@ def _final_lists(
         repeats_allowed=parts.bundle.manifest.repeats_allowed,
         length=parts.list_length,
     )
-
-
-def _by_list(column: NDArray[np.int64], starts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [column[start:end] for start, end in pairwise(starts.tolist())]
 
 
 @contextmanager

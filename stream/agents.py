@@ -165,9 +165,9 @@ async def _probe(parts: Parts) -> None:
             np.full(len(hashes), INTERACTION_KINDS[Click], np.uint8),
             np.arange(len(hashes), dtype=np.int64),
         )
-        nothing = np.zeros(1, dtype=np.int64)
+        nothing = np.zeros((1, 1), dtype=np.int64)
         await asyncio.to_thread(
-            parts.ranker.rank, [history], [nothing], parts.catalog.item_bias, [NO_SEARCHES]
+            parts.ranker.rank, [history], nothing, parts.catalog.item_bias, [NO_SEARCHES]
         )
 
 

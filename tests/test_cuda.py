@@ -51,7 +51,7 @@ def ranked(ranker: Ranker, bundle: Bundle, users: int, width: int, seed: int) ->
         for count in chance.integers(0, 60, users)
     ]
     bias = np.where(np.arange(SIZE) % 2, NEVER, 0).astype(np.float32)
-    return ranker.rank(histories, list(chance.integers(2, SIZE, (users, width))), bias, None, seed)
+    return ranker.rank(histories, chance.integers(2, SIZE, (users, width)), bias, None, seed)
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_a_ranker_feeds_the_query_that_is_open(tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "bundle", items, queries=True)
     ranker = Ranker(load_bundle(tmp_path / "bundle"), Execution("cpu"))
     assert ranker.reads_queries
-    rows, bias = [np.arange(2, 9)] * 3, np.zeros(32, np.float32)
+    rows, bias = np.tile(np.arange(2, 9), (3, 1)), np.zeros(32, np.float32)
     histories = [clicks(10), clicks(10), clicks()]
     searches = [NO_SEARCHES, asked((11, "red")), asked((1, "red"))]
     scores = ranker.rank(histories, rows, bias, searches)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle, BundleError, Precision, load_bundle, write_bundle
 from model.events import INTERACTION_KINDS, Click
-from model.features import FIRST_ITEM, Interactions, featurize
+from model.features import FIRST_ITEM, PADDING, Interactions, featurize
 from model.ids import item_hashes
 from model.variants import convert
 from serving.buckets import Bucket
@@ -45,12 +45,22 @@ def history(*items: str) -> Interactions:
 
 
 def rows(*places: int) -> NDArray[np.int64]:
-    return np.array(places, dtype=np.int64)
+    """Of one user."""
+    return np.array([places], dtype=np.int64)
+
+
+def padded(*candidates: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of several users."""
+    found = np.full((len(candidates), max(each.size for each in candidates)), PADDING)
+    for user, each in enumerate(candidates):
+        found[user, : each.size] = each
+    return found
 
 
 NO_BIAS = np.zeros(SIZE, dtype=np.float32)
 USERS = [history("item 3", "item 4"), history(), history(*ITEMS), history("nobody knows")]
-CANDIDATES = [rows(2, 3, 4), rows(), rows(*range(2, SIZE)), rows(7)]
+EACH = [rows(2, 3, 4), rows(), rows(*range(2, SIZE)), rows(7)]
+CANDIDATES = padded(*EACH)
 
 
 def close(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
@@ -61,15 +71,15 @@ def test_candidates_of_different_counts_are_scored_as_each_alone(ranker: Ranker)
     together = ranker.rank(USERS, CANDIDATES, NO_BIAS, None)
     assert together.candidate_scores.shape == (4, len(ITEMS))
     assert together.top_rows.shape == together.top_scores.shape == (4, 20)
-    for at, (user, candidates) in enumerate(zip(USERS, CANDIDATES, strict=True)):
-        alone = ranker.rank([user], [candidates], NO_BIAS, None)
-        size = len(candidates)
+    for at, (user, candidates) in enumerate(zip(USERS, EACH, strict=True)):
+        alone = ranker.rank([user], candidates, NO_BIAS, None)
+        size = candidates.size
         assert close(together.candidate_scores[at, :size], alone.candidate_scores[0, :size])
         assert close(together.top_scores[at], alone.top_scores[0])
 
 
 def test_nearest_and_candidates_have_the_same_scores(ranker: Ranker) -> None:
-    scores = ranker.rank([USERS[0]], [rows(*range(SIZE))], NO_BIAS, None)
+    scores = ranker.rank([USERS[0]], rows(*range(SIZE)), NO_BIAS, None)
     assert close(scores.candidate_scores[0, scores.top_rows[0]], scores.top_scores[0])
     assert (np.diff(scores.top_scores[0]) <= 0).all(), "best first"
     assert scores.top_rows.min() >= FIRST_ITEM, "never padding or unknown"
@@ -80,23 +90,23 @@ def test_nearest_and_candidates_have_the_same_scores(ranker: Ranker) -> None:
 def test_the_bias_keeps_items_out_of_the_nearest(ranker: Ranker) -> None:
     bias = np.full(SIZE, NEVER, dtype=np.float32)
     bias[[5, 9]] = 0
-    free = ranker.rank([USERS[0]], [rows(5, 9, 11)], NO_BIAS, None)
-    kept = ranker.rank([USERS[0]], [rows(5, 9, 11)], bias, None)
+    free = ranker.rank([USERS[0]], rows(5, 9, 11), NO_BIAS, None)
+    kept = ranker.rank([USERS[0]], rows(5, 9, 11), bias, None)
     assert set(kept.top_rows[0, :2].tolist()) == {5, 9}
     assert (kept.top_scores[0, 2:] < NEVER / 2).all()
     assert close(free.candidate_scores, kept.candidate_scores), "candidates have no bias"
 
 
 def test_the_history_matters(ranker: Ranker) -> None:
-    one, other = (ranker.rank([user], [rows()], NO_BIAS, None) for user in USERS[:3:2])
+    one, other = (ranker.rank([user], rows(), NO_BIAS, None) for user in USERS[:3:2])
     assert not close(one.top_scores, other.top_scores)
 
 
 def test_a_failing_run_is_a_fault_of_the_ranker(ranker: Ranker) -> None:
     with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
-        ranker.rank([USERS[0]], [rows(SIZE + 1000)], NO_BIAS, None)
+        ranker.rank([USERS[0]], rows(SIZE + 1000), NO_BIAS, None)
     with pytest.raises(RankerError, match="ONNX Runtime failed on 1 users"):
-        ranker.rank([USERS[0]], [rows(2)], NO_BIAS[:5], None)
+        ranker.rank([USERS[0]], rows(2), NO_BIAS[:5], None)
 
 
 def test_a_graph_of_another_precision_is_run_when_asked_for(
@@ -128,7 +138,7 @@ def test_ready_arrays_are_scored_as_the_histories_are(bundle: Bundle, ranker: Ra
     features = featurize(USERS, bundle.vocabulary, bundle.manifest.history_length)
     candidates = np.tile(rows(2, 3, 4), (len(USERS), 1))
     ours = ranker.score(features, candidates, NO_BIAS)
-    theirs = ranker.rank(USERS, list(candidates), NO_BIAS, None)
+    theirs = ranker.rank(USERS, candidates, NO_BIAS, None)
     assert np.array_equal(ours.candidate_scores, theirs.candidate_scores)
     assert np.array_equal(ours.top_rows, theirs.top_rows)
 

@@ -39,7 +39,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def rank(ranker: TimedRanker) -> Scores:
     bias = np.zeros(len(ITEMS) + 2, np.float32)
-    return ranker.rank([NOBODY], [np.arange(2, 5)], bias, None)
+    return ranker.rank([NOBODY], np.arange(2, 5)[None], bias, None)
 
 
 def test_the_time_of_a_run_begins_when_its_turn_has_come(
