@@ -24,7 +24,7 @@ from serving.round_trip import Acknowledgement
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from stream.catalog_feed import CatalogFeed
-from stream.garbage import spare_what_is_loaded
+from stream.interpreter import spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
@@ -69,6 +69,7 @@ class Worker(Service):
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
         tell_repetitions_once()
+        switch_soon()
         try:
             parts = build_parts(self.settings)
         except (BundleError, ProviderError) as error:
