@@ -25,7 +25,7 @@ from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
-from stream.garbage import spare_what_is_loaded
+from stream.interpreter import spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
@@ -70,6 +70,7 @@ class Worker(Service):
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
         tell_repetitions_once()
+        switch_soon()
         try:
             parts = build_parts(self.settings)
         except (BundleError, ProviderError) as error:

@@ -1,18 +1,20 @@
-"""What is loaded when a worker starts is never looked at by the garbage collector again."""
+"""How Python is set in a worker: what is loaded is no garbage, and threads take turns soon."""
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from stream.garbage import YOUNG, spare_what_is_loaded
+from stream.interpreter import SWITCH_S, YOUNG, spare_what_is_loaded, switch_soon
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    thresholds = gc.get_threshold()
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     yield
+    sys.setswitchinterval(interval)
     gc.unfreeze()
     gc.set_threshold(*thresholds)
     gc.enable()
@@ -47,3 +49,9 @@ def test_garbage_that_was_there_is_not_kept_for_ever() -> None:
     assert gone() is not None
     spare_what_is_loaded()
     assert gone() is None
+
+
+def test_a_thread_does_not_wait_long_for_another() -> None:
+    switch_soon()
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_S)
+    assert SWITCH_S < 0.005, "Python's own"
