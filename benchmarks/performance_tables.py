@@ -27,14 +27,14 @@ class Target:
         """Of the table of targets; a dash where it was not measured."""
         wanted = f"{'≥' if self.is_met is ge else '≤'} {self.bound:g}{self.unit}"
         key = f"`{'.'.join(self.keys)}`"
-        printed = found.get(self.benchmark, {})
-        value: Any = printed
+        value: Any = found.get(self.benchmark, {})
+        around: Any = {}
         for step in self.keys:
-            value = value.get(step, {})
+            around, value = value, value.get(step, {})
         if isinstance(value, dict):
             return [self.what, key, wanted, "–", "–", "–"]
         met = "yes" if self.is_met(value, self.bound) else "no"
-        processor = printed.get("by_processor_time", {}).get(self.keys[0], "")
+        processor = around.get("by_processor_time", {}).get(self.keys[-1], "")
         return [self.what, key, wanted, f"{value:,g}{self.unit}", met, str(processor)]
 
 
@@ -225,6 +225,8 @@ def scaling_section(found: Found) -> str:
         free = workers["with_every_core"]
         text += (
             f"\nLists a second by workers, a core for each: {rates}; two / one: "
-            f"{workers['two_vs_one']}. With every core for all, two / one: {free['two_vs_one']}.\n"
+            f"{workers['two_vs_one']}, by the workers' own processor time "
+            f"{workers['by_processor_time']['two_vs_one']}. With every core for all, two / one: "
+            f"{free['two_vs_one']}.\n"
         )
     return text

@@ -2,7 +2,9 @@
 
 Twice: with a core for each worker, as one deploys them, and with every core for all. A worker that
 has two cores to itself uses more than one (the model runs beside the rest), so that only the former
-tells what a worker more brings. Broker and Redis have every core, and take what they need.
+tells what a worker more brings. Broker and Redis have every core, and take what they need: where
+they do not leave a core for the second worker, ``by_processor_time`` tells what it would bring, by
+what a list costs the workers themselves.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
@@ -28,10 +30,18 @@ COUNTS = (1, 2)
 CROWD = Crowd(users=5_000, items=ITEM_COUNT)
 
 
+class Rate(NamedTuple):
+    """What all workers do together."""
+
+    lists_per_s: float
+    cpu_us_per_list: float
+    """Of the workers alone."""
+
+
 def workers(asked: argparse.Namespace, folder: Path, progress: Progress) -> dict[str, Any]:
     """Lists a second of one worker and of two, and the medians of the rounds' ratios."""
     turns = [(count, has_core) for has_core in (True, False) for count in COUNTS]
-    rates: dict[tuple[int, bool], list[float]] = {turn: [] for turn in turns}
+    rates: dict[tuple[int, bool], list[Rate]] = {turn: [] for turn in turns}
     bar = progress.add_task("workers", total=asked.rounds * len(turns))
     base = Settings(bundle=pinned_bundle(), provider="cpu", max_event_age_s=86_400)
     with servers(asked.broker, base) as settings:
@@ -49,16 +59,28 @@ def workers(asked: argparse.Namespace, folder: Path, progress: Progress) -> dict
                     for at, core in enumerate(_cores(count) if has_core else [None] * count)
                 ]
                 with running(team):
-                    rates[count, has_core].append(_lists_per_s(team, asked.seconds, asked.events))
+                    rates[count, has_core].append(_rate(team, asked.seconds, asked.events))
                 progress.advance(bar)
-    return {
-        "two_vs_one": median_ratio(rates[2, True], rates[1, True]),
-        "lists_per_s": _medians(rates, has_core=True),
-        "with_every_core": {
-            "two_vs_one": median_ratio(rates[2, False], rates[1, False]),
-            "lists_per_s": _medians(rates, has_core=False),
-        },
-    }
+    a_core_each, every_core = (
+        {
+            "two_vs_one": median_ratio(
+                (rate.lists_per_s for rate in rates[2, has_core]),
+                (rate.lists_per_s for rate in rates[1, has_core]),
+            ),
+            "by_processor_time": {
+                "two_vs_one": median_ratio(
+                    (2 * rate.cpu_us_per_list for rate in rates[1, has_core]),
+                    (rate.cpu_us_per_list for rate in rates[2, has_core]),
+                )
+            },
+            "lists_per_s": {
+                str(count): round(statistics.median(r.lists_per_s for r in rates[count, has_core]))
+                for count in COUNTS
+            },
+        }
+        for has_core in (True, False)
+    )
+    return {**a_core_each, "with_every_core": every_core}
 
 
 def _cores(count: int) -> list[int]:
@@ -67,12 +89,8 @@ def _cores(count: int) -> list[int]:
     return [cores[at % len(cores)] for at in range(count)]
 
 
-def _medians(rates: dict[tuple[int, bool], list[float]], *, has_core: bool) -> dict[str, int]:
-    return {str(count): round(statistics.median(rates[count, has_core])) for count in COUNTS}
-
-
-def _lists_per_s(team: Sequence[MeasuredWorker], seconds: float, events: int) -> float:
-    """The rate of all together, from when each of them has begun.
+def _rate(team: Sequence[MeasuredWorker], seconds: float, events: int) -> Rate:
+    """Of all together, from when each of them has begun.
 
     Raises:
         PaceError: one of them did not begin, or the backlog ended first.
@@ -90,7 +108,11 @@ def _lists_per_s(team: Sequence[MeasuredWorker], seconds: float, events: int) ->
     last = [worker.sample() for worker in team]
     if _total(last, "done") >= events:
         raise PaceError("the backlog ended before the turn did: give it more --events")
-    return (_total(last, "lists") - _total(now, "lists")) / (last[0]["at"] - now[0]["at"])
+    lists = _total(last, "lists") - _total(now, "lists")
+    return Rate(
+        lists / (last[0]["at"] - now[0]["at"]),
+        (_total(last, "cpu_s") - _total(now, "cpu_s")) / lists * 1e6,
+    )
 
 
 def _total(samples: Sequence[Sample], counter: str) -> float:

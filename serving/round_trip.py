@@ -34,7 +34,7 @@ RedisClient: TypeAlias = "Redis | RedisCluster"
 Command: TypeAlias = tuple[Any, ...]
 Durability: TypeAlias = Literal["none", "replica", "disk"]
 
-COMMANDS_AT_ONCE = 64
+COMMANDS_AT_ONCE = 128
 REPLIES_AT_ONCE = 64
 """Read under one time-out: redis-py sets one up for each, which costs as much as reading it."""
 REDIRECTIONS = 8
