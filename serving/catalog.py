@@ -4,6 +4,8 @@ An item is a row. Rows are only ever added: an item whose text changed gets a ne
 the search index need not take anything back; availability and price change in place.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,6 +65,10 @@ class Catalog:
         """The current item of that id."""
         row = self._row_of_id.get(item_id)
         return None if row is None else self.items[row]
+
+    def known(self, item_ids: Iterable[str]) -> int:
+        """How many of these are current items."""
+        return sum(map(self._row_of_id.__contains__, item_ids))
 
     def put(self, item: Item) -> None:
         """Add an item, or replace what is known of it."""

@@ -187,17 +187,12 @@ async def _forget(parts: Parts, forgets: dict[str, int]) -> dict[str, Learned]:
 def _observe(
     parts: Parts, changes: dict[str, ProfileChange], merged: dict[str, MergedProfile]
 ) -> None:
-    new_users = conflicts = known = unknown = 0
-    for change, each in zip(changes.values(), merged.values(), strict=True):
-        new_users += not each.was_known
-        conflicts += each.conflicts
-        known += each.is_new.count(False)
-        for item in change.item_ids:
-            unknown += parts.catalog.get(item) is None
-    metrics.NEW_USERS.inc(new_users)
-    metrics.CONFLICTING_IDS.inc(conflicts)
-    metrics.KNOWN_EVENTS.inc(known)
-    metrics.UNKNOWN_ITEMS.inc(unknown)
+    done = merged.values()
+    metrics.NEW_USERS.inc(sum([not each.was_known for each in done]))
+    metrics.CONFLICTING_IDS.inc(sum([each.conflicts for each in done]))
+    metrics.KNOWN_EVENTS.inc(sum([each.is_new.count(False) for each in done]))
+    items = [item for change in changes.values() for item in change.item_ids]
+    metrics.UNKNOWN_ITEMS.inc(len(items) - parts.catalog.known(items))
 
 
 def _admission(change: ProfileChange, merged: MergedProfile) -> Admission:

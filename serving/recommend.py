@@ -56,7 +56,8 @@ class Prepared:
     """A micro-batch whose events are learnt, and the candidates of the lists that it asks for."""
 
     requests: RequestTable
-    candidates: CandidateTable
+    candidates: CandidateTable | None
+    """None where no list is asked for."""
     dead_letters: list[DeadLetter]
     steps: dict[str, float]
     """Seconds spent in each step so far."""
@@ -93,6 +94,8 @@ async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
             learned = await learn(parts, decoded)
 
     requests = list_requests(parts, decoded, learned)
+    if not requests:
+        return Prepared(requests, None, dead_letters, steps)
     with _timed(steps, "candidates"):
         candidates = await parts.candidates.gather(requests)
     return Prepared(requests, candidates, dead_letters, steps)
@@ -100,13 +103,16 @@ async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
 
 async def decide(parts: Parts, prepared: Prepared) -> Outcome:
     """The second half, in which the network is waited for. Raises serving.ranker.RankerError."""
-    lists = await _make_lists(parts, prepared) if prepared.requests else []
+    lists: list[Recommendation] = []
+    if prepared.candidates is not None:
+        lists = await _make_lists(parts, prepared.requests, prepared.candidates, prepared.steps)
     return Outcome(lists, prepared.dead_letters)
 
 
-async def _make_lists(parts: Parts, prepared: Prepared) -> list[Recommendation]:
+async def _make_lists(
+    parts: Parts, requests: RequestTable, candidates: CandidateTable, steps: dict[str, float]
+) -> list[Recommendation]:
     """The list of each request: one run of the network, rules and reasons."""
-    requests, candidates, steps = prepared.requests, prepared.candidates, prepared.steps
     is_candidate = candidates.cells
     padded = np.full(is_candidate.shape, PADDING, np.int64)
     padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]
@@ -150,7 +156,7 @@ async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
     request = ListRequest(user_id, "", parts.now_ms(), AsOf("", 0, -1), profile)
     asked = RequestTable([request])
     candidates = await parts.candidates.gather(asked)
-    return (await _make_lists(parts, Prepared(asked, candidates, [], {})))[0]
+    return (await _make_lists(parts, asked, candidates, {}))[0]
 
 
 def _final_lists(

@@ -102,10 +102,11 @@ def in_lanes(decoded: Sequence[Decoded]) -> list[Sequence[Decoded]]:
     While Redis is at work for one lane, the worker is for the other. ``forget`` and ``identify``
     reach other ids than their own; where there is one of them, all goes one way.
     """
+    kinds = {type(each.event) for each in decoded}
+    if Forget in kinds or Identify in kinds:
+        return [decoded]
     lanes: tuple[list[Decoded], list[Decoded]] = ([], [])
     for each in decoded:
-        if isinstance(each.event, Forget | Identify):
-            return [decoded]
         lanes[each.record.partition % 2].append(each)
     users = {each.event.user_id for each in lanes[0]}
     if not all(lanes) or not users.isdisjoint([each.event.user_id for each in lanes[1]]):
