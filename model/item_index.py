@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from model.features import FIRST_ITEM, PADDING
 
+ITEM_VECTORS = "item_vectors"
+STATE_OUTPUTS = ("states", "candidate_scores")
+"""Of the graph of ``model.state_graph``."""
 SPARE = 2
-"""Times as many are read from the lists as are asked for: eight bits order the last ones wrongly."""
+"""Times as many are taken from the lists as are asked for: 8 bits order the last wrongly."""
 WIDER = 4
 """Times as many lists, where those that were read hold too few items that may be recommended."""
 BARRED = np.float32(-5e8)
@@ -49,8 +52,7 @@ class ItemIndex:
     """Finds the items with the greatest inner products.
 
     Args:
-        lists: a faiss inverted file with inner products; it holds rows of ``vectors`` by their
-            numbers, with zeros at the end.
+        lists: a faiss inverted file with inner products, see ``model.index_lists``.
         vectors: float32 [V, D + 1], see ``model.state_graph``.
         threads: of one search.
     """
@@ -105,9 +107,9 @@ class ItemIndex:
         if np.count_nonzero(allowed) <= self._read_by_a_search:
             return self._best_of(states, np.flatnonzero(allowed), item_bias, count)
         bits = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        padded = np.zeros((len(states), self._lists.d), np.float32)
+        padded = np.ones((len(states), self._lists.d), np.float32)
         padded[:, : states.shape[1]] = states
-        probed = self._lists.nprobe
+        probed = self.probed
         found = _nobody(len(states), count)
         users = np.arange(len(states))
         while len(users):
@@ -115,16 +117,26 @@ class ItemIndex:
             _, rows = self._lists.search(padded[users], SPARE * count, params=reach)
             best = self._rescored(states[users], rows, item_bias, count)
             found.rows[users], found.scores[users] = best
-            if probed == self._lists.nlist:
+            if probed == self.lists:
                 break
             users = users[best.rows[:, -1] == PADDING]
-            probed = min(WIDER * probed, self._lists.nlist)
+            probed = min(WIDER * probed, self.lists)
         return found
+
+    @property
+    def lists(self) -> int:
+        """How many there are."""
+        return int(self._lists.nlist)
+
+    @property
+    def probed(self) -> int:
+        """How many of the lists a search reads, at least."""
+        return int(self._lists.nprobe)
 
     @property
     def _read_by_a_search(self) -> int:
         """Items: to score as few of them all costs no more."""
-        return int(self._lists.ntotal * self._lists.nprobe // self._lists.nlist)
+        return int(self._lists.ntotal) * self.probed // self.lists
 
     def _best_of(
         self,

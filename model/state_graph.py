@@ -24,8 +24,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-ITEM_VECTORS = "item_vectors"
-STATE_OUTPUTS = ("states", "candidate_scores")
+from model.item_index import ITEM_VECTORS, STATE_OUTPUTS
 
 
 class StateGraphError(RuntimeError):
@@ -58,9 +57,7 @@ def cut_state_graph(model: Path, out: Path) -> NDArray[np.float32]:
     constants = [each for each in whole.graph.initializer if each.name in read]
     constants += _constants(width)
     graph = helper.make_graph(nodes, "states", inputs, [states, scores], constants)
-    made = helper.make_model(
-        graph, opset_imports=whole.opset_import, ir_version=whole.ir_version
-    )
+    made = helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
     onnx.checker.check_model(made)
     onnx.save(made, out)
     return vectors
@@ -94,7 +91,7 @@ class _Ending:
         return np.array_equal(numpy_helper.to_array(held), self.table)
 
     def _maker(self, name: str, operation: str) -> onnx.NodeProto:
-        node = self._made_by.get(name)
+        node: onnx.NodeProto | None = self._made_by.get(name)
         if node is None or node.op_type != operation:
             found = "nothing" if node is None else node.op_type
             raise StateGraphError(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle, Precision
 from model.features import NO_SEARCHES, PADDING, Interactions, Searches, featurize
+from model.item_index import ITEM_VECTORS, STATE_OUTPUTS
+from serving.nearest import NearestBy, chosen_index
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +50,27 @@ class Ranker:
         provider: ``cuda``, or ``cpu`` where that was asked for.
         threads: of one run.
         precision: of the bundle's graphs, the one to run.
+        nearest: whether all items are scored or an index is searched, see ``serving.nearest``.
 
     Raises:
-        model.bundle.BundleError: the bundle has no such graph.
+        model.bundle.BundleError: the bundle has no such graph, or no index.
         ProviderError: the provider is not in use; ONNX Runtime itself would go on on the CPU.
     """
 
     def __init__(
-        self, bundle: Bundle, *, provider: Provider, threads: int, precision: Precision = "fp32"
+        self,
+        bundle: Bundle,
+        *,
+        provider: Provider,
+        threads: int,
+        precision: Precision = "fp32",
+        nearest: NearestBy = "auto",
     ) -> None:
-        graph = bundle.graph(precision)
+        self.index = chosen_index(
+            bundle, nearest, provider=provider, precision=precision, threads=threads
+        )
+        """None where all items are scored."""
+        graph = bundle.index_files().states if self.index else bundle.graph(precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -73,6 +86,7 @@ class Ranker:
         """Whether runs need what users have searched for."""
         self._vocabulary = bundle.vocabulary
         self._length = bundle.manifest.history_length
+        self._top_k = bundle.manifest.top_k
         self._warm_up()
         logger.info("bundle %s (%s) on %s", bundle.manifest.version, precision, self.provider)
 
@@ -110,9 +124,13 @@ class Ranker:
         padded = np.full((len(candidates), max(widest, 1)), PADDING, dtype=np.int64)
         for user, rows in enumerate(candidates):
             padded[user, : len(rows)] = rows
-        inputs = {**features._asdict(), "item_bias": item_bias, "candidates": padded}
+        inputs = {**features._asdict(), "candidates": padded}
         try:
-            return Scores(*self._session.run(OUTPUTS, inputs))
+            if self.index is None:
+                return Scores(*self._session.run(OUTPUTS, inputs | {"item_bias": item_bias}))
+            given = inputs | {ITEM_VECTORS: self.index.vectors}
+            states, scores = self._session.run(STATE_OUTPUTS, given)
+            return Scores(*self.index.nearest(states, item_bias, self._top_k), scores)
         except Exception as error:  # ONNX Runtime's own types are not public
             raise RankerError(f"ONNX Runtime failed on {len(histories)} users: {error}") from error
 

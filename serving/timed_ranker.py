@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle, Precision
 from model.features import Interactions, Searches
+from serving.nearest import NearestBy
 from serving.ranker import Provider, Ranker, RankerError, Scores
 
 Job = tuple[
@@ -39,6 +40,7 @@ class TimedRanker(Ranker):
         threads: int,
         timeout_s: float,
         precision: Precision = "fp32",
+        nearest: NearestBy = "auto",
     ) -> None:
         self._timeout_s = timeout_s
         self._jobs: SimpleQueue[Job] = SimpleQueue()
@@ -46,7 +48,9 @@ class TimedRanker(Ranker):
         self._overdue: Future[Scores] | None = None
         # A daemon: a run that never ends must not keep the process from ending.
         threading.Thread(target=self._work, name="ranker", daemon=True).start()
-        super().__init__(bundle, provider=provider, threads=threads, precision=precision)
+        super().__init__(
+            bundle, provider=provider, threads=threads, precision=precision, nearest=nearest
+        )
 
     def rank(
         self,

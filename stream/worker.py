@@ -165,6 +165,7 @@ def build_parts(settings: Settings) -> Parts:
         provider=settings.provider,
         threads=settings.threads,
         precision=settings.precision,
+        nearest=settings.nearest,
         timeout_s=settings.model_timeout_s,
     )
     catalog = Catalog(bundle.vocabulary)
