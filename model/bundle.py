@@ -18,6 +18,8 @@ from msgspec import UNSET, UnsetType
 
 from model.blend import BlendWeights
 from model.features import FEATURE_VERSION, Vocabulary
+from model.index_report import IndexReport
+from model.item_index import IndexFiles
 from model.platt import TaskCalibration
 from model.training_report import SearchReport, TrainingReport
 
@@ -34,6 +36,8 @@ MODEL_FILES: dict[Precision, str] = {
     "fp16": "model.fp16.onnx",
     "int8": "model.int8.onnx",
 }
+INDEX_FILES = ("states.onnx", "items.npy", "items.faiss")
+"""In the order of ``IndexFiles``."""
 
 
 class BundleError(RuntimeError):
@@ -99,6 +103,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     popularity_half_life_days: float = 14.0
     variants: dict[str, VariantReport] = {}
     """By precision, "fp32" among them; empty where no other graph was asked for."""
+    index: IndexReport | UnsetType = UNSET
+    """Absent where none was made."""
     training: TrainingReport | UnsetType = UNSET
     """Absent from bundles that were made before it was kept."""
     search: SearchReport | UnsetType = UNSET
@@ -142,6 +148,32 @@ class Bundle:
             "(NEXTCLICK_PRECISION=fp32)"
         )
 
+    @property
+    def has_index(self) -> bool:
+        """Whether the nearest items can be found by an index."""
+        return set(INDEX_FILES) <= self.manifest.files.keys()
+
+    def index_files(self) -> IndexFiles:
+        """Where the parts of the index are.
+
+        Raises:
+            BundleError: the bundle does not hold one.
+        """
+        if self.has_index:
+            return IndexFiles(*(self.path / name for name in INDEX_FILES))
+        report = self.manifest.index
+        if report is UNSET:
+            reason = "none was made; run `nextclick train --index always`"
+        else:
+            reason = (
+                "it was refused in training, for the lists lost "
+                f"{report.ndcg_lost:.2%} of the NDCG@10"
+            )
+        raise BundleError(
+            f"{self.path} has no index of the items: {reason}, or have all items scored "
+            "(NEXTCLICK_NEAREST=exact)"
+        )
+
 
 class _Version(msgspec.Struct):
     """Read before the rest, so that a newer manifest is called newer and not broken."""
@@ -156,6 +188,7 @@ def write_bundle(
     item_ids: Sequence[str],
     manifest: Manifest,
     variants: Mapping[Precision, Path] | None = None,
+    index: IndexFiles | None = None,
 ) -> Manifest:
     """Write a bundle folder in one step: a reader sees the whole of it or nothing.
 
@@ -165,6 +198,7 @@ def write_bundle(
         item_ids: the vocabulary, in row order.
         manifest: everything but ``version``, ``created`` and ``files``.
         variants: the graphs of other precisions that were admitted, copied in.
+        index: the parts of an index that was admitted, copied in.
 
     Returns:
         The manifest as written.
@@ -179,17 +213,16 @@ def write_bundle(
     try:
         staging.chmod(0o755)
         graphs: dict[Precision, Path] = {**(variants or {}), "fp32": model}
-        for precision, file in graphs.items():
-            shutil.copyfile(file, staging / MODEL_FILES[precision])
+        copied = {MODEL_FILES[precision]: file for precision, file in graphs.items()}
+        copied |= dict(zip(INDEX_FILES, index, strict=True)) if index else {}
+        for name, file in copied.items():
+            shutil.copyfile(file, staging / name)
         (staging / ITEMS_FILE).write_bytes(msgspec.json.encode(list(item_ids)))
         now = datetime.now(UTC)
         complete = msgspec.structs.replace(
             manifest,
             created=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            files={
-                name: digest_of(staging / name)
-                for name in (*sorted(MODEL_FILES[each] for each in graphs), ITEMS_FILE)
-            },
+            files={name: digest_of(staging / name) for name in (*sorted(copied), ITEMS_FILE)},
         )
         complete = msgspec.structs.replace(complete, version=_version(complete, now))
         encoded = msgspec.json.format(msgspec.json.encode(complete), indent=2)

@@ -6,6 +6,7 @@ items seen together with the newest ones, popular items and the network's own ne
 Metrics for Item Recommendation", 2020).
 """
 
+import os
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from model.features import (
     PurchaseTable,
     Vocabulary,
 )
+from model.item_index import ITEM_VECTORS, STATE_OUTPUTS, IndexFiles, ItemIndex, Nearest
 from model.key_places import Keys
 from model.pool_table import (
     Entries,
@@ -151,6 +153,8 @@ class Judge:
         popularity_half_life_days: of popularity and co-visits.
         repeat_half_life_days: of the repeat strength.
         repeats_allowed: False leaves out whatever the user has dealt with.
+        index: finds the nearest items in the place of the model.
+        top_k: how many, of an index; a model says it itself.
     """
 
     def __init__(
@@ -163,11 +167,15 @@ class Judge:
         popularity_half_life_days: float,
         repeat_half_life_days: float,
         repeats_allowed: bool = True,
+        index: IndexFiles | None = None,
+        top_k: int = 0,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        self._index = ItemIndex.read(index, threads=os.cpu_count() or 1) if index else None
+        self._top_k = top_k
         self._session = onnxruntime.InferenceSession(
-            str(model), options, providers=["CPUExecutionProvider"]
+            str(index.states if index else model), options, providers=["CPUExecutionProvider"]
         )
         self._reads_queries = "queries" in {each.name for each in self._session.get_inputs()}
         self._vocabulary = vocabulary
@@ -224,14 +232,23 @@ class Judge:
         features = baskets.inputs(
             numbers, self._vocabulary, self._length, queries=self._reads_queries
         )
-        bias = np.zeros(len(self._vocabulary), np.float32)
-        top_rows, top_scores, scores = self._session.run(
-            ["top_items", "top_scores", "candidate_scores"],
-            {**features._asdict(), "item_bias": bias, "candidates": rows},
-        )
+        nearest, scores = self._run({**features._asdict(), "candidates": rows})
         yield from self._joined(
-            profiles, table, scores[is_candidate], self._item_of_row[top_rows], top_scores
+            profiles, table, scores[is_candidate], self._item_of_row[nearest.rows], nearest.scores
         )
+
+    def _run(self, inputs: dict[str, NDArray[np.int64]]) -> tuple[Nearest, NDArray[np.float32]]:
+        """The nearest items of B users, and the scores of their candidates."""
+        bias = np.zeros(len(self._vocabulary), np.float32)
+        if self._index is None:
+            rows, nearest_scores, scores = self._session.run(
+                ["top_items", "top_scores", "candidate_scores"], {**inputs, "item_bias": bias}
+            )
+            return Nearest(rows, nearest_scores), scores
+        states, scores = self._session.run(
+            list(STATE_OUTPUTS), {**inputs, ITEM_VECTORS: self._index.vectors}
+        )
+        return self._index.nearest(states, bias, self._top_k), scores
 
     def _profile(self, baskets: Baskets, number: int) -> "_Profile":
         # The user's own signals are those of the last list a worker made; the shared counts are

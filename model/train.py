@@ -24,6 +24,9 @@ from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
 from model.events import KIND_NAMES
 from model.export import export_network
 from model.features import NetworkInputs, Vocabulary
+from model.index_gate import Indexing, is_wanted, make_index
+from model.index_report import IndexReport
+from model.item_index import IndexFiles
 from model.learning_curve import LearningCurve
 from model.network import Network
 from model.task_calibration import calibrate_tasks
@@ -143,6 +146,7 @@ def train_bundle(
     progress: Progress,
     checkpoint: Path | None = None,
     precisions: Sequence[Precision] = (),
+    indexing: Indexing = "auto",
     search: SearchReport | None = None,
 ) -> Manifest:
     """Train, export, fit the blend on validation, judge on the test window, write the bundle.
@@ -155,6 +159,8 @@ def train_bundle(
         progress: called often.
         checkpoint: see ``train``.
         precisions: of further graphs, each admitted only if it ranks as well as the full one.
+        indexing: whether to make an index of the items, which is admitted only if lists stay as
+            good.
         search: how ``config`` was chosen, for the manifest.
 
     Returns:
@@ -186,6 +192,10 @@ def train_bundle(
             progress("judging smaller graphs on validation baskets", TRAINING_SHARE + 0.1)
             variants, files = _variants(model, precisions, users, trained.vocabulary,
                                         split.validation, config, weights)  # fmt: skip
+        index: tuple[IndexReport, IndexFiles | None] | None = None
+        if is_wanted(indexing, len(trained.vocabulary.ids)):
+            progress("judging an index of the items on validation baskets", TRAINING_SHARE + 0.12)
+            index = _index(model, users, trained.vocabulary, split.validation, config, weights)
         progress("judging on the test window", TRAINING_SHARE + 0.15)
         metrics |= _judged("test", split.test, judge.candidates(split.test), weights)
         manifest = Manifest(
@@ -208,10 +218,13 @@ def train_bundle(
             calibration=calibration,
             popularity_half_life_days=config.popularity_half_life_days,
             variants=variants,
+            index=index[0] if index else UNSET,
             training=trained.report,
             search=UNSET if search is None else search,
         )
-        written = write_bundle(out, model, trained.vocabulary.ids, manifest, files)
+        written = write_bundle(
+            out, model, trained.vocabulary.ids, manifest, files, index[1] if index else None
+        )
     progress(f"bundle {written.version} written", 1.0)
     return written
 
@@ -238,8 +251,14 @@ def some_users(baskets: Baskets, vocabulary: Vocabulary, config: TrainConfig) ->
     return some.inputs(range(len(some)), vocabulary, config.length, queries=config.queries)
 
 
-def judge_of(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainConfig) -> Judge:
-    """The judge of an exported graph, with the half-lives of ``config``."""
+def judge_of(
+    model: Path,
+    vocabulary: Vocabulary,
+    log: EventLog,
+    config: TrainConfig,
+    index: IndexFiles | None = None,
+) -> Judge:
+    """The judge of an exported graph, or of its index, with the half-lives of ``config``."""
     return Judge(
         model,
         vocabulary,
@@ -248,6 +267,8 @@ def judge_of(model: Path, vocabulary: Vocabulary, log: EventLog, config: TrainCo
         popularity_half_life_days=config.popularity_half_life_days,
         repeat_half_life_days=config.repeat_half_life_days,
         repeats_allowed=config.repeats_allowed,
+        index=index,
+        top_k=config.top_k,
     )
 
 
@@ -271,6 +292,25 @@ def _variants(
         return judge.candidates(some).metrics(weights).ndcg
 
     return make_variants(model, precisions, model.parent, users, quality)
+
+
+def _index(
+    model: Path,
+    users: NetworkInputs,
+    vocabulary: Vocabulary,
+    validation: Baskets,
+    config: TrainConfig,
+    weights: BlendWeights,
+) -> tuple[IndexReport, IndexFiles | None]:
+    """An index of the items, judged by the blended lists that it makes for validation baskets."""
+    some = validation.spread(VARIANT_BASKETS)
+
+    def quality(index: IndexFiles | None) -> float:
+        judge = judge_of(model, vocabulary, validation.log, config, index)
+        return judge.candidates(some).metrics(weights).ndcg
+
+    top_k = min(config.top_k, len(vocabulary.ids))
+    return make_index(model, model.parent, users, top_k, quality)
 
 
 def fitted_weights(validation: CandidateTable, config: TrainConfig) -> BlendWeights:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import onnxruntime
 
 from model.bundle import Precision
+from serving.nearest import NearestBy
 
 Provider: TypeAlias = Literal["cuda", "cpu"]
 PROVIDERS: dict[Provider, str] = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -36,6 +37,8 @@ class Execution:
     """Whether short histories are run without their padding."""
     warm_up_s: float = 20.0
     """How long shapes are run before the first event; one is in any case."""
+    nearest: NearestBy = "auto"
+    """Whether all items are scored or an index is searched, see ``serving.nearest``."""
 
     @property
     def is_captured(self) -> bool:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from model.bundle import Bundle
 from model.features import Interactions, NetworkInputs, Searches, featurize
+from model.item_index import ITEM_VECTORS
 from serving.execution import PROVIDERS, Execution
+from serving.nearest import chosen_index
 from serving.ranking_session import RankingSession
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Ranker:
         execution: how to run it.
 
     Raises:
-        model.bundle.BundleError: the bundle has no such graph.
+        model.bundle.BundleError: the bundle has no such graph, or no index.
         serving.execution.ProviderError: the provider is not in use.
         RankerError: a run fails already now.
     """
@@ -54,7 +56,17 @@ class Ranker:
         self.provider = PROVIDERS[execution.provider]
         self._vocabulary = bundle.vocabulary
         self._length = bundle.manifest.history_length
-        self._session = RankingSession(bundle.graph(execution.precision), execution, self._length)
+        self._top_k = bundle.manifest.top_k
+        self.index = chosen_index(
+            bundle, execution.nearest, provider=execution.provider,
+            precision=execution.precision, threads=execution.threads,
+        )  # fmt: skip
+        """None where all items are scored."""
+        if self.index is None:
+            graph, held = bundle.graph(execution.precision), {}
+        else:
+            graph, held = bundle.index_files().states, {ITEM_VECTORS: self.index.vectors}
+        self._session = RankingSession(graph, execution, self._length, held=held)
         self.reads_queries = self._session.reads_queries
         """Whether runs need what users have searched for."""
         self._warm_up(execution.warm_up_s)
@@ -122,7 +134,10 @@ class Ranker:
             outputs = self._session.run(inputs, bias_edition)
         except Exception as error:  # ONNX Runtime's own types are not public
             raise RankerError(f"ONNX Runtime failed on {len(candidates)} users: {error}") from error
-        return Scores(*outputs)
+        if self.index is None:
+            return Scores(*outputs)
+        states, scores = outputs
+        return Scores(*self.index.nearest(states, item_bias, self._top_k), scores)
 
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         """Make a run; the one place that all of them pass."""

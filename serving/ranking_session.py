@@ -17,7 +17,8 @@ from serving.bound_run import NOT_CAPTURED, BoundRun, DeviceTensor, HostTensor, 
 from serving.buckets import Bucket, Buckets
 from serving.execution import Execution, open_session
 
-OUTPUTS = ["top_items", "top_scores", "candidate_scores"]
+SCORES = "candidate_scores"
+OUTPUTS = ["top_items", "top_scores", SCORES]
 BIAS, CANDIDATES, QUERIES = "item_bias", "candidates", "queries"
 TYPES: dict[str, DTypeLike] = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
 DIMENSIONS = {"B": "users", "L": "length", "C": "width", "W": "words"}
@@ -33,6 +34,7 @@ class RankingSession:
         graph: the file.
         execution: how to run it.
         length: L of the network.
+        held: inputs that are the same for all runs, by name.
         device: where inputs and outputs are; the provider's, but for a test that wants the ways of
             a device on a CPU.
 
@@ -41,13 +43,25 @@ class RankingSession:
     """
 
     def __init__(
-        self, graph: Path, execution: Execution, length: int, *, device: str | None = None
+        self,
+        graph: Path,
+        execution: Execution,
+        length: int,
+        *,
+        held: Mapping[str, NDArray[np.float32]] | None = None,
+        device: str | None = None,
     ) -> None:
         self._session = open_session(graph, execution)
         self._device = device or (None if execution.provider == "cpu" else execution.provider)
         self._inputs = {each.name: each for each in self._session.get_inputs()}
         self._outputs = {each.name: each for each in self._session.get_outputs()}
-        self._windows = [name for name in self._inputs if name not in (BIAS, CANDIDATES)]
+        self._held = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value)
+            for name, value in (held or {}).items()
+        }
+        self._windows = [
+            name for name in self._inputs if name not in (BIAS, CANDIDATES, *self._held)
+        ]
         self.reads_queries = QUERIES in self._inputs
         self.buckets = Buckets(
             length,
@@ -68,7 +82,7 @@ class RankingSession:
         self._turn = threading.Lock()
 
     def run(self, inputs: Mapping[str, Any], bias_edition: int | None = None) -> list[Any]:
-        """The outputs of ``OUTPUTS`` for B users.
+        """The outputs of the graph in its own order, ``OUTPUTS`` or states and scores, of B users.
 
         Args:
             inputs: the graph's, by name; windows of the whole length.
@@ -81,7 +95,7 @@ class RankingSession:
         items = inputs["items"]
         parts = self.buckets.apart(needed_lengths(items, reads_queries=self.reads_queries))
         with self._turn:
-            bias = self._bias_value(inputs[BIAS], bias_edition)
+            bias = self._bias_value(inputs[BIAS], bias_edition) if BIAS in self._inputs else None
             if len(parts) == 1:
                 return self._run(inputs, bias, parts[0][0])
             found: list[Any] = []
@@ -101,19 +115,24 @@ class RankingSession:
         inputs: dict[str, Any] = {
             name: np.zeros(_shape(each, bucket), TYPES[each.type])
             for name, each in self._inputs.items()
+            if name not in self._held
         }
         with self._turn:
-            bias = self._bias_value(inputs.pop(BIAS), None)
+            bias = self._bias_value(inputs.pop(BIAS), None) if BIAS in inputs else None
             self._run(inputs, bias, bucket.length)
 
-    def _run(self, inputs: Mapping[str, Any], bias: onnxruntime.OrtValue, length: int) -> list[Any]:
+    def _run(
+        self, inputs: Mapping[str, Any], bias: onnxruntime.OrtValue | None, length: int
+    ) -> list[Any]:
         users, width = inputs[CANDIDATES].shape
         words = inputs[QUERIES].shape[2] if self.reads_queries else 1
         bucket = self._bucket_of(users, length, width, words)
         run = self._runs.get(bucket) or self._bound_run(bucket)
-        run.bind(BIAS, bias)
-        top_rows, top_scores, scores = run.run(inputs, users)
-        return [top_rows, top_scores, scores[:, :width]]
+        if bias is not None:
+            run.bind(BIAS, bias)
+        found = dict(zip(self._outputs, run.run(inputs, users), strict=True))
+        found[SCORES] = found[SCORES][:, :width]
+        return list(found.values())
 
     def _bound_run(self, bucket: Bucket) -> BoundRun:
         """Of a shape that is new, in the place of the oldest one that nothing was recorded of."""
@@ -127,7 +146,7 @@ class RankingSession:
             {
                 name: self._tensor(name, _shape(each, bucket), TYPES[each.type])
                 for name, each in of.items()
-                if name != BIAS
+                if name != BIAS and name not in self._held
             }
             for of in (self._inputs, self._outputs)
         )
@@ -135,10 +154,10 @@ class RankingSession:
         if self._captured:
             # A session that records takes all shapes of one number for the same.
             graph_id = next(self._graph_ids) if bucket in self._captured else NOT_CAPTURED
-        self._runs[bucket] = BoundRun(
-            self._session, inputs, {name: outputs[name] for name in OUTPUTS}, graph_id
-        )
-        return self._runs[bucket]
+        run = self._runs[bucket] = BoundRun(self._session, inputs, outputs, graph_id)
+        for name, value in self._held.items():
+            run.bind(name, value)
+        return run
 
     def _tensor(self, name: str, shape: tuple[int, ...], kind: DTypeLike) -> Tensor:
         if self._device is not None:

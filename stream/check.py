@@ -128,3 +128,5 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
         yield Finding("provider", "wrong", str(error))
         return
     yield Finding("provider", "ok", f"{ranker.provider} in use")
+    found_by = "all are scored" if ranker.index is None else "an index is searched"
+    yield Finding("nearest items", "ok", found_by)

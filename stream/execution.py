@@ -12,6 +12,7 @@ def execution_of(settings: Settings) -> Execution:
         spinning=settings.spinning,
         cuda_graphs=settings.cuda_graphs,
         precision=settings.precision,
+        nearest=settings.nearest,
         most_users=settings.max_batch,
         short_windows=settings.short_windows,
         warm_up_s=settings.warm_up_s,

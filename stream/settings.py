@@ -20,7 +20,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from stream.settings_rules import check_brokers, check_kafka_security, check_redis, check_topics
+from stream.settings_rules import (
+    check_brokers,
+    check_kafka_security,
+    check_nearest,
+    check_redis,
+    check_topics,
+)
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -33,6 +39,7 @@ Durability: TypeAlias = Literal["none", "replica", "disk"]
 SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+NearestBy: TypeAlias = Literal["auto", "exact", "index"]
 TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -161,6 +168,11 @@ class Settings(BaseSettings):
         description="Which of the bundle's graphs is run: `fp16` and `int8` are there where "
         "training has made and admitted them.",
     )
+    nearest: NearestBy = Field(
+        "auto",
+        description="How the items nearest to a user are found: `exact` scores all, `index` "
+        "searches the bundle's index (on the CPU, in fp32), `auto` does so where there is one.",
+    )
     threads: PositiveInt = Field(
         1, description="Threads of one ONNX Runtime run; more workers scale better than threads."
     )
@@ -245,6 +257,7 @@ class Settings(BaseSettings):
         check_kafka_security(self)
         check_topics(self)
         check_redis(self)
+        check_nearest(self)
         return self
 
     @property

@@ -107,3 +107,12 @@ def check_redis(settings: "Settings") -> None:
         raise ValueError("`redis_ca_file` is set, but `redis_url` has no TLS; write rediss://")
     if path is not None and not path.is_file():
         raise ValueError(f"`redis_ca_file` names {path}, which is not a file; correct the path")
+
+
+def check_nearest(settings: "Settings") -> None:
+    """An index is searched on the CPU, beside the full graph's numbers."""
+    if settings.nearest == "index" and (settings.provider, settings.precision) != ("cpu", "fp32"):
+        raise ValueError(
+            f"`nearest` is index, which goes with `provider` cpu and `precision` fp32, not with "
+            f"{settings.provider} and {settings.precision}; set `nearest` to auto"
+        )

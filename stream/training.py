@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from model.bundle import Manifest, Precision
     from model.dataset import EventLog
+    from model.index_gate import Indexing
     from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
@@ -43,6 +44,7 @@ def train_to(
     checkpoint: Path | None,
     console: Console,
     precisions: "Sequence[Precision]" = (),
+    indexing: "Indexing" = "auto",
     search: "SearchRequest | None" = None,
 ) -> "Manifest":
     """Search for settings if that is asked for, train, and write a bundle.
@@ -62,7 +64,7 @@ def train_to(
     with training_bar(console) as progress:
         return train_bundle(
             log, out, config, seed=seed, progress=progress, checkpoint=checkpoint,
-            precisions=precisions, search=found,
+            precisions=precisions, indexing=indexing, search=found,
         )  # fmt: skip
 
 
@@ -74,6 +76,7 @@ def export_to(
     seed: int,
     checkpoint: Path,
     console: Console,
+    indexing: "Indexing" = "auto",
 ) -> "Manifest":
     """Write a bundle of the best epoch so far; the checkpoint stays as it is.
 
@@ -97,7 +100,9 @@ def export_to(
         # A copy in which no epoch is left to do: training "goes on" from its end.
         finished = Path(folder) / "finished"
         Checkpoint(finished, fingerprint).save({**state, "epoch": config.epochs})
-        return train_bundle(log, out, config, seed=seed, progress=progress, checkpoint=finished)
+        return train_bundle(
+            log, out, config, seed=seed, progress=progress, checkpoint=finished, indexing=indexing
+        )
 
 
 class JudgedDay(NamedTuple):

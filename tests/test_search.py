@@ -93,6 +93,29 @@ def test_equal_matches_keep_row_order() -> None:
     assert len(set(match.tolist())) == 1
 
 
+def test_words_that_all_texts_share_change_nothing() -> None:
+    """Whatever is passed over, the best are those of every row's sum."""
+    chance = np.random.default_rng(0)
+    words = np.array([f"w{at}" for at in range(40)])
+    often = 1 / np.arange(1, 41)
+    texts = [set(chance.choice(words, 5, p=often / often.sum()).tolist()) for _ in range(3000)]
+    index = SearchIndex()
+    for row, text in enumerate(texts):
+        index.add(row, " ".join(text | {"all"}))
+    allowed = chance.random(3000) < 0.8
+    for _ in range(50):
+        asked = {"all", "nowhere", *chance.choice(words, 3).tolist()}
+        weights = {
+            word: np.log(1 + 3000 / (1 + sum(word in text or word == "all" for text in texts)))
+            for word in asked
+        }
+        sums = np.array([sum(weights[word] for word in asked & (text | {"all"})) for text in texts])
+        best = np.flatnonzero(allowed)[np.argsort(-sums[allowed].round(4), kind="stable")[:20]]
+        rows, match = index.find(" ".join(asked), allowed, 20)
+        assert rows.tolist() == best.tolist()
+        assert match == pytest.approx(sums[best] / sum(weights.values()), abs=1e-5)
+
+
 def test_only_allowed_rows_are_found(index: SearchIndex) -> None:
     allowed = everything()
     allowed[8] = False

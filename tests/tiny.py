@@ -1,17 +1,30 @@
 """A whole bundle made in a second, for tests of everything that serves one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import msgspec
 import numpy as np
+import onnxruntime
 import torch
 
 from model.blend import BlendWeights
 from model.bundle import Manifest, ParityReport, write_bundle
+from model.evaluate import rank_metrics
 from model.events import INTERACTION_KINDS, Purchase
 from model.export import export_network
-from model.features import NO_SEARCHES, PADDING, Interactions, Vocabulary, featurize
+from model.features import (
+    NO_SEARCHES,
+    PADDING,
+    Interactions,
+    NetworkInputs,
+    Vocabulary,
+    featurize,
+)
+from model.index_gate import Quality, make_index
+from model.item_index import ITEM_VECTORS, IndexFiles, ItemIndex
 from model.network import Network, NetworkConfig
 
 DEFAULT_BLEND = BlendWeights(network=1.0, repeat=1.0, covisit=0.5, popular=0.1)
@@ -28,8 +41,23 @@ def tiny_bundle(
     seed: int = 0,
     blend: BlendWeights = DEFAULT_BLEND,
     queries: bool = False,
+    index: bool = False,
+    shaped: Callable[[Network], None] | None = None,
+    users: int = 16,
 ) -> Manifest:
-    """Write a small untrained bundle over ``item_ids`` to ``path``."""
+    """Write a small untrained bundle over ``item_ids`` to ``path``.
+
+    Args:
+        path: the bundle's folder.
+        item_ids: the vocabulary.
+        length, dim, blocks, queries: of the network.
+        top_k: of the graph.
+        seed: of everything.
+        blend: for the manifest.
+        index: whether to make an index of the items.
+        shaped: called with the network, to give it what training would.
+        users: to compare graphs on.
+    """
     torch.manual_seed(seed)
     vocabulary = Vocabulary(item_ids)
     config = NetworkConfig(
@@ -39,6 +67,8 @@ def tiny_bundle(
     if network.query_table is not None:
         # Words say something, as they would after training.
         torch.nn.init.normal_(network.query_table.weight[PADDING + 1 :])
+    if shaped:
+        shaped(network)
     rng = np.random.default_rng(seed)
     histories = [
         Interactions(
@@ -46,13 +76,13 @@ def tiny_bundle(
             np.full(count, INTERACTION_KINDS[Purchase], np.uint8),
             np.cumsum(rng.integers(1000, 86_400_000, count)),
         )
-        for count in rng.integers(1, length, 16)
+        for count in rng.integers(1, length, users)
     ]
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         searches = [NO_SEARCHES] * len(histories) if queries else None
-        users = featurize(histories, vocabulary, length, searches)
-        parity = export_network(network, model, users, top_k)
+        inputs = featurize(histories, vocabulary, length, searches)
+        parity = export_network(network, model, inputs, top_k)
         manifest = Manifest(
             history_length=length,
             top_k=min(top_k, len(item_ids)),
@@ -67,4 +97,31 @@ def tiny_bundle(
             blend=blend,
             network={"dim": config.dim, "blocks": config.blocks, "heads": config.heads},
         )
-        return write_bundle(path, model, item_ids, manifest)
+        files = None
+        if index:
+            report, files = make_index(
+                model, Path(folder), inputs, manifest.top_k, likeness(model, inputs)
+            )
+            manifest = msgspec.structs.replace(manifest, index=report)
+        return write_bundle(path, model, item_ids, manifest, index=files)
+
+
+def likeness(model: Path, users: NetworkInputs) -> Quality:
+    """NDCG@10 of users' nearest items, as if the exact ones were what they choose."""
+    given = {**users._asdict(), "candidates": np.zeros((len(users.items), 1), np.int64)}
+
+    def run(graph: Path, output: str, **more: np.typing.NDArray[np.float32]) -> Any:
+        session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+        return session.run([output], given | more)[0]
+
+    def quality(files: IndexFiles | None) -> float:
+        if files is None:
+            return 1.0
+        index = ItemIndex.read(files, threads=1)
+        no_bias = np.zeros(len(index.vectors), np.float32)
+        exact = run(model, "top_items", item_bias=no_bias)[:, :10]
+        states = run(files.states, "states", **{ITEM_VECTORS: index.vectors})
+        found = index.nearest(states, no_bias, exact.shape[1]).rows
+        return rank_metrics(list(found), [set(each) for each in exact.tolist()]).ndcg
+
+    return quality
