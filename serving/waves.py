@@ -2,7 +2,9 @@
 
 Of each partition a wave holds a run of records without a gap, so that shared counts may remember
 one offset for each partition. The run ends where a user would get more events than admissions are
-kept, and behind ``forget`` and ``identify`` events: what came before them is counted by then.
+kept, before a search of a user who has chosen something in it, and behind ``forget`` and
+``identify`` events: what came before them is counted by then. Without the second, a search could
+push another one out of the profile to which the choice before it belongs.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +19,8 @@ from serving.intake import Decoded
 from serving.merge import ProfileUpdate, origins_of
 from serving.profile import pack_interaction, pack_query
 
+Deed: TypeAlias = Click | Cart | Favorite | Rating | Purchase | Search
+"""What changes a profile."""
 SourceOf: TypeAlias = Callable[[str, int], str]
 """The name of a topic's partition (``Store.source``)."""
 
@@ -79,7 +83,7 @@ def in_waves(
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() | Search() as event:
                 # More than once where the user's events of other partitions fill the next ones.
-                while front.is_closed or _is_full(waves[front.wave], event.user_id, most):
+                while front.is_closed or _must_wait(waves[front.wave], event, most):
                     front.wave, front.is_closed = front.wave + 1, False
                     if front.wave == len(waves):
                         waves.append(Wave())
@@ -114,15 +118,17 @@ def in_lanes(decoded: Sequence[Decoded]) -> list[Sequence[Decoded]]:
     return [*lanes]
 
 
-def _is_full(wave: Wave, user_id: str, most: int) -> bool:
-    change = wave.changes.get(user_id)
-    return change is not None and len(change.events) == most
+def _must_wait(wave: Wave, event: Deed, most: int) -> bool:
+    change = wave.changes.get(event.user_id)
+    if change is None:
+        return False
+    return len(change.events) == most or (isinstance(event, Search) and bool(change.item_ids))
 
 
 def _add(
     wave: Wave,
     decoded: Decoded,
-    event: Click | Cart | Favorite | Rating | Purchase | Search,
+    event: Deed,
     front: _Front,
 ) -> None:
     offset = decoded.record.offset

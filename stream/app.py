@@ -20,16 +20,21 @@ from stream.settings import Settings
 from stream.worker import Worker, build_parts
 
 
-class WithoutWeb(BootStrategy):
-    """No web server, whatever ``faust worker`` asks for: a host's second worker lacks a port."""
+class ConsumerOnly(BootStrategy):
+    """No web server, whatever ``faust worker`` asks for: a host's second worker lacks a port.
+
+    And not Faust's producer: lists go out by ``stream.batch_producer``, and a broker that is away
+    in the moment in which Faust's starts would end the worker.
+    """
 
     enable_web = False
+    enable_kafka_producer = False
 
 
 class App(faust.App):
     """A Faust app that opens its worker's parts before it joins the consumer group."""
 
-    BootStrategy = WithoutWeb
+    BootStrategy = ConsumerOnly
 
     def __init__(self, settings: Settings, worker: Worker) -> None:
         self._nextclick_worker = worker

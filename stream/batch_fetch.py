@@ -72,6 +72,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = wait
         return consumer
 
+    async def on_start(self) -> None:
+        """Connect, however long the broker is away: it may have gone since the worker's start."""
+        while True:
+            try:
+                return await super().on_start()
+            except KafkaError as error:
+                if self.should_stop or self.app.should_stop:
+                    raise
+                self.log.warning("the broker cannot be reached (%r); trying again", error)
+            await self._close()
+            await asyncio.sleep(ASK_AGAIN_S)
+
     async def on_thread_stop(self) -> None:
         """Close the aiokafka consumer, in a bounded time.
 
@@ -87,6 +99,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             with suppress(asyncio.CancelledError, TimeoutError, KafkaError):
                 async with asyncio.timeout(STOP_S):
                     await self._consumer._client.close()
+
+    async def _close(self) -> None:
+        """Close a consumer that has not come to its start."""
+        if self._consumer is not None:
+            with suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(STOP_S):
+                    await self._consumer.stop()
 
     async def getmany(
         self,

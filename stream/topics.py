@@ -6,9 +6,20 @@ from typing import Literal, NamedTuple
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAlreadyExistsError,
+)
 
-from stream.kafka import HEADROOM_BYTES, TopicError, kafka_python_arguments, require_broker
+from stream.kafka import (
+    HEADROOM_BYTES,
+    BrokerError,
+    TopicError,
+    kafka_python_arguments,
+    require_broker,
+)
 from stream.settings import Settings
 
 HOUR_MS = 3_600_000
@@ -111,6 +122,11 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
     try:
         admin = KafkaAdminClient(**kafka_python_arguments(settings))
         yield admin
+    except (KafkaConnectionError, KafkaTimeoutError) as error:  # that passes
+        raise BrokerError(
+            f"Kafka at {settings.brokers} does not answer ({error}); start it, or correct "
+            "`brokers` and the security settings"
+        ) from None
     except KafkaError as error:
         raise TopicError(
             f"Kafka at {settings.brokers} cannot be asked about topics ({error}); check "

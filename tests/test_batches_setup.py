@@ -14,13 +14,15 @@ from typing import Any
 
 import faust
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from serving import round_trip
+from stream import batch_fetch
 from stream.acknowledge import AckQueue
-from stream.app import stop_spinner
+from stream.app import App, stop_spinner
 from stream.batch_consumer import BatchConsumer, BatchTransport
 from stream.batch_fetch import out_of_range
 from stream.batch_topic import BatchMessage, BatchTopic
@@ -198,3 +200,27 @@ def test_a_worker_that_logs_little_does_not_make_debug_messages_for_a_spinner(
     stop_spinner()
     assert logging.root.level == logging.ERROR
     assert len(logging.root.handlers) == 1
+
+
+async def test_a_broker_that_is_away_when_the_consumer_starts_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[int] = []
+
+    async def start(thread: driver.AIOKafkaConsumerThread) -> None:
+        begun.append(1)
+        if len(begun) < 3:
+            raise KafkaConnectionError("nobody answers")
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", start)
+    monkeypatch.setattr(batch_fetch, "ASK_AGAIN_S", 0)
+    async with idle(make_app("127.0.0.1:1", "group")) as consumer:
+        await consumer._thread.on_start()
+    assert len(begun) == 3
+
+
+def test_nothing_but_the_consumer_of_faust_is_started() -> None:
+    """Its producer would end the worker where the broker is away in that moment."""
+    strategy = App.BootStrategy(make_app("127.0.0.1:1", "group"))
+    assert list(strategy.kafka_producer()) == []
+    assert list(strategy.web_server()) == []

@@ -16,6 +16,7 @@ from model.items import Item
 from model.signals import TOGETHER_MS
 from serving.counts import LANDMARK_MS, MAX_NEIGHBOURS, Counts, Neighbours
 from serving.parts import Parts
+from serving.profile import QUERIES
 from tests.parts import (
     DAY_MS,
     MINUTE_MS,
@@ -301,6 +302,20 @@ async def test_choices_survive_crashes_and_redelivery(parts: Parts, seed: int) -
     await take_with_crashes(parts, records_of(log), rng)
     assert await chosen(parts, "q") == pytest.approx(choices_of(log), rel=1e-9)
     assert await are_exact(parts, [event for event in log if isinstance(event, Click)])
+
+
+async def test_a_choice_belongs_to_searches_that_later_ones_push_out(parts: Parts) -> None:
+    """Whether what is chosen and the next search come in one micro-batch or in two."""
+    asked = [search("u", f"query {at}", NOW - 20_000 + at) for at in range(QUERIES.bound)]
+    events: list[Click | Search] = [
+        *asked,
+        click("u", "a", NOW - 9),
+        search("u", "one too many", NOW - 8),
+    ]
+    await take(parts, records_of(events))
+    for each in asked:
+        assert await chosen(parts, each.query) == pytest.approx({"a": weight(NOW - 9)})
+    assert await chosen(parts, "one too many") == {}
 
 
 async def test_sets_of_queries_expire_and_those_of_items_do_not(parts: Parts) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
+from kafka.errors import KafkaTimeoutError
 
+from stream import topics
 from stream.embedded_broker import EmbeddedBroker
 from stream.kafka import BrokerError, TopicError, kafka_python_arguments
 from stream.settings import Settings
@@ -94,3 +96,17 @@ def test_missing_topics_are_made_as_planned(broker: Broker) -> None:
     assert (lists.state, catalog.state) == ("exists", "exists")
     assert events.differences == ("retention.ms is 18000000, 21600000 in the settings",)
     assert {state.state for state in check_topics(settings)} == {"exists"}, "nothing was altered"
+
+
+def test_a_broker_that_goes_while_it_is_asked_is_one_to_wait_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ask(**arguments: Any) -> None:
+        raise KafkaTimeoutError("Unable to bootstrap")
+
+    monkeypatch.setattr(topics, "KafkaAdminClient", ask)
+    with (
+        EmbeddedBroker({"events": 4}) as broker,
+        pytest.raises(BrokerError, match=r"does not answer \(.*Unable to bootstrap\); start it"),
+    ):
+        check_topics(Settings(brokers=broker.bootstrap))

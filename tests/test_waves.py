@@ -51,14 +51,14 @@ def test_changes_are_gathered_by_user_in_order_of_arrival() -> None:
     rating = Rating(event_id="r", user_id="v", ts=NOW, item_id="b", value=4)
     favorite = Favorite(event_id="f", user_id="u", ts=NOW - 9, item_id="b")
     query = search("u", "智能手机")
-    (wave,) = cut([cart, rating, query, favorite], first=40)
+    (wave,) = cut([query, rating, cart, favorite], first=40)
     assert list(wave.changes) == ["u", "v"]
     change = wave.changes["u"]
     assert change.update.events == [
-        pack_interaction(cart), pack_query(query), pack_interaction(favorite),
+        pack_query(query), pack_interaction(cart), pack_interaction(favorite),
     ]  # fmt: skip
     assert change.update.origins == [origin("events:0", offset) for offset in (40, 42, 43)]
-    assert [each.event for each in change.events] == [cart, query, favorite]
+    assert [each.event for each in change.events] == [query, cart, favorite]
     assert change.item_ids == ["a", "b"]
     assert [each.event for each in wave.changes["v"].events] == [rating]
 
@@ -70,6 +70,15 @@ def test_a_wave_ends_where_a_user_has_as_many_events_as_admissions_are_kept() ->
     assert [len(wave.changes["u"].events) for wave in waves] == [MOST_ADMISSIONS] * 2
     assert sorted(waves[0].changes) == ["u", *(f"v{at}" for at in range(5))]
     assert len(cut(calm * 2)) == 1
+
+
+def test_a_search_waits_for_what_was_chosen_before_it() -> None:
+    waves = cut(
+        [search("u", "a"), click("u", "i"), search("v", "b"), search("u", "c"), click("v", "j")]
+    )
+    assert [
+        {user: len(change.events) for user, change in wave.changes.items()} for wave in waves
+    ] == [{"u": 2, "v": 1}, {"u": 1, "v": 1}]
 
 
 @given(
