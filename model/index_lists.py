@@ -23,8 +23,8 @@ TAUGHT_PER_LIST = 40
 """Items that a centre is found from: more make no better ones, and k-means costs most here."""
 MOST_PARTS = 16
 """Of a bias."""
-LEAST_ITEMS = 16
-"""As many as four bits tell apart."""
+LEAST_TAUGHT = 16
+"""As many as four bits tell apart: fewer items are shown again."""
 SEED = 0
 
 
@@ -39,15 +39,10 @@ def make_lists(
         vectors: float32 [V, D + 1], the last column the bias; see ``model.state_graph``.
         states: float32 [N, D + 1] of real users: how large their numbers are.
         lists: how many; by default four times the root of the items.
-
-    Raises:
-        ValueError: there are fewer than ``LEAST_ITEMS`` items.
     """
     import faiss
 
     items = len(vectors) - FIRST_ITEM
-    if items < LEAST_ITEMS:
-        raise ValueError(f"an index of {items} items; it takes {LEAST_ITEMS}")
     if lists is None:
         lists = max(1, min(round(LISTS_PER_ROOT * items**0.5), items // 2))
     kept = _spread(vectors[FIRST_ITEM:], float(np.square(states[:, :-1]).mean()))
@@ -58,7 +53,8 @@ def make_lists(
         settings.min_points_per_centroid = 1  # a small catalogue needs no warning
     made.cp.max_points_per_centroid = TAUGHT_PER_LIST
     chance = np.random.default_rng(SEED)
-    made.train(kept[chance.permutation(items)[: max(TAUGHT_PER_LIST * lists, LEAST_ITEMS)]])
+    taught = np.resize(chance.permutation(items), max(LEAST_TAUGHT, TAUGHT_PER_LIST * lists))
+    made.train(kept[taught[: max(LEAST_TAUGHT, items)]])
     made.add_with_ids(kept, np.arange(FIRST_ITEM, len(vectors)))
     return made
 

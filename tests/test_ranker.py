@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import serving.ranker
+from model import index_gate
 from model.bundle import Bundle, BundleError, Precision, load_bundle, write_bundle
 from model.events import INTERACTION_KINDS, Click
 from model.features import FIRST_ITEM, Interactions
@@ -124,6 +125,69 @@ def test_a_graph_of_another_precision_is_run_when_asked_for(
 def test_a_graph_that_is_not_in_the_bundle_is_an_error(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="has no fp16 graph"):
         Ranker(bundle, provider="cpu", threads=1, precision="fp16")
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Whose index reads all of its lists."""
+    path = tmp_path_factory.mktemp("ranker") / "indexed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_gate, "FIRST_PROBED", len(ITEMS))
+        tiny_bundle(path, ITEMS, top_k=20, index=True)
+    return load_bundle(path)
+
+
+def test_an_index_gives_what_scoring_all_items_gives(
+    indexed: Bundle, ranker: Ranker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    searching = Ranker(indexed, provider="cpu", threads=1)
+    assert searching.index is not None
+    assert "nearest items: an index of 30 items, 15 of 15 lists are read" in caplog.text
+    barred = NO_BIAS.copy()
+    barred[FIRST_ITEM + 3 :: 2] = NEVER
+    for bias in (NO_BIAS, barred):
+        theirs = ranker.rank(USERS, CANDIDATES, bias, None)
+        ours = searching.rank(USERS, CANDIDATES, bias, None)
+        assert close(ours.candidate_scores, theirs.candidate_scores)
+        is_free = theirs.top_scores > NEVER / 2
+        assert np.array_equal(is_free, ours.top_scores > NEVER / 4)
+        assert np.array_equal(ours.top_rows[is_free], theirs.top_rows[is_free])
+        assert close(ours.top_scores[is_free], theirs.top_scores[is_free])
+
+
+def test_all_items_are_scored_where_that_is_asked_for(
+    indexed: Bundle, ranker: Ranker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    exact = Ranker(indexed, provider="cpu", threads=1, nearest="exact")
+    assert exact.index is None and ranker.index is None
+    assert "nearest items: all 30 are scored" in caplog.text
+    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS, None)
+    assert np.array_equal(exact.rank(USERS, CANDIDATES, NO_BIAS, None).top_rows, theirs.top_rows)
+
+
+def test_an_index_that_is_asked_for_and_not_there_is_an_error(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="has no index of the items: none was made"):
+        Ranker(bundle, provider="cpu", threads=1, nearest="index")
+
+
+def test_an_index_does_not_go_with_a_gpu(indexed: Bundle) -> None:
+    with pytest.raises(ValueError, match="an index goes with cpu and fp32, not with cuda and fp32"):
+        Ranker(indexed, provider="cuda", threads=1, nearest="index")
+
+
+def test_an_index_that_faiss_cannot_read_is_a_fault_of_the_bundle(
+    tmp_path: Path, indexed: Bundle
+) -> None:
+    broken = tmp_path / "lists"
+    broken.write_bytes(b"no index")
+    write_bundle(
+        tmp_path / "b", indexed.model_path, ITEMS, indexed.manifest,
+        index=indexed.index_files()._replace(lists=broken),
+    )  # fmt: skip
+    with pytest.raises(BundleError, match=r"cannot be read .*NEXTCLICK_NEAREST=exact"):
+        Ranker(load_bundle(tmp_path / "b"), provider="cpu", threads=1)
 
 
 def test_the_provider_is_the_one_that_was_asked_for(ranker: Ranker) -> None:
