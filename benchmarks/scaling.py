@@ -4,6 +4,8 @@
 
 The first three time the whole path from records to lists in one process beside a Redis, without
 Kafka, in micro-batches of 64; each size is a process of its own and takes its turn in every round.
+``recall_at_100`` is the share of the exactly nearest 100 items that the ranker finds: 1 where all
+items are scored, less where an index is searched (``benchmarks.pinned`` says of which vectors).
 ``growth`` is the slope of cost over size on logarithmic axes: 0 costs nothing more, 1 is in
 proportion. Workers are the product's own on one backlog, and ``two_vs_one`` says what a second one
 brings on this machine, which broker, Redis and workers share.
@@ -36,6 +38,7 @@ from stream.settings import Settings, child_environment
 
 BATCH = 64
 LARGE = 100_000
+RECALL_USERS = 256
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ def curve(
                     turns[at].append(found)
                 progress.update(bar, description=f"at {at:,}", advance=1)
         memory = {at: contender.rss_mb for at, contender in contenders.items()}
+        # Last: the exact nearest take memory that a worker does not.
+        recalls = {
+            at: round(contender.ask(recall_of=RECALL_USERS)["recall"], 4)
+            for at, contender in contenders.items()
+        }
     costs = {at: statistics.median(each["us"] for each in found) for at, found in turns.items()}
     processor = {
         at: statistics.median(each["cpu_us"] for each in found) for at, found in turns.items()
@@ -119,6 +127,7 @@ def curve(
         },
         "cpu_us_per_list": {str(at): round(cost) for at, cost in processor.items()},
         "rss_mb": {str(at): size for at, size in memory.items()},
+        "recall_at_100": {str(at): found for at, found in recalls.items()},
     }
 
 

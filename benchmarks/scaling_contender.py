@@ -11,16 +11,22 @@ import asyncio
 import time
 from typing import Any
 
+import numpy as np
+
 from benchmarks.backlog import Crowd
 from benchmarks.contender import answer
-from benchmarks.made_up import item_ids
+from benchmarks.made_up import item_ids, made_up_histories
 from model.events import Click
 from model.items import Item
+from serving.execution import Execution
 from serving.parts import Parts
+from serving.ranker import Ranker
 from serving.recommend import recommend
 from stream.settings import Settings
 from stream.worker import build_parts
 from tests.parts import records_of
+
+RECALL_SEED = 11
 
 
 async def open_parts(settings: Settings, items: int) -> Parts:
@@ -31,6 +37,21 @@ async def open_parts(settings: Settings, items: int) -> Parts:
         parts.catalog.put(Item(item_id=item_id, title=item_id, category=("all",)))
     await parts.candidates.refresh_popular()
     return parts
+
+
+def recall(parts: Parts, length: int, users: int) -> float:
+    """Share of the exactly nearest items that the parts' ranker finds, of so many made-up users."""
+    if parts.ranker.index is None:
+        return 1.0
+    exact = Ranker(parts.bundle, Execution("cpu", nearest="exact"))
+    histories = made_up_histories(users, length, parts.bundle.vocabulary, seed=RECALL_SEED)
+    candidates = np.zeros((users, 1), np.int64)
+    theirs, ours = (
+        ranker.rank(histories, candidates, parts.catalog.item_bias, None).top_rows
+        for ranker in (exact, parts.ranker)
+    )
+    pairs = zip(theirs, ours, strict=True)
+    return float(np.mean([np.isin(one, other).mean() for one, other in pairs]))
 
 
 class Recommender:
@@ -76,7 +97,13 @@ def main() -> None:
     with asyncio.Runner() as runner:
         parts = runner.run(open_parts(Settings(), asked.items))
         recommender = Recommender(parts, crowd)
-        answer(lambda **task: runner.run(recommender.turn(**task)))
+
+        def handle(recall_of: int = 0, **task: Any) -> dict[str, Any]:
+            if recall_of:
+                return {"recall": recall(parts, asked.past_events, recall_of)}
+            return runner.run(recommender.turn(**task))
+
+        answer(handle)
         runner.run(parts.store.redis.aclose())
 
 

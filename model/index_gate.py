@@ -1,9 +1,9 @@
 """An index of a network's items, measured, and admitted only if lists stay as good.
 
 A large catalogue gets one: a run on a CPU then costs hardly more for a million items than for a
-hundred thousand. How many lists a search reads is found out on real users, against the exact
-nearest; whether the bundle gets the index is decided by the lists that come out, as for
-``model.variants``.
+hundred thousand. A search reads as many of the index' lists as it takes to find most of the exact
+nearest of real users, and more where what is recommended in the end would otherwise be worse; if
+that does not help, the bundle gets no index (as with ``model.variants``).
 """
 
 from collections.abc import Callable
@@ -72,24 +72,26 @@ def make_index(
     files = IndexFiles(*(folder / name for name in INDEX_FILES))
     vectors = cut_state_graph(model, files.states)
     np.save(files.vectors, vectors, allow_pickle=False)
-    import faiss
-
     exact = _Exact(model, files, users, vectors, top_k)
-    lists = make_lists(vectors, exact.states)
-    index = ItemIndex(lists, vectors, threads=1)
-    lists.nprobe = FIRST_PROBED
+    index = ItemIndex(make_lists(vectors, exact.states), vectors, threads=1)
     most = max(FIRST_PROBED, index.lists // MOST_SHARE)
-    while (recall := exact.recall_of(index)) < RECALL and index.probed < most:
-        lists.nprobe = min(round(PROBED_STEP * index.probed), most)
-    faiss.write_index(lists, str(files.lists))
-    ndcg, whole = quality(files), quality(None)
-    lost = 1.0 - ndcg / whole if whole > 0 else 0.0
+    index.probed = FIRST_PROBED
+    while exact.recall_of(index) < RECALL and index.probed < most:
+        index.probed = min(round(PROBED_STEP * index.probed), most)
+    whole = quality(None)
+    while True:
+        index.write(files.lists)
+        ndcg = quality(files)
+        lost = 1.0 - ndcg / whole if whole > 0 else 0.0
+        if lost <= MOST_NDCG_LOST or index.probed >= most:
+            break
+        index.probed = min(round(PROBED_STEP * index.probed), most)
     report = IndexReport(
         bytes=sum(file.stat().st_size for file in files),
         lists=index.lists,
         probed=index.probed,
         top_k=top_k,
-        recall=recall,
+        recall=exact.recall_of(index),
         milliseconds={str(size): exact.milliseconds(size, index) for size in RUNS},
         exact_milliseconds={str(size): exact.milliseconds(size) for size in RUNS},
         ndcg=ndcg,

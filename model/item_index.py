@@ -2,8 +2,8 @@
 
 An inverted file (Jegou et al., "Product Quantization for Nearest Neighbor Search", 2011; faiss,
 Douze et al., "The Faiss library", 2024): vectors are kept in lists by the centre that they are
-closest to, 8 bits a number, and a search reads the lists of the centres that promise most. What it
-finds is scored again with the exact vectors: only which items are found is approximate, never
+closest to, four bits a number, and a search reads the lists of the centres that promise most. What
+it finds is scored again with the exact vectors: only which items are found is approximate, never
 their scores. What may not be recommended is left out of the search itself.
 """
 
@@ -18,14 +18,13 @@ from model.features import FIRST_ITEM, PADDING
 ITEM_VECTORS = "item_vectors"
 STATE_OUTPUTS = ("states", "candidate_scores")
 """Of the graph of ``model.state_graph``."""
-SPARE = 2
-"""Times as many are taken from the lists as are asked for: 8 bits order the last wrongly."""
+SPARE = 4
+"""Times as many are taken from the lists as are asked for: four bits order them roughly. With twice
+as many, .93 of the nearest are found where .95 are."""
 WIDER = 4
 """Times as many lists, where those that were read hold too few items that may be recommended."""
 BARRED = np.float32(-5e8)
 """A bias below that bars an item: barred ones have -1e9."""
-CHUNK = 16
-"""Users whose exact vectors are fetched at once: 16 times 200 vectors of 260 bytes fit a cache."""
 
 
 class IndexFiles(NamedTuple):
@@ -59,7 +58,7 @@ class ItemIndex:
 
     def __init__(self, lists: Any, vectors: NDArray[np.float32], *, threads: int) -> None:
         self._lists = lists
-        self.vectors = vectors
+        self.vectors = np.ascontiguousarray(vectors)
         self._threads = threads
 
     @classmethod
@@ -130,8 +129,18 @@ class ItemIndex:
 
     @property
     def probed(self) -> int:
-        """How many of the lists a search reads, at least."""
+        """How many of the lists a search reads, at least; it is written with them."""
         return int(self._lists.nprobe)
+
+    @probed.setter
+    def probed(self, count: int) -> None:
+        self._lists.nprobe = min(count, self.lists)
+
+    def write(self, file: Path) -> None:
+        """Write the lists, not the vectors."""
+        import faiss
+
+        faiss.write_index(self._lists, str(file))
 
     @property
     def _read_by_a_search(self) -> int:
@@ -157,12 +166,16 @@ class ItemIndex:
         count: int,
     ) -> Nearest:
         """The best of each user's rows by their exact scores; -1 is no row."""
+        import faiss
+
+        scores = np.empty(rows.shape, np.float32)
+        # Where the vectors lie: to gather them first would take three times as long.
+        faiss.fvec_inner_products_by_idx(
+            *map(faiss.swig_ptr, (scores, np.ascontiguousarray(states), self.vectors, rows)),
+            states.shape[1], *rows.shape,
+        )  # fmt: skip
         is_found = rows >= 0
         rows = np.where(is_found, rows, PADDING)
-        scores = np.empty(rows.shape, np.float32)
-        for start in range(0, len(rows), CHUNK):
-            here = slice(start, start + CHUNK)
-            scores[here] = (self.vectors[rows[here]] @ states[here, :, None])[:, :, 0]
         scores += item_bias[rows]
         scores[~is_found] = 2 * BARRED
         return _best(rows, scores, count)

@@ -4,8 +4,10 @@ An item is a row. Rows are only ever added: an item whose text changed gets a ne
 the search index need not take anything back; availability and price change in place.
 """
 
+import sys
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,10 +25,12 @@ class Catalog:
     """Items by row, with the vocabulary row and availability of each as arrays."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._model_row_of_hash = {
-            hashed: row for row, hashed in enumerate(vocabulary.hashes.tolist(), FIRST_ITEM)
-        }
+        # Sorted columns: a dict of a million numbers takes 100 MB, these 16.
+        order = np.argsort(vocabulary.hashes, kind="stable")
+        self._model_hashes = vocabulary.hashes[order]
+        self._model_row_of_place = order + FIRST_ITEM
         self.items: list[Item] = []
+        self._categories: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.search_index = SearchIndex()
         self._row_of_id: dict[str, int] = {}
         self._row_of_hash = HashTable()
@@ -72,6 +76,7 @@ class Catalog:
 
     def put(self, item: Item) -> None:
         """Add an item, or replace what is known of it."""
+        item = self._shared(item)
         row = self._row_of_id.get(item.item_id)
         if row is not None and _text(self.items[row]) == _text(item):
             self.items[row] = item
@@ -115,7 +120,7 @@ class Catalog:
                 [self._model_rows, np.full_like(self._model_rows, UNKNOWN)]
             )
         hashed = item_hash(item.item_id)
-        model_row = self._model_row_of_hash.get(hashed, UNKNOWN)
+        model_row = self._model_row(hashed)
         self.items.append(item)
         self._row_of_id[item.item_id] = row
         self._moved[hashed] = row
@@ -125,6 +130,19 @@ class Catalog:
         self.search_index.add(row, _text(item))
         self.edition += 1
         return row
+
+    def _model_row(self, hashed: int) -> int:
+        """The vocabulary row of an item hash, ``UNKNOWN`` where there is none."""
+        place = int(np.searchsorted(self._model_hashes, np.uint64(hashed)))
+        if place == len(self._model_hashes) or self._model_hashes[place] != hashed:
+            return UNKNOWN
+        return int(self._model_row_of_place[place])
+
+    def _shared(self, item: Item) -> Item:
+        """The same item, whose category and brand are those that others of it hold already."""
+        category = self._categories.setdefault(item.category, item.category)
+        brand = item.brand if item.brand is None else sys.intern(item.brand)
+        return msgspec.structs.replace(item, category=category, brand=brand)
 
     def _allow(self, row: int, allowed: bool) -> None:
         self._allowed[row] = allowed

@@ -22,6 +22,8 @@ from model.bundle import (
     write_bundle,
 )
 from model.features import FEATURE_VERSION
+from model.index_report import IndexReport
+from model.item_index import IndexFiles
 from model.training_report import (
     EpochReport,
     FoldReport,
@@ -73,6 +75,48 @@ def test_what_was_written_is_read(bundle: Path, model: Path) -> None:
     assert set(told.files) == {MODEL_FILE, ITEMS_FILE}
     assert told.created.endswith("Z")
     assert told.version.startswith(told.created[:10].replace("-", "") + "-")
+
+
+INDEX = IndexReport(
+    bytes=10, lists=4, probed=2, top_k=3, recall=0.98, milliseconds={"1": 0.1},
+    exact_milliseconds={"1": 0.2}, ndcg=0.2, ndcg_lost=0.001, admitted=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> IndexFiles:
+    """A bundle does not care what the index is."""
+    files = IndexFiles(*(tmp_path / name for name in ("states", "vectors", "lists")))
+    for path in files:
+        path.write_bytes(path.name.encode())
+    return files
+
+
+def test_an_index_is_part_of_the_bundle(tmp_path: Path, model: Path, index: IndexFiles) -> None:
+    path = tmp_path / "indexed"
+    written = write_bundle(path, model, ITEMS, manifest(index=INDEX), index=index)
+    loaded = load_bundle(path)
+    assert loaded.has_index and loaded.manifest == written
+    assert loaded.manifest.index == INDEX
+    for ours, theirs in zip(loaded.index_files(), index, strict=True):
+        assert ours.parent == path
+        assert ours.read_bytes() == theirs.read_bytes()
+    loaded.index_files().lists.write_bytes(b"other lists")
+    with pytest.raises(BundleError, match=r"items\.faiss is damaged"):
+        load_bundle(path)
+
+
+def test_an_index_that_is_not_there_is_an_error_that_says_why(
+    tmp_path: Path, bundle: Path, model: Path
+) -> None:
+    loaded = load_bundle(bundle)
+    assert not loaded.has_index
+    with pytest.raises(BundleError, match=r"none was made; run `nextclick train --index always`"):
+        loaded.index_files()
+    refused = msgspec.structs.replace(INDEX, admitted=False, ndcg_lost=0.031)
+    write_bundle(tmp_path / "refused", model, ITEMS, manifest(index=refused))
+    with pytest.raises(BundleError, match=r"refused in training, for the lists lost 3\.10%"):
+        load_bundle(tmp_path / "refused").index_files()
 
 
 def test_a_training_and_a_search_are_told_where_there_were_such(bundle: Path, model: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from model.features import FIRST_ITEM, UNKNOWN, Vocabulary
 from model.ids import item_hashes
-from model.items import Item
+from model.items import Item, decode_item
 from serving.catalog import NEVER, Catalog
 
 
@@ -116,6 +116,15 @@ def test_an_unavailable_item_may_change_its_text(catalog: Catalog) -> None:
     catalog.put(Item(item_id="b", title="new title", available=False))
     assert biased(catalog) == [True, False, False]
     assert found(catalog, "new") == []
+
+
+def test_items_of_a_category_hold_it_once() -> None:
+    catalog = Catalog(Vocabulary([]))
+    for item_id in ("a", "b"):
+        catalog.put(decode_item(b'{"item_id":"%b","category":["x","y"]}' % item_id.encode()))
+    one, other = catalog.items
+    assert one.category == ("x", "y")
+    assert one.category is other.category
 
 
 def test_grows_past_its_first_size() -> None:

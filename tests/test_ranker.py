@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model import index_gate
 from model.bundle import Bundle, BundleError, Precision, load_bundle, write_bundle
 from model.events import INTERACTION_KINDS, Click
 from model.features import FIRST_ITEM, PADDING, Interactions, featurize
@@ -141,6 +142,69 @@ def test_ready_arrays_are_scored_as_the_histories_are(bundle: Bundle, ranker: Ra
     theirs = ranker.rank(USERS, candidates, NO_BIAS, None)
     assert np.array_equal(ours.candidate_scores, theirs.candidate_scores)
     assert np.array_equal(ours.top_rows, theirs.top_rows)
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Whose index reads all of its lists."""
+    path = tmp_path_factory.mktemp("ranker") / "indexed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_gate, "FIRST_PROBED", len(ITEMS))
+        tiny_bundle(path, ITEMS, top_k=20, index=True)
+    return load_bundle(path)
+
+
+def test_an_index_gives_what_scoring_all_items_gives(
+    indexed: Bundle, ranker: Ranker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    searching = Ranker(indexed, Execution("cpu"))
+    assert searching.index is not None
+    assert "nearest items: an index of 30 items, 15 of 15 lists are read" in caplog.text
+    barred = NO_BIAS.copy()
+    barred[FIRST_ITEM + 3 :: 2] = NEVER
+    for bias in (NO_BIAS, barred):
+        theirs = ranker.rank(USERS, CANDIDATES, bias, None)
+        ours = searching.rank(USERS, CANDIDATES, bias, None)
+        assert close(ours.candidate_scores, theirs.candidate_scores)
+        is_free = theirs.top_scores > NEVER / 2
+        assert np.array_equal(is_free, ours.top_scores > NEVER / 4)
+        assert np.array_equal(ours.top_rows[is_free], theirs.top_rows[is_free])
+        assert close(ours.top_scores[is_free], theirs.top_scores[is_free])
+
+
+def test_all_items_are_scored_where_that_is_asked_for(
+    indexed: Bundle, ranker: Ranker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    exact = Ranker(indexed, Execution("cpu", nearest="exact"))
+    assert exact.index is None and ranker.index is None
+    assert "nearest items: all 30 are scored" in caplog.text
+    theirs = ranker.rank(USERS, CANDIDATES, NO_BIAS, None)
+    assert np.array_equal(exact.rank(USERS, CANDIDATES, NO_BIAS, None).top_rows, theirs.top_rows)
+
+
+def test_an_index_that_is_asked_for_and_not_there_is_an_error(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="has no index of the items: none was made"):
+        Ranker(bundle, Execution("cpu", nearest="index"))
+
+
+def test_an_index_does_not_go_with_a_gpu(indexed: Bundle) -> None:
+    with pytest.raises(ValueError, match="an index goes with cpu and fp32, not with cuda and fp32"):
+        Ranker(indexed, Execution("cuda", nearest="index"))
+
+
+def test_an_index_that_faiss_cannot_read_is_a_fault_of_the_bundle(
+    tmp_path: Path, indexed: Bundle
+) -> None:
+    broken = tmp_path / "lists"
+    broken.write_bytes(b"no index")
+    write_bundle(
+        tmp_path / "b", indexed.model_path, ITEMS, indexed.manifest,
+        index=indexed.index_files()._replace(lists=broken),
+    )  # fmt: skip
+    with pytest.raises(BundleError, match=r"cannot be read .*NEXTCLICK_NEAREST=exact"):
+        Ranker(load_bundle(tmp_path / "b"), Execution("cpu"))
 
 
 def test_warming_up_has_an_end(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:

@@ -114,6 +114,11 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         ({"dlq_topic": "events"}, "give each its own name"),
         ({"min_insync_replicas": 2}, "no write would succeed"),
         ({"embedded": True, "replication_factor": 3}, "the embedded broker keeps one copy"),
+        ({"nearest": "index"}, "goes with `provider` cpu and `precision` fp32, not with cuda"),
+        (
+            {"nearest": "index", "provider": "cpu", "precision": "int8"},
+            "not with cpu and int8; set `nearest` to auto",
+        ),
         ({"profile_ttl_days": 6}, "a replay would bring back what has expired"),
     ],
 )

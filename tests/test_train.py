@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import UNSET
 
 from model.baselines import MostPopular
 from model.bundle import digest_of, load_bundle
 from model.checkpoint import Checkpoint, CheckpointError
 from model.dataset import Split, split_by_time
 from model.evaluate import rank_metrics
+from model.item_index import ItemIndex
 from model.search_log import SearchLog
 from model.train import TrainConfig, TrainedNetwork, TrainError, train, train_bundle
 from tests.planted import ITEMS, at, log_of, succession
@@ -103,6 +105,20 @@ def test_smaller_graphs_are_judged_on_validation_and_stand_in_the_manifest(tmp_p
     assert digest_of(half) == manifest.variants["fp16"].sha256 == manifest.files[half.name]
     for report in manifest.variants.values():
         assert (report.ndcg_lost <= 0.005) == report.admitted
+
+
+def test_an_index_is_judged_on_validation_and_stands_in_the_bundle(tmp_path: Path) -> None:
+    manifest = train_bundle(
+        succession(), tmp_path / "bundle", CONFIG, seed=1, progress=silent, indexing="always"
+    )
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.manifest == manifest
+    report = manifest.index
+    assert report is not UNSET
+    # Of so few items all lists are read: the lists that are judged are those of the full graph.
+    assert (report.recall, report.ndcg_lost, report.admitted) == (1.0, 0.0, True)
+    assert report.ndcg == manifest.metrics["validation/blend"]["ndcg@10"]
+    assert ItemIndex.read(loaded.index_files(), threads=1).lists == report.lists
 
 
 def test_the_baselines_in_the_manifest_are_those_of_the_test_window(tmp_path: Path) -> None:

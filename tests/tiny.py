@@ -119,9 +119,9 @@ def likeness(model: Path, users: NetworkInputs) -> Quality:
             return 1.0
         index = ItemIndex.read(files, threads=1)
         no_bias = np.zeros(len(index.vectors), np.float32)
-        exact = run(model, "top_items", item_bias=no_bias)[:, :10]
+        exact = run(model, "top_items", item_bias=no_bias)
         states = run(files.states, "states", **{ITEM_VECTORS: index.vectors})
         found = index.nearest(states, no_bias, exact.shape[1]).rows
-        return rank_metrics(list(found), [set(each) for each in exact.tolist()]).ndcg
+        return rank_metrics(list(found), [set(each[:10]) for each in exact.tolist()]).ndcg
 
     return quality
