@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import to_builtins
 
 from stream.cli_output import BadRows, BundleOption, Files, Json, err, out, say
+from stream.made_bundle import tell_bundle
 from stream.settings import Settings
 
 if TYPE_CHECKING:
-    from model.bundle import Manifest
     from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
@@ -181,7 +180,7 @@ def train(
         log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
         precisions=("fp16", "int8") if variants else (), indexing=index.value, search=search,
     )  # fmt: skip
-    _tell(manifest, folder, bad, as_json)
+    tell_bundle(manifest, folder, bad, as_json=as_json)
 
 
 def export(
@@ -221,7 +220,7 @@ def export(
     manifest = export_to(
         log, folder, config, seed=seed, checkpoint=checkpoint, console=err, indexing=index.value
     )
-    _tell(manifest, folder, bad, as_json)
+    tell_bundle(manifest, folder, bad, as_json=as_json)
 
 
 def evaluate(
@@ -375,46 +374,3 @@ def _search(
 
     asked = {} if folds is None else {"folds": folds}
     return SearchRequest(minutes, journal=journal, fixed=fixed, **asked)
-
-
-def _tell(manifest: "Manifest", folder: Path, bad: BadRows, as_json: bool) -> None:
-    machine: dict[str, Any] = {
-        "bundle": str(folder),
-        "version": manifest.version,
-        "metrics": manifest.metrics,
-        "bad": bad.count,
-    }
-    if manifest.search:
-        from stream.search_table import search_sheet
-
-        machine["search"] = to_builtins(manifest.search)
-        if not as_json:
-            out.print(search_sheet(manifest.search).rich(), soft_wrap=False)
-    lines = [f"bundle {manifest.version} in {folder}, {bad.count:,} rows left out"]
-    for name, values in manifest.metrics.items():
-        figures = ", ".join(
-            f"{metric} {value:.4f}" for metric, value in values.items() if "@" in metric
-        )
-        lines.append(f"  {name}: {figures}")
-    for name, each in manifest.calibration.items():
-        lines.append(
-            f"  a listed item's probability of {name}: 1 / (1 + exp(-({each.a:.3g} * score "
-            f"{each.b:+.3g}))), off by {each.ece_after:.3f} (the bare score: {each.ece_before:.3f})"
-        )
-    for name, graph in manifest.variants.items():
-        kept = "kept" if graph.admitted else "refused"
-        lines.append(
-            f"  graph {name} {kept}: {graph.bytes / 1e6:.1f} MB, {graph.milliseconds['64']:.1f} ms "
-            f"for 64 users, NDCG@10 lost {graph.ndcg_lost:.2%}"
-        )
-    if index := manifest.index:
-        machine["index"] = to_builtins(index)
-        kept = "kept" if index.admitted else "refused"
-        lines.append(
-            f"  index of the items {kept}: {index.bytes / 1e6:.1f} MB, "
-            f"{index.milliseconds['64']:.1f} ms for 64 users (all items: "
-            f"{index.exact_milliseconds['64']:.1f} ms), finds {index.recall:.1%} of the "
-            f"{index.top_k} nearest, NDCG@10 lost {index.ndcg_lost:.2%}"
-        )
-    say(as_json, machine, "\n".join(lines))
-    bad.exit()
