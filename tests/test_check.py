@@ -47,7 +47,7 @@ async def test_all_is_well(broker: EmbeddedBroker, redis: EmbeddedRedis, bundle:
     assert {each.state for each in found.values()} == {"ok"}
     assert set(found) == {
         "kafka", *(f"topic {name}" for name in TOPICS), "redis", "redis functions", "user ids",
-        "bundle", "provider",
+        "bundle", "provider", "nearest items",
     }  # fmt: skip
     assert found["provider"].text == "CPUExecutionProvider in use"
 

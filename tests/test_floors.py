@@ -14,7 +14,7 @@ TRAINING = {"torch", "onnx"}
 TRAINING_ROOMS = {
     "network", "content_tower", "loss", "train", "trainer", "checkpoint", "export",
     "variants", "item_start", "sequence_training", "member", "scoring",
-    "reranking_network", "learning_curve",
+    "reranking_network", "learning_curve", "state_graph",
 }  # fmt: skip
 
 WORKER = "stream.app", "stream.worker", "stream.worker_process", "stream.cli"
