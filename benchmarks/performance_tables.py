@@ -197,8 +197,8 @@ def scaling_section(found: Found) -> str:
             )  # fmt: skip
     text = (
         f"Micro-batches of {found['batch']}, {found['rounds']} rounds; growth is the slope of "
-        "cost over size on logarithmic axes, 1 is in proportion. Recall is the share of the exactly "
-        "nearest 100 items that the ranker finds: 1 where it scores all items.\n\n"
+        "cost over size on logarithmic axes, 1 is in proportion. Recall is the share of the "
+        "exactly nearest 100 items that the ranker finds: 1 where it scores all items.\n\n"
     )
     head = ["what grows", "size", "µs of a list", "processor µs", "MB", "recall", "growth"]
     text += table(head, rows)
