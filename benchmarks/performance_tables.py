@@ -213,13 +213,15 @@ def scaling_section(found: Found) -> str:
             each = found[name]
             rows.append(
                 [name, f"{int(size):,}", f"{cost:,}", f"{each['cpu_us_per_list'][size]:,}",
-                 f"{each['rss_mb'][size]:,}", each["growth"]]
+                 f"{each['rss_mb'][size]:,}", each["recall_at_100"][size], each["growth"]]
             )  # fmt: skip
     text = (
         f"Micro-batches of {found['batch']}, {found['rounds']} rounds; growth is the slope of "
-        "cost over size on logarithmic axes, 1 is in proportion.\n\n"
+        "cost over size on logarithmic axes, 1 is in proportion. Recall is the share of the "
+        "exactly nearest 100 items that the ranker finds: 1 where it scores all items.\n\n"
     )
-    text += table(["what grows", "size", "µs of a list", "processor µs", "MB", "growth"], rows)
+    head = ["what grows", "size", "µs of a list", "processor µs", "MB", "recall", "growth"]
+    text += table(head, rows)
     if workers := found.get("workers"):
         rates = ", ".join(f"{count}: {rate:,}" for count, rate in workers["lists_per_s"].items())
         free = workers["with_every_core"]

@@ -8,10 +8,10 @@ only that one loads torch.
 
 A catalogue that is large enough for an index gets item vectors with the structure that trained ones
 have, for random ones have no neighbours to find: a centre for each ``4 * sqrt(items)``, of which a
-vector has .8 and .6 of its own, and states that stay near the newest item. With 42 thousand items
-a search has to read 64 of 820 lists to find .95 of the nearest 100, and 16 find .80. Of a network
-that was trained on a shop's clicks on as many items (diginetica) they find .96 and .90: these here
-are rather harder to find.
+vector has .8 and .6 of its own, and states that stay near the newest item. They are about as hard
+to find as trained ones: with 42 thousand items, 16 of 820 lists hold .83 of the nearest 100 and 64
+hold .97; of a network that was trained on as many items of a shop (diginetica, 4 epochs) it was .88
+and .95. Of random vectors 90 of 1,265 lists hold no more than .46.
 """
 
 import argparse

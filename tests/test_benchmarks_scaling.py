@@ -25,6 +25,7 @@ def test_a_list_costs_something_at_every_size(tmp_path: Path) -> None:
     assert set(found["users"]["us_per_list"]) == {"50", "400"}
     assert min(found["users"]["cpu_us_per_list"].values()) > 0
     assert min(found["users"]["rss_mb"].values()) > 0
+    assert set(found["users"]["recall_at_100"].values()) == {1.0}, "all items are scored"
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET, to_builtins
 
 from model.bundle import load_bundle
 from model.dataset import split_by_time
@@ -91,6 +92,27 @@ def test_train_then_evaluate(
     table = capsys.readouterr().out
     assert "next baskets" in table
     assert f"{metrics['network']['ndcg@10']:.4f}" in table
+
+
+def test_train_tells_what_became_of_the_index(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", log, "--out", tmp_path / "bundle", *OPTIONS, "--no-variants"]
+    _, told, _ = run(monkeypatch, capsys, *command, "--index", "always", "--json")
+    index = load_bundle(tmp_path / "bundle").manifest.index
+    assert index is not UNSET
+    assert told["index"] == to_builtins(index)
+
+    argv = ["nextclick", *map(str, command), "--index", "always"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit):
+        cli.main()
+    kept = "kept" if index.admitted else "refused"
+    assert f"index of the items {kept}: " in capsys.readouterr().out
+
+    _, told, _ = run(monkeypatch, capsys, *command, "--json")
+    assert "index" not in told, "so few items get none unasked"
+    assert load_bundle(tmp_path / "bundle").manifest.index is UNSET
 
 
 def test_days_that_were_learned_from_are_not_judged(
