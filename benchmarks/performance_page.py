@@ -50,7 +50,11 @@ PARTS = {
     "pipeline_embedded": Part(
         "Throughput on the embedded broker", pipeline_section,
         # Of each partition it keeps 5 MiB.
-        "pipeline", ("--broker=embedded", "--events=100000"),
+        "pipeline",
+        (
+            "--broker=embedded", "--events=100000",
+            "--only=transport,ingest,full,aiokafka,plain_set,stock_faust,stock_faust_job",
+        ),
     ),
     "path_profile": Part("Where the time goes", path_section, "path_profile"),
     "flame_graph": Part("Function by function", flame_section, "flame_graph"),
