@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one size in one round")
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
-    parser.add_argument("--events", type=int, default=60_000, help="the workers' backlog")
+    parser.add_argument("--events", type=int, default=150_000, help="the workers' backlog")
     parser.add_argument("--plots", type=Path, help="a folder to draw the figures into")
     parser.add_argument("--json", action="store_true", help="the only output there is")
     asked = parser.parse_args()
