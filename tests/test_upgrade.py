@@ -32,7 +32,7 @@ from tests.shoppers import (
 pytestmark = pytest.mark.either_backend
 
 EVENTS = 10_000
-USERS = 3_000
+USERS = 4_000
 """So many that the old version keeps meeting users whom the next one has not touched."""
 PARTITIONS = 4
 LARGEST_BATCH = 20
