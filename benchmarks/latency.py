@@ -4,7 +4,8 @@
 
 One worker, an open loop: events are sent by a schedule (random moments, that rate on average) which
 waits for nothing, and an event's latency runs from its scheduled moment, so that a stall counts for
-every event that it keeps waiting. Saturation comes first: bursts, sent all at once. The percentiles
+every event that it keeps waiting. Saturation comes first: what a worker does while events keep
+coming at the pace at which it works off a burst. The percentiles
 are those of all rounds' events together; ``by_round`` has the median of the rounds' own ones, which
 one stall of the machine does not move. ``sent_late_ms`` is the sender's own share at the 99th
 percentile: where it is not small, the machine was too busy for the figures to mean much.
@@ -62,12 +63,18 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
             environment=child_environment(settings),
         )
         with running([worker]), load:
-            bar = progress.add_task("bursts", total=BURSTS + 1 + asked.rounds * len(levels))
-            bursts = []
+            bar = progress.add_task("bursts", total=2 * BURSTS + 1 + asked.rounds * len(levels))
+            bursts, floods = [], []
             for _ in range(BURSTS + 1):
                 bursts.append(load.ask(events=asked.burst)["per_s"])
                 progress.advance(bar)
-            saturation = statistics.median(bursts[1:])
+            burst = statistics.median(bursts[1:])
+            for _ in range(BURSTS):
+                # What keeps coming costs the broker, and so the machine, more than what is there.
+                flood = load.ask(events=max(round(burst * asked.seconds / 2), 1), rate=burst)
+                floods.append(flood["per_s_meanwhile"])
+                progress.advance(bar)
+            saturation = statistics.median(floods)
             turns: dict[int, list[dict[str, Any]]] = {level: [] for level in levels}
             for _ in range(asked.rounds):
                 for level in levels:
@@ -82,6 +89,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     return {
         **{f"{name}_ms_at_50": middle[f"{name}_ms"] for name in PERCENTILES if middle},
         "saturation_events_per_s": round(saturation),
+        "burst_events_per_s": round(burst),
         "by_level": by_level,
         "rss_mb": rss_mb,
         "broker": asked.broker,

@@ -124,7 +124,8 @@ class Load:
 
         Returns:
             ``per_s`` (events whose lists arrived, from the first list to the last), and with a
-            rate ``latencies_ms`` and ``sent_late_ms`` (99th percentile of the sender's own delay).
+            rate ``per_s_meanwhile`` (those that arrived before the last event was sent),
+            ``latencies_ms`` and ``sent_late_ms`` (99th percentile of the sender's own delay).
 
         Raises:
             LoadError: an event was refused or got no list.
@@ -143,6 +144,8 @@ class Load:
         found: dict[str, Any] = {"per_s": events / max(float(answered.max()) - first, 1e-9)}
         if rate:
             found["latencies_ms"] = np.round((answered - due) * 1000, 3).tolist()
+            meanwhile = int((answered <= due[-1]).sum())
+            found["per_s_meanwhile"] = meanwhile / max(float(due[-1]) - begun, 1e-9)
             found["sent_late_ms"] = round(float(np.percentile(late, 99)) * 1000, 3)
         return found
 

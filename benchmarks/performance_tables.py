@@ -176,7 +176,9 @@ def latency_section(found: Found) -> str:
             "p50, median round", "p99, median round", "sender late, p99 ms"]  # fmt: skip
     return (
         f"One worker on {found['broker']}, saturated at {found['saturation_events_per_s']:,} "
-        f"events/s; {found['rounds']} rounds of {found['seconds_a_turn']:g} s. An open loop: "
+        f"events/s while events keep coming at the pace of a burst (which it works off at "
+        f"{found['burst_events_per_s']:,}/s); {found['rounds']} rounds of "
+        f"{found['seconds_a_turn']:g} s. An open loop: "
         "latency runs from the moment the schedule had an event sent.\n\n" + table(head, rows)
     )
 

@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000, help="in the backlog")
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=ITEM_COUNT)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a contender's turn")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a contender's turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="these contenders, with commas between")
     parser.add_argument(

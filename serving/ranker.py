@@ -96,21 +96,32 @@ class Ranker:
             RankerError: ONNX Runtime failed.
             ValueError: the network reads queries, and ``searches`` is None.
         """
+        return self.run(self.features(histories, searches), candidates, item_bias, bias_edition)
+
+    def features(
+        self, histories: Sequence[Interactions], searches: list[Searches] | None
+    ) -> NetworkInputs:
+        """What the network reads of B users, for ``run``.
+
+        Raises:
+            ValueError: the network reads queries, and ``searches`` is None.
+        """
         if self.reads_queries and searches is None:
             raise ValueError("this bundle's network reads queries; give the users' searches")
+        return featurize(
+            histories, self._vocabulary, self._length, searches if self.reads_queries else None
+        )
+
+    def run(
+        self,
+        features: NetworkInputs,
+        candidates: NDArray[np.int64],
+        item_bias: NDArray[np.float32],
+        bias_edition: int | None = None,
+    ) -> Scores:
+        """As ``rank``, of features that are made. Raises RankerError."""
         return self._in_turn(
-            lambda: self.score(
-                featurize(
-                    histories,
-                    self._vocabulary,
-                    self._length,
-                    searches if self.reads_queries else None,
-                ),
-                candidates,
-                item_bias,
-                bias_edition,
-            ),
-            len(histories),
+            lambda: self.score(features, candidates, item_bias, bias_edition), len(candidates)
         )
 
     def score(

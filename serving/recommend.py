@@ -117,13 +117,12 @@ async def _make_lists(
     padded = np.full(is_candidate.shape, PADDING, np.int64)
     padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]
     with _timed(steps, "rank"):
+        # Here, not beside the run: two threads of Python wait for each other's turns.
+        features = parts.ranker.features(
+            requests.histories, requests.searches() if parts.ranker.reads_queries else None
+        )
         scores = await asyncio.to_thread(
-            parts.ranker.rank,
-            requests.histories,
-            padded,
-            parts.catalog.item_bias,
-            requests.searches() if parts.ranker.reads_queries else None,
-            parts.catalog.bias_edition,
+            parts.ranker.run, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition
         )
 
     with _timed(steps, "rerank"):

@@ -19,6 +19,9 @@ from serving.intake import Decoded
 from serving.merge import ProfileUpdate, origins_of
 from serving.profile import pack_interaction, pack_query
 
+WORTH_LANES = 64
+"""Events; a lane has trips of its own, which cost half a millisecond each."""
+
 Deed: TypeAlias = Click | Cart | Favorite | Rating | Purchase | Search
 """What changes a profile."""
 SourceOf: TypeAlias = Callable[[str, int], str]
@@ -100,14 +103,15 @@ def in_waves(
     return waves
 
 
-def in_lanes(decoded: Sequence[Decoded]) -> list[Sequence[Decoded]]:
+def in_lanes(decoded: Sequence[Decoded], worth_lanes: int = WORTH_LANES) -> list[Sequence[Decoded]]:
     """Cut a micro-batch into what may be learnt side by side: other partitions and other users.
 
     While Redis is at work for one lane, the worker is for the other. ``forget`` and ``identify``
-    reach other ids than their own; where there is one of them, all goes one way.
+    reach other ids than their own; where there is one of them, all goes one way, and where there
+    are fewer than ``worth_lanes`` events.
     """
     kinds = {type(each.event) for each in decoded}
-    if Forget in kinds or Identify in kinds:
+    if len(decoded) < worth_lanes or Forget in kinds or Identify in kinds:
         return [decoded]
     lanes: tuple[list[Decoded], list[Decoded]] = ([], [])
     for each in decoded:

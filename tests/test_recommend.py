@@ -223,9 +223,10 @@ class RemovesWhileRanking:
     def __init__(self, parts: Parts, item_id: str) -> None:
         self._parts = parts
         self._item_id = item_id
+        self.features = parts.ranker.features
 
-    def rank(self, *inputs: Any) -> Scores:
-        scores = self._parts.ranker.rank(*inputs)
+    def run(self, *inputs: Any) -> Scores:
+        scores = self._parts.ranker.run(*inputs)
         self._parts.catalog.remove(self._item_id)
         return scores
 
@@ -368,13 +369,13 @@ async def test_a_batch_is_one_run_of_the_network(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[int] = []
-    rank = parts.ranker.rank
+    run = parts.ranker.run
 
     def spied(*inputs: Any) -> Scores:
-        runs.append(len(inputs[0]))
-        return rank(*inputs)
+        runs.append(len(inputs[1]))
+        return run(*inputs)
 
-    monkeypatch.setattr(parts.ranker, "rank", spied)
+    monkeypatch.setattr(parts.ranker, "run", spied)
     await lists_of(parts, *(click(f"u{at}", "black-1") for at in range(50)))
     assert runs == [50]
 

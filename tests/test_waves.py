@@ -13,7 +13,7 @@ from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded, decode
 from serving.merge import origin
 from serving.profile import pack_interaction, pack_query
-from serving.waves import Wave, in_lanes, in_waves
+from serving.waves import WORTH_LANES, Wave, in_lanes, in_waves
 from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 
 
@@ -138,14 +138,20 @@ def test_what_comes_behind_forget_and_identify_waits() -> None:
 def test_lanes_share_no_partition_and_no_user(
     users: str, partitions: Sequence[int], lanes: list[str]
 ) -> None:
-    cut_up = in_lanes(placed([click(user, "i") for user in users], partitions))
+    cut_up = in_lanes(placed([click(user, "i") for user in users], partitions), 1)
     assert ["".join(each.event.user_id for each in lane) for lane in cut_up] == lanes
 
 
 @pytest.mark.parametrize("far_reaching", [forget("w"), identify("w", "u")])
 def test_what_reaches_other_ids_is_learnt_with_all_the_others(far_reaching: Event) -> None:
     events = placed([click("u", "i"), click("v", "i"), far_reaching], (0, 1, 1))
-    assert in_lanes(events) == [events]
+    assert in_lanes(events, 1) == [events]
+
+
+def test_few_events_go_one_way() -> None:
+    few = placed([click(f"u{at}", "i") for at in range(WORTH_LANES)], range(WORTH_LANES))
+    assert in_lanes(few[:-1]) == [few[:-1]]
+    assert len(in_lanes(few)) == 2
 
 
 def test_what_is_no_deed_changes_no_profile() -> None:
