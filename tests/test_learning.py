@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import TypeAlias, cast
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import serving.learning
 from model.events import Click, Event, Forget, Identify, Purchase, Search
 from model.features import Vocabulary
 from model.ids import item_hash
@@ -94,7 +96,10 @@ async def test_nothing_to_learn_is_no_trip(parts: Parts) -> None:
     assert await learn(parts, []) == {}
 
 
-async def test_lanes_learn_what_one_lane_learns(redis_url: str) -> None:
+async def test_lanes_learn_what_one_lane_learns(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving.learning, "in_lanes", partial(in_lanes, worth_lanes=1))
     chance = random.Random(5)
     users, items = [f"u{at}" for at in range(12)], [f"i{at}" for at in range(9)]
     found = []
@@ -114,7 +119,7 @@ async def test_lanes_learn_what_one_lane_learns(redis_url: str) -> None:
                 ]  # fmt: skip
                 some = placed(events, [users.index(user) % 4 for user in of_batch])
                 if lanes:
-                    assert len(in_lanes(some)) == 2
+                    assert len(in_lanes(some, 1)) == 2
                     await learn(parts, some)
                 else:
                     await learn_waves(parts, in_waves(some, store.source))
@@ -150,6 +155,7 @@ async def test_none_is_under_way_when_a_lane_has_failed(
         ended.append(updates)
         return [NOTHING_MERGED for _ in updates]
 
+    monkeypatch.setattr(serving.learning, "in_lanes", partial(in_lanes, worth_lanes=1))
     monkeypatch.setattr(parts.store, "merge", break_one)
     with pytest.raises(ConnectionError, match="first lane"):
         await learn(parts, placed([click("u", "a"), click("v", "a")], (0, 1)))
