@@ -13,6 +13,7 @@ from typing import Any, cast
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
     NotCoordinatorForGroupError,
@@ -74,13 +75,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         """Connect, however long the broker is away: it may have gone since the worker's start."""
+        is_told = False
         while True:
             try:
                 return await super().on_start()
-            except KafkaError as error:
+            except KafkaConnectionError as error:
                 if self.should_stop or self.app.should_stop:
                     raise
-                self.log.warning("the broker cannot be reached (%r); trying again", error)
+                if not is_told:
+                    self.log.warning("the broker cannot be reached (%r); trying again", error)
+                is_told = True
             await self._close()
             await asyncio.sleep(ASK_AGAIN_S)
 
