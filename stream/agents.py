@@ -28,6 +28,8 @@ WAITER = "events"
 BATCH_TIMEOUT_S = 120.0
 """Of one run through the path. Each trip to Redis and each run of the model ends much earlier; this
 is for what nobody has thought of."""
+SMALL_SHARE = 2
+"""A micro-batch below this part of the largest is small."""
 ATTEMPTS = 3
 """Failures of a lone event, each followed by a sound path, until the event is to blame."""
 
@@ -38,10 +40,14 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
     Three micro-batches are in work at a time: of one the events are learnt and candidates gathered;
     the two before it are ranked and delivered. Both may wait for the network, which makes one run
     at a time. Each of these is done in the order of the partitions.
+
+    A small micro-batch is ranked before the next is learnt: its cost hardly depends on its size,
+    and what arrives meanwhile is one micro-batch instead of several that hold each other up.
     """
     parts = await worker.ready()
     delivering: asyncio.Task[None] | None = None
     ranking: asyncio.Task[None] | None = None
+    small = worker.settings.max_batch // SMALL_SHARE
     # An error of a task ends the agent, as one of its own would.
     async with asyncio.TaskGroup() as tasks:
         async for batches in micro_batches(stream, worker.settings.max_batch):
@@ -51,13 +57,15 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
             prepared = await _ahead(prepare(parts, records))
             if delivering is not None:
                 await delivering
-            delivering = ranking
+            delivering, ranked = ranking, asyncio.Event()
             ranking = tasks.create_task(
-                _finish(parts, worker, records, prepared, delivering, batches)
+                _finish(parts, worker, records, prepared, ranked, delivering, batches)
             )
             if prepared is None:
                 # Nothing that comes later may be learnt before.
                 await ranking
+            elif len(records) < small:
+                await ranked.wait()
 
 
 async def _ahead(step: Coroutine[Any, Any, T]) -> T | None:
@@ -75,11 +83,13 @@ async def _finish(
     worker: Worker,
     records: Sequence[Record],
     prepared: Prepared | None,
+    ranked: asyncio.Event,
     before: asyncio.Task[None] | None,
     batches: Sequence[EventT[RecordBatch]],
 ) -> None:
     """Rank, and deliver and acknowledge when all that came before is acknowledged."""
     outcome = None if prepared is None else await _ahead(decide(parts, prepared))
+    ranked.set()
     if before is not None:
         await before
     await serve(parts, worker.publisher, worker.readiness, records, outcome)

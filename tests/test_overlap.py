@@ -63,6 +63,7 @@ class Agent:
     """The agent over micro-batches that a test hands out: a fake of Faust and its consumer."""
 
     stage: Stage
+    max_batch: int = len(USERS)
     waiting: asyncio.Queue[list[FakeRecord]] = field(default_factory=asyncio.Queue)
     acknowledged: list[list[FakeRecord]] = field(default_factory=list)
 
@@ -70,7 +71,7 @@ class Agent:
         """As Faust does; until it is cancelled, or fails."""
         worker: Any = SimpleNamespace(
             ready=self._ready,
-            settings=self.stage.settings,
+            settings=self.stage.settings.model_copy(update={"max_batch": self.max_batch}),
             publisher=self.stage.publisher,
             readiness=self.stage.readiness,
         )
@@ -89,8 +90,16 @@ class Agent:
 
 
 @pytest.fixture
-async def agent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Agent]:
-    made = Agent(stage)
+def max_batch() -> int:
+    """As many records as a micro-batch has, so that none is a small one."""
+    return len(USERS)
+
+
+@pytest.fixture
+async def agent(
+    stage: Stage, max_batch: int, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Agent]:
+    made = Agent(stage, max_batch)
     monkeypatch.setattr(stream.agents, "micro_batches", made.micro_batches)
     monkeypatch.setattr(stream.agents, "ack", made.ack)
     running = asyncio.create_task(made.run())
@@ -153,6 +162,27 @@ async def test_what_comes_next_is_learnt_while_one_is_ranked(agent: Agent) -> No
         await asyncio.sleep(0.1)
         assert await learnt() == 3
         assert (agent.acknowledged, runs, agent.waiting.qsize()) == ([], [1], 1)
+    finally:
+        going_on.set()
+    await assert_is_as_ever(agent)
+
+
+@pytest.mark.parametrize("max_batch", [100 * len(USERS)])
+async def test_what_comes_after_a_small_one_waits_until_that_is_ranked(agent: Agent) -> None:
+    store, going_on, runs = agent.stage.parts.store, threading.Event(), [0]
+
+    def hold(inputs: object) -> None:
+        runs[0] += 1
+        assert going_on.wait(GUARD_S)
+
+    spoil(agent.stage.parts.ranker, hold)
+    try:
+        for records in batches():
+            agent.waiting.put_nowait(records)
+        await until(lambda: runs[0] == 1)
+        await asyncio.sleep(0.1)
+        assert len((await store.profile(USERS[-1])).history().items) == 1
+        assert agent.waiting.qsize() == len(ITEMS) - 1
     finally:
         going_on.set()
     await assert_is_as_ever(agent)
