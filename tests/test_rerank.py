@@ -52,6 +52,7 @@ def pool(
     repeat: Mapping[str, float],
     *,
     match: Mapping[str, float] | None = None,
+    chosen: Mapping[str, float] | None = None,
     sources: Mapping[str, Sequence[Source]] | None = None,
     ties: Sequence[tuple[str, str, float]] = (),
 ) -> Candidates:
@@ -69,6 +70,7 @@ def pool(
         together=zeros,
         popular=zeros,
         match=np.array([(match or {}).get(name, 0) for name in names], np.float32),
+        chosen=np.array([(chosen or {}).get(name, 0) for name in names], np.float32),
         ties=Ties(
             item_hashes([seed for seed, _, _ in ties]),
             catalog.rows_of_hashes(item_hashes([other for _, other, _ in ties])),
