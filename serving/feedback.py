@@ -102,14 +102,20 @@ def _packed_rec_id(rec_id: str) -> bytes | None:
 
 def pack_shown(made: Recommendation) -> bytes:
     """What is remembered of a list, see ``feedback.lua``."""
-    items, bundle = made.items[:_MOST_ITEMS], made.bundle.encode()[:255]
+    items = made.items[:_MOST_ITEMS]
     return b"".join(
-        [
-            bytes.fromhex(made.rec_id), made.ts.to_bytes(6, "big"), bytes((len(bundle),)), bundle,
-            bytes((len(items),)), *[_packed_item(each.item_id) for each in items],
-            bytes([_bits(each.sources) for each in items]),
-        ]
+        (
+            bytes.fromhex(made.rec_id), made.ts.to_bytes(6, "big"), _packed_bundle(made.bundle),
+            bytes((len(items),)), *map(_packed_item, [each.item_id for each in items]),
+            bytes(map(_bits, [each.sources for each in items])),
+        )
     )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _packed_bundle(version: str) -> bytes:
+    encoded = version.encode()[:255]
+    return bytes((len(encoded),)) + encoded
 
 
 @lru_cache(maxsize=1 << 16)
