@@ -307,7 +307,7 @@ def digest_of(file: Path) -> str:
 def _version(manifest: Manifest, now: datetime) -> str:
     """Date and 12 hexadecimal digits of what decides the lists: files, weights, settings."""
     decisive = (manifest.files, manifest.blend, manifest.popularity_half_life_days,
-                manifest.repeats_allowed, manifest.feature_version)  # fmt: skip
+                manifest.repeats_allowed, manifest.feature_version, manifest.quotas)  # fmt: skip
     digest = hashlib.sha256(msgspec.json.encode(decisive, order="sorted")).hexdigest()
     return f"{now:%Y%m%d}-{digest[:12]}"
 

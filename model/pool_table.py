@@ -219,8 +219,8 @@ def best_of_lists(
     """The ``length`` best of each list: by match in steps of a tenth, then score, then lower row.
 
     Four arrays [N], in runs of which each goes through the lists in their order. A score of minus
-    infinity keeps an item out. The candidates at the places ``reserved``, fewer than ``length`` in
-    a list, stand at its end whatever their scores are.
+    infinity keeps an item out. The candidates at the places ``reserved`` stand at the end of their
+    lists whatever their scores are, but for the first place of a list.
     """
     if reserved is not None and len(reserved):
         return _with_reserved(owner, match, scores, rows, lists, length, reserved)
@@ -238,7 +238,7 @@ def best_of_lists(
     steps = (-np.ceil(match[hopeful] * 10),) if has_query else ()
     ranked = hopeful[np.lexsort((*last, *steps, first))]
     counts = np.bincount(owner[ranked], minlength=lists)
-    standing = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
+    standing = _standing(owner[ranked], lists)
     return Chosen(ranked[standing < length], np.cumsum(np.minimum(counts, length)))
 
 
@@ -252,19 +252,24 @@ def _with_reserved(
     reserved: NDArray[np.int64],
 ) -> Chosen:
     """The best of each list, cut where they would leave no room for what is reserved."""
-    reserved = np.unique(reserved[scores[reserved] > -np.inf])
+    behind = np.unique(reserved[scores[reserved] > -np.inf])
+    behind = behind[np.lexsort((rows[behind], -scores[behind], owner[behind]))]
+    # One place at least is the blend's.
+    behind = behind[_standing(owner[behind], lists) < length - 1]
     others = scores.copy()
-    others[reserved] = -np.inf
-    best = best_of_lists(owner, match, others, rows, lists=lists, length=length)
-    counts = np.diff(best.ends, prepend=0)
-    standing = np.arange(len(best.places)) - np.repeat(best.ends - counts, counts)
-    room = length - np.bincount(owner[reserved], minlength=lists)
-    kept = best.places[standing < np.repeat(room, counts)]
-    behind = reserved[np.lexsort((rows[reserved], -scores[reserved], owner[reserved]))]
+    others[behind] = -np.inf
+    best = best_of_lists(owner, match, others, rows, lists=lists, length=length).places
+    room = length - np.bincount(owner[behind], minlength=lists)
+    kept = best[_standing(owner[best], lists) < room[owner[best]]]
     places = np.concatenate([kept, behind])
     order = np.argsort(owner[places], kind="stable")
-    ends = np.cumsum(np.bincount(owner[places], minlength=lists))
-    return Chosen(places[order], ends)
+    return Chosen(places[order], np.cumsum(np.bincount(owner[places], minlength=lists)))
+
+
+def _standing(owner: NDArray[np.int64], lists: int) -> NDArray[np.int64]:
+    """Of candidates in the order of their lists: how many stand before each in its list."""
+    counts = np.bincount(owner, minlength=lists)
+    return np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _bars(

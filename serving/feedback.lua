@@ -117,7 +117,7 @@ end
 local function attribute(keys, args)
   local blocks = blocks_of(redis.call('HGET', keys[1], 'shown') or '')
   local window, events = tonumber(args[1]), args[2]
-  local answers, is_changed, at = {}, false, 1
+  local answers, is_joined, at = {}, false, 1
   while at <= #events do
     local kind, origin = string.byte(events, at), string.sub(events, at + 1, at + ORIGIN)
     at = at + 1 + ORIGIN
@@ -132,14 +132,14 @@ local function attribute(keys, args)
         local changed, answer = joined(block, kind, origin, items, is_any)
         if answer then
           answers[#answers] = answer
-          is_changed = is_changed or changed ~= block
-          blocks[number] = changed
+          -- Also where nothing is new: a WAIT behind it waits only where something was written.
+          blocks[number], is_joined = changed, true
           break
         end
       end
     end
   end
-  if is_changed then redis.call('HSET', keys[1], 'shown', table.concat(blocks)) end
+  if is_joined then redis.call('HSET', keys[1], 'shown', table.concat(blocks)) end
   return answers
 end
 

@@ -57,6 +57,11 @@ class FeedbackEvent(Struct, frozen=True, gc=False):
     """Name of the record's partition."""
     offset: int
 
+    @property
+    def names_list(self) -> bool:
+        """Whether it says which list it came of."""
+        return self.rec_id != _ANY_LIST
+
 
 class Response(Struct, frozen=True, gc=False):
     """What one event tells of items of one list, for the first time: three arrays [N]."""
@@ -172,7 +177,7 @@ def _packed(event: FeedbackEvent) -> bytes:
 
 def _response(event: FeedbackEvent, answer: bytes) -> Response | None:
     if not answer:
-        if event.rec_id != _ANY_LIST:
+        if event.names_list:
             metrics.UNATTRIBUTED.labels(KINDS[event.kind]).inc()
         return None
     end = 1 + answer[0]

@@ -145,6 +145,19 @@ def test_a_list_has_at_most_its_length(catalog: Catalog) -> None:
     assert ids(listed(catalog, found, length=8)) == "hgfedcba"
 
 
+def test_what_others_chose_answers_the_query_like_a_match(catalog: Catalog) -> None:
+    found = pool(
+        catalog,
+        {"a": 100, "b": 1, "c": 50, "d": 2},
+        match={"b": 1.0, "d": 0.45},
+        chosen={"c": 1, "b": 3},
+    )
+    assert ids(listed(catalog, found, request(query="q"))) == "bcda"
+    # One choice after the same search is half an answer, of nine each nearly one.
+    found = pool(catalog, {"a": 0, "b": 100}, match={"b": 0.8}, chosen={"a": 9})
+    assert ids(listed(catalog, found, request(query="q"))) == "ab"
+
+
 def test_matches_of_a_query_come_first_and_in_steps(catalog: Catalog) -> None:
     found = pool(
         catalog,
