@@ -57,6 +57,8 @@ def in_places(
         float64, of the same shape.
     """
     result = popular.copy()
+    if not total:
+        return result  # nothing has been read yet
     for place in places:
         here = np.isin(owner, place.lists) & (rows >= 0)
         if not len(place.rows) or not here.any():
