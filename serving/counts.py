@@ -12,7 +12,6 @@ every source partition: a redelivered batch is applied to each shard once, whate
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 
 from model.signals import NEIGHBOURS
 from serving import exposure
+from serving.count_sets import CountSets
 from serving.covisits import (
-    PLACE_MARK,
-    QUERY_MARK,
     Admission,
     OwnedEvents,
     new_events,
@@ -43,12 +41,6 @@ MAX_POPULAR = 20_000
 
 KEYS_AT_ONCE = 32
 """Read by one call: a millisecond in which the server does nothing else."""
-
-_HASH_BITS = 48
-_HASH_MASK = (1 << _HASH_BITS) - 1
-MOST_SHARDS = 1 << 10
-_SPREAD = 0x9E3779B97F4B
-"""Odd: so that the sets of one country, a shard apart, do not lie side by side in a hash table."""
 
 _PLACE = [("source", ">u2"), ("high", ">u2"), ("low", ">u4")]
 _WEIGHT = [("item", ">u8"), ("weight", ">f8")]
@@ -81,14 +73,13 @@ class Counts:
         self, store: Store, *, shards: int, half_life_days: float, by_country: bool = False
     ) -> None:
         self._store = store
-        self._shards = shards
         self.by_country = by_country
         self.half_life_ms = half_life_days * 86_400_000
         # By then what was chosen weighs a 64th.
         self._set_ttl_ms = round(6 * self.half_life_ms)
         age = f"g{store.generation}" if store.generation else ""
-        self._head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
-        self._set_key = lru_cache(maxsize=1 << 17)(self._key_of_set)
+        head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
+        self.sets = CountSets(head, shards)
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
@@ -130,7 +121,7 @@ class Counts:
         popular_of, popular = self._by_shard(popular, popular["item"])
         pairs_of_shard, pairs = self._by_shard(pairs, pairs["one"])
         is_first = np.append(True, pairs["one"][1:] != pairs["one"][:-1])[: len(pairs)]
-        keys = [self._set_key(one) for one in pairs["one"][is_first].tolist()]
+        keys = [self.sets.key(one) for one in pairs["one"][is_first].tolist()]
         number = np.append(0, np.cumsum(is_first))
         packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
         for name in ("source", "high", "low", "item", "weight"):
@@ -167,15 +158,15 @@ class Counts:
         for name in ("source", "high", "low", "item", "weight"):
             added[name] = popular[name][here]
         hashes = [place_hash(country) for country in of_new if country]
-        shards = self._shards_of(new.hashes[here])
-        added["one"] = self._place_sets(np.array(hashes, np.int64), shards)
+        shards = self.sets.shards_of(new.hashes[here])
+        added["one"] = self.sets.of_countries(np.array(hashes, np.int64), shards)
         return added
 
     def _of_lists(self, responses: Sequence[Response], code: Mapping[str, int]) -> NDArray[np.void]:
         """What was shown and clicked, by item and position, and all of it by source."""
         found = [np.empty(0, dtype=_PAIR)]
         for each in responses:
-            shards, event = self._shards_of(each.items), each.event
+            shards, event = self.sets.shards_of(each.items), each.event
             rows = np.empty(len(each.items), dtype=_PAIR)
             _place(rows, np.array(code[event.source]), np.array(event.offset))
             rows["weight"] = self.weight(event.time)
@@ -192,32 +183,16 @@ class Counts:
     async def looks(self, bundle: str) -> tuple[list[Neighbours], Neighbours]:
         """What was shown and what was clicked, by ``exposure.item_members``; and what came of the
         lists of a bundle, by ``exposure.response_members``. In one trip."""
-        shards = np.arange(self._shards)
+        shards = np.arange(self.sets.shards)
         sets = [exposure.item_sets(kind, shards) for kind in exposure.ITEM_KINDS]
         sets.append(exposure.response_sets(bundle, shards))
-        keys = [self._set_key(one) for one in np.concatenate(sets).tolist()]
+        keys = [self.sets.key(one) for one in np.concatenate(sets).tolist()]
         parts = await self._strongest(keys, MAX_POPULAR)
         united = [
-            _united(parts[start : start + self._shards])
-            for start in range(0, len(parts), self._shards)
+            _united(parts[start : start + self.sets.shards])
+            for start in range(0, len(parts), self.sets.shards)
         ]
         return united[:-1], united[-1]
-
-    def place_sets(self, country: int) -> NDArray[np.uint64]:
-        """Numbers of the sets, one in each shard, that hold what is popular in a country."""
-        return self._place_sets(np.full(self._shards, country, np.int64), np.arange(self._shards))
-
-    @staticmethod
-    def _place_sets(countries: NDArray[np.int64], shards: NDArray[np.int64]) -> NDArray[np.uint64]:
-        spread = (countries + shards * _SPREAD) & _HASH_MASK
-        return (spread | (shards << _HASH_BITS) | PLACE_MARK).astype(np.uint64)
-
-    def _shards_of(self, ones: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The shard of each item, query, or set of a country."""
-        shards = (ones % np.uint64(self._shards)).astype(np.int64)
-        is_place = (ones & np.uint64(PLACE_MARK)) > 0
-        shards[is_place] = (ones[is_place] >> np.uint64(_HASH_BITS)) & np.uint64(MOST_SHARDS - 1)
-        return shards
 
     def _by_shard(
         self, additions: NDArray[np.void], placed_by: NDArray[np.uint64]
@@ -226,16 +201,16 @@ class Counts:
 
         Those of one item or query stay together, in the order in which they came.
         """
-        shards = self._shards_of(placed_by)
+        shards = self.sets.shards_of(placed_by)
         order = np.lexsort((placed_by, shards))
-        starts = np.searchsorted(shards[order], np.arange(self._shards + 1))
+        starts = np.searchsorted(shards[order], np.arange(self.sets.shards + 1))
         return starts, additions[order]
 
     def _call(
         self, shard: int, set_keys: Sequence[str], popular: bytes, pairs: bytes,
         sources: Sequence[str],
     ) -> tuple[Any, ...]:  # fmt: skip
-        keys = [*self._shard_keys(shard), *set_keys]
+        keys = [*self.sets.shard_keys(shard), *set_keys]
         return (
             "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._set_ttl_ms,
             popular, pairs, *sources,
@@ -245,20 +220,20 @@ class Counts:
         self, items: Sequence[int], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """The strongest of each set in one trip: the neighbours of an item hash, the choices after
-        a query (``query_hash``), or a part of what is popular in a country (``place_sets``)."""
-        return await self._strongest([self._set_key(item) for item in items], most)
+        a query (``query_hash``), or a part of what is popular in a country (``sets``)."""
+        return await self._strongest([self.sets.key(item) for item in items], most)
 
     async def chosen_after(
         self, queries: Sequence[str], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """What was chosen most within 30 minutes after each search, in one trip."""
         hashes = [query_hash(cut_query(query)) for query in queries]
-        return await self._strongest([self._set_key(each) for each in hashes], most)
+        return await self._strongest([self.sets.key(each) for each in hashes], most)
 
     async def popular(self) -> Neighbours:
         """All items that have a count, strongest first."""
         parts = await self._strongest(
-            [self._shard_keys(shard)[1] for shard in range(self._shards)], MAX_POPULAR
+            [self.sets.shard_keys(shard)[1] for shard in range(self.sets.shards)], MAX_POPULAR
         )
         items = np.concatenate([part.items for part in parts])
         weights = np.concatenate([part.weights for part in parts])
@@ -291,22 +266,6 @@ class Counts:
             # Copies: whoever keeps one of them would else keep them all in memory.
             found.append(Neighbours(items[start:end].copy(), weights[start:end].copy()))
         return found
-
-    def _shard_keys(self, shard: int) -> tuple[str, str]:
-        tag = f"{self._head}:{{{shard}}}"
-        return f"{tag}:offsets", f"{tag}:popular"
-
-    def _key_of_set(self, one: int) -> str:
-        if one & PLACE_MARK:
-            shard = (one >> _HASH_BITS) & (MOST_SHARDS - 1)
-            tag = f"{self._head}:{{{shard}}}"
-            if one & QUERY_MARK:
-                return f"{tag}:{exposure.set_name(one & _HASH_MASK)}"
-            return f"{tag}:in:{(one - shard * _SPREAD) & _HASH_MASK:012x}"
-        tag = f"{self._head}:{{{one % self._shards}}}"
-        if one & QUERY_MARK:
-            return f"{tag}:after:{one ^ QUERY_MARK:012x}"
-        return f"{tag}:with:{one:012x}"
 
 
 def _united(parts: Sequence[Neighbours]) -> Neighbours:

@@ -20,7 +20,7 @@ SMOOTHING = 100.0
 
 def sets_of_places(asked: Asked, counts: Counts) -> NDArray[np.uint64]:
     """The sets of the shared counts that hold what is popular in the countries of these lists."""
-    sets = [counts.place_sets(country) for country in asked.countries]
+    sets = [counts.sets.of_country(country) for country in asked.countries]
     return np.concatenate([np.empty(0, np.uint64), *sets])
 
 
@@ -28,7 +28,7 @@ def places_of(asked: Asked, counts: Counts, sets: NeighbourCache) -> list[Place]
     """The popular items of each country of these lists, once its sets have been read."""
     found: list[Place] = []
     for country, lists in asked.countries.items():
-        held = sets.take(counts.place_sets(country))
+        held = sets.take(counts.sets.of_country(country))
         order = np.lexsort((held.rows, -held.weights))
         order = order[held.rows[order] >= 0]
         found.append(Place(lists, held.rows[order], held.weights[order]))

@@ -185,7 +185,7 @@ async def test_counts_of_a_country_are_those_of_distinct_records(parts: Parts) -
 
 
 async def weights_in(counts: Counts, country: str) -> list[float]:
-    sets = counts.place_sets(place_hash(country)).tolist()
+    sets = counts.sets.of_country(place_hash(country)).tolist()
     found = await counts.neighbours(sets)
     return [weight for each in found for weight in each.weights.tolist()]
 
