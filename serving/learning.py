@@ -109,8 +109,10 @@ async def _merge_and_attribute(
     parts: Parts, updates: Sequence[ProfileUpdate], feedback: Sequence[FeedbackEvent]
 ) -> tuple[list[MergedProfile], list[Response]]:
     """Both at once: what lists have led to says nothing of profiles."""
-    oldest = parts.now_ms() - parts.store.attribution_ms
-    feedback = [each for each in feedback if each.names_list or each.time >= oldest]
+    if feedback:
+        # Old purchases of a replay are not asked for one by one.
+        oldest = parts.now_ms() - parts.store.attribution_ms
+        feedback = [each for each in feedback if each.names_list or each.time >= oldest]
     if not feedback:
         return await parts.store.merge(updates), []
     trips = parts.store.merge(updates), attribute(parts.store, feedback)
