@@ -29,20 +29,18 @@ local function listed_at(block)
   return time_of(block, 3 + REC_ID)
 end
 
--- Remember a list, unless it is remembered: what is known to have come of it must not be lost.
+-- Remember a list, unless it is remembered: what is known to have come of it must not be lost. Of the
+-- others those stay that the window reaches; the string is cut, not taken apart, for each part costs.
 function remember(key, list, window, lifetime)
-  local block = struct.pack('>I2', #list) .. list
-  local kept = {block}
-  for _, other in ipairs(blocks_of(redis.call('HGET', key, 'shown') or '')) do
-    if rec_id_of(other) == rec_id_of(block) then
-      redis.call('PEXPIRE', key, lifetime)
-      return
+  local held = redis.call('HGET', key, 'shown') or ''
+  if not string.find(held, string.sub(list, 1, REC_ID), 1, true) then
+    local earliest, count, at = time_of(list, 1 + REC_ID) - window, 1, 1
+    while at <= #held and count < MOST_LISTS and time_of(held, at + 2 + REC_ID) >= earliest do
+      at, count = at + 2 + struct.unpack('>I2', held, at), count + 1
     end
-    if #kept < MOST_LISTS and listed_at(other) >= listed_at(block) - window then
-      kept[#kept + 1] = other
-    end
+    redis.call('HSET', key, 'shown',
+      struct.pack('>I2', #list) .. list .. string.sub(held, 1, at - 1))
   end
-  redis.call('HSET', key, 'shown', table.concat(kept))
   redis.call('PEXPIRE', key, lifetime)
 end
 
