@@ -30,7 +30,7 @@ from serving.popular_sources import PopularInCategory, PopularInCountry, Popular
 from serving.popularity import Popularity
 from serving.query_sources import Chosen, Matches
 from serving.recommendation import Source
-from serving.source import Asked, CandidateSource, Place, joined
+from serving.source import Asked, CandidateSource, Place, WaitingSource, joined
 from serving.source import Ties as Ties
 from serving.user_sources import Repeat, Together
 
@@ -142,6 +142,7 @@ class CandidateSources:
             Explored(quotas.new, self.exploration),
         )
         self._sources = [each for each in every if getattr(quotas, each.name)]
+        self._waiting = [each for each in self._sources if isinstance(each, WaitingSource)]
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""
@@ -158,6 +159,8 @@ class CandidateSources:
     async def gather(self, requests: RequestTable) -> CandidateTable:
         """The candidates of each request; at most one trip to Redis for all of them."""
         asked = Asked(requests, self._catalog, self._counts.weights(requests.times))
+        for waiting in self._waiting:
+            await waiting.prepare(asked)
         await self._read(asked)
         for source in self._sources:
             asked.found[source.name] = source.entries(asked, self._sets)

@@ -30,7 +30,7 @@ class Interests(NamedTuple):
 def interests_of(asked: Asked, groups: ItemGroups[Any]) -> Interests:
     """The groups that each list is about, at most ``MOST_GROUPS``."""
     seeds, starts = asked.seeds
-    matches = first_of_lists(asked.found.get("search", NO_ENTRIES), MATCHES_LOOKED_AT)
+    matches = first_of_lists(asked.matches, MATCHES_LOOKED_AT)
     owner = np.concatenate([matches.owner, np.repeat(np.arange(len(starts) - 1), np.diff(starts))])
     rows = np.concatenate([matches.rows, asked.catalog.rows_of_hashes(seeds)])
     found = groups.of(rows)

@@ -21,15 +21,19 @@ class Matches:
         """Nothing: the index is in memory."""
         return NO_SETS
 
-    def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
-        """How much of the query each item covers."""
+    async def prepare(self, asked: Asked) -> None:
+        """Look for the items of each query."""
         find, allowed = asked.catalog.search_index.find, asked.catalog.allowed
-        return entries_of_lists(
+        asked.matches = entries_of_lists(
             [
                 None if each.query is None else Weighted(*find(each.query, allowed, self._most))
                 for each in asked.requests
             ]
         )
+
+    def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
+        """How much of the query each item covers."""
+        return asked.matches
 
 
 class Chosen:

@@ -7,7 +7,7 @@ they name first, as numbers of sets: so that the reads of all sources are one tr
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,8 @@ class Asked:
     """float64 [L]: forward-decayed weight of an event at the time of each list."""
     found: dict[str, Entries] = field(default_factory=dict)
     """What the sources before have found, by their names."""
+    matches: Entries = NO_ENTRIES
+    """What matches the queries, once they have been looked for."""
     ties: Ties = NO_TIES
     """What "together" can be put down to, once that source was asked."""
     places: list[Place] = field(default_factory=list)
@@ -103,6 +105,15 @@ class CandidateSource(Protocol):
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """What it has for each list: rows that may be recommended now, at most its quota."""
+
+
+@runtime_checkable
+class WaitingSource(Protocol):
+    """A source that has to wait for something else than the shared counts."""
+
+    async def prepare(self, asked: Asked) -> None:
+        """Wait for it, before the counts are read: between that and ``entries`` nobody waits, or
+        what was read might be gone."""
 
 
 def first_of_lists(entries: Entries, most: int) -> Entries:
