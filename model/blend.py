@@ -1,11 +1,13 @@
 """The one formula that makes a list's order, for evaluation and for serving alike.
 
     score = network * s + repeat * log(1 + r / r0) + covisit * log(1 + c / c0)
-            + popular * log(1 + p / p0) + unknown * [item outside the vocabulary]
+            + popular * log(1 + p / p0) + chosen * log(1 + h / h0)
+            + unknown * [item outside the vocabulary]
 
 ``s`` is the network's score of the item, ``r`` the user's own repeat strength, ``c`` the
-co-visits with the user's newest items, ``p`` the item's decayed popularity. A weight of zero
-takes a signal out, so that the formula falls back to any part of itself.
+co-visits with the user's newest items, ``p`` the item's decayed popularity, ``h`` how often it was
+chosen after the same search. A weight of zero takes a signal out, so that the formula falls back to
+any part of itself.
 """
 
 from collections.abc import Callable
@@ -27,6 +29,10 @@ class BlendWeights(msgspec.Struct, frozen=True, kw_only=True):
     covisit_scale: float = 1.0
     popular: float = 0.0
     popular_scale: float = 1.0
+    chosen: float = 1.0
+    """Not fitted, for next baskets have no query: one choice moves an item as one purchase of the
+    user's own would. Without a query it changes nothing."""
+    chosen_scale: float = 1.0
     unknown: float = 0.0
     """Added for items outside the vocabulary: the network knows them only as "another item"."""
     repeat_half_life_days: float = 60.0
@@ -42,6 +48,7 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     repeat: NDArray[np.float32]
     covisit: NDArray[np.float32]
     popular: NDArray[np.float32]
+    chosen: NDArray[np.float32]
 
 
 def blend(weights: BlendWeights, signals: Signals) -> NDArray[np.float32]:
@@ -51,8 +58,10 @@ def blend(weights: BlendWeights, signals: Signals) -> NDArray[np.float32]:
         (weights.repeat, weights.repeat_scale, signals.repeat),
         (weights.covisit, weights.covisit_scale, signals.covisit),
         (weights.popular, weights.popular_scale, signals.popular),
+        (weights.chosen, weights.chosen_scale, signals.chosen),
     ):
-        if weight:
+        # Nothing is chosen where there is no query, as a rule.
+        if weight and (signal is not signals.chosen or signal.any()):
             scores = scores + weight * np.log1p(signal / scale)
     if weights.unknown:
         scores = scores + weights.unknown * (signals.rows == UNKNOWN)

@@ -21,6 +21,7 @@ from model.features import FEATURE_VERSION, Vocabulary
 from model.index_report import IndexReport
 from model.item_index import IndexFiles
 from model.platt import TaskCalibration
+from model.quotas import SourceQuotas
 from model.training_report import SearchReport, TrainingReport
 
 FORMAT = 1
@@ -92,6 +93,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     repeats_allowed: bool = True
     """Whether an item may come back to someone who has bought it."""
     blend: BlendWeights
+    quotas: SourceQuotas = SourceQuotas()
+    """How many candidates each source may propose."""
     network: dict[str, int | float]
     task: str | UnsetType = UNSET
     """The kind of interaction that lists are made for; absent from bundles made before there were
@@ -304,7 +307,7 @@ def digest_of(file: Path) -> str:
 def _version(manifest: Manifest, now: datetime) -> str:
     """Date and 12 hexadecimal digits of what decides the lists: files, weights, settings."""
     decisive = (manifest.files, manifest.blend, manifest.popularity_half_life_days,
-                manifest.repeats_allowed, manifest.feature_version)  # fmt: skip
+                manifest.repeats_allowed, manifest.feature_version, manifest.quotas)  # fmt: skip
     digest = hashlib.sha256(msgspec.json.encode(decisive, order="sorted")).hexdigest()
     return f"{now:%Y%m%d}-{digest[:12]}"
 

@@ -91,6 +91,7 @@ class Cart(EventBase, tag="cart"):
     item_id: Id
     quantity: Annotated[float, Meta(gt=0)] = 1
     price: Annotated[float, Meta(ge=0)] | None = None
+    rec_id: str | None = None
 
 
 class Purchase(EventBase, tag="purchase"):
@@ -99,6 +100,7 @@ class Purchase(EventBase, tag="purchase"):
     item_id: Id
     quantity: Annotated[float, Meta(gt=0)] = 1
     price: Annotated[float, Meta(ge=0)] | None = None
+    rec_id: str | None = None
 
 
 class Favorite(EventBase, tag="favorite"):
@@ -118,7 +120,7 @@ class Rating(EventBase, tag="rating"):
 
 
 class Impression(EventBase, tag="impression"):
-    """A list was shown. Counted for click-through; never part of a profile."""
+    """A list was shown, in the order of ``item_ids``. Counted; never part of a profile."""
 
     rec_id: str
     item_ids: tuple[Id, ...]

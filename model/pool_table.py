@@ -15,6 +15,9 @@ from model.key_places import Keys, places_of
 from model.radix import radix_order
 from model.signals import NO_ROWS, NO_VALUES, Origin, Pool, RowMask, Weighted
 
+UNWEIGHTED = frozenset((Origin.POPULAR, Origin.NEW))
+"""Sources that only propose: what speaks for their items is known of all items, or not yet."""
+
 OwnedRowValues: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Of rows, and of the numbers of the lists that they stand in."""
 
@@ -116,7 +119,7 @@ def unite_lists(
         start, end = end, end + len(entries.rows)
         places[origin] = where = slots[start:end]
         sources[where] |= origin.value
-        if origin is not Origin.POPULAR and len(where):
+        if origin not in UNWEIGHTED and len(where):
             sums[origin] = np.bincount(where, entries.values, len(rows)).astype(np.float32)
     pool = Pool(
         rows=rows,
@@ -125,6 +128,7 @@ def unite_lists(
         together=sums[Origin.TOGETHER],
         popular=popularity(rows, owner),
         match=sums[Origin.SEARCH],
+        chosen=sums[Origin.CHOSEN],
     )
     return PoolTable(pool, owner, starts), places
 
@@ -163,12 +167,25 @@ def with_nearest_of_lists(
         together=np.concatenate([pool.together, nothing]),
         popular=np.concatenate([pool.popular, nearest_popular[kept][fresh]]),
         match=np.concatenate([pool.match, nothing]),
+        chosen=np.concatenate([pool.chosen, nothing]),
     )
     return JoinedPools(
         joined,
         np.concatenate([table.owner, owner[fresh]]),
         np.concatenate([scores, nearest_scores[kept][fresh]]),
     )
+
+
+def relevance(pool: Pool) -> NDArray[np.float32]:
+    """How well each candidate answers the query, float32 [N]: by its words, or by others' choices.
+
+    Of ``c`` choices after the same search ``c / (1 + c)`` is taken for the share of the query that
+    the item covers: the mean of what is believed of an item that one in two choices is due to.
+    """
+    if not pool.chosen.any():
+        return pool.match
+    answered: NDArray[np.float32] = np.maximum(pool.match, pool.chosen / (1 + pool.chosen))
+    return answered
 
 
 def may_return(
@@ -197,12 +214,16 @@ def best_of_lists(
     *,
     lists: int,
     length: int,
+    reserved: NDArray[np.int64] | None = None,
 ) -> Chosen:
     """The ``length`` best of each list: by match in steps of a tenth, then score, then lower row.
 
     Four arrays [N], in runs of which each goes through the lists in their order. A score of minus
-    infinity keeps an item out.
+    infinity keeps an item out. The candidates at the places ``reserved`` stand at the end of their
+    lists whatever their scores are, but for the first place of a list.
     """
+    if reserved is not None and len(reserved):
+        return _with_reserved(owner, match, scores, rows, lists, length, reserved)
     # What reaches the bar of any run is more than enough; the order decides among the rest.
     bars = np.full(lists, -np.inf, np.float32)
     bounds = [0, *(1 + np.flatnonzero(owner[1:] < owner[:-1])).tolist(), len(owner)]
@@ -217,8 +238,38 @@ def best_of_lists(
     steps = (-np.ceil(match[hopeful] * 10),) if has_query else ()
     ranked = hopeful[np.lexsort((*last, *steps, first))]
     counts = np.bincount(owner[ranked], minlength=lists)
-    standing = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
+    standing = _standing(owner[ranked], lists)
     return Chosen(ranked[standing < length], np.cumsum(np.minimum(counts, length)))
+
+
+def _with_reserved(
+    owner: NDArray[np.int64],
+    match: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    lists: int,
+    length: int,
+    reserved: NDArray[np.int64],
+) -> Chosen:
+    """The best of each list, cut where they would leave no room for what is reserved."""
+    behind = np.unique(reserved[scores[reserved] > -np.inf])
+    behind = behind[np.lexsort((rows[behind], -scores[behind], owner[behind]))]
+    # One place at least is the blend's.
+    behind = behind[_standing(owner[behind], lists) < length - 1]
+    others = scores.copy()
+    others[behind] = -np.inf
+    best = best_of_lists(owner, match, others, rows, lists=lists, length=length).places
+    room = length - np.bincount(owner[behind], minlength=lists)
+    kept = best[_standing(owner[best], lists) < room[owner[best]]]
+    places = np.concatenate([kept, behind])
+    order = np.argsort(owner[places], kind="stable")
+    return Chosen(places[order], np.cumsum(np.bincount(owner[places], minlength=lists)))
+
+
+def _standing(owner: NDArray[np.int64], lists: int) -> NDArray[np.int64]:
+    """Of candidates in the order of their lists: how many stand before each in its list."""
+    counts = np.bincount(owner, minlength=lists)
+    return np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _bars(

@@ -48,6 +48,8 @@ class Origin(IntFlag):
     TOGETHER = 4
     NEAREST = 8
     POPULAR = 16
+    CHOSEN = 32
+    NEW = 64
 
 
 class Weighted(NamedTuple):
@@ -70,6 +72,8 @@ class Pool:
     popular: NDArray[np.float32]
     match: NDArray[np.float32]
     """Share of the query that the item covers; 0 without a query."""
+    chosen: NDArray[np.float32]
+    """Decayed choices of the item after the same search; 0 without a query."""
 
 
 RowMask: TypeAlias = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
@@ -149,4 +153,5 @@ def signals_of(
         repeat=pool.repeat,
         covisit=pool.together,
         popular=pool.popular,
+        chosen=pool.chosen,
     )

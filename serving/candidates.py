@@ -1,37 +1,38 @@
 """Candidates of a list: items from several named sources, each item with all of its sources.
 
-``search`` matches the query; ``repeat`` is what the user keeps buying; ``together`` is seen
-together with the user's newest items; ``popular`` is popular now; ``nearest`` comes out of the
-network itself and joins in ``serving.rerank``.
+``search`` matches the query; ``chosen`` was chosen by others after the same search; ``repeat`` is
+what the user keeps buying; ``together`` is seen together with the user's newest items; ``popular``
+is popular now, overall, in a category or in a country; ``new`` is hardly known yet; ``nearest``
+comes out of the network itself and joins in ``serving.rerank``. How much of each: ``model.quotas``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from time import monotonic
+from time import monotonic, time_ns
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pool_table import Entries, PoolTable, entries_of_lists, only_usable, unite_lists
-from model.signals import (
-    MATCHES,
-    NEIGHBOURS,
-    POPULAR,
-    Origin,
-    Pool,
-    Weighted,
-    own_repeat,
-    seeds_of,
-    strongest,
-)
+from model.pool_table import Entries, PoolTable, unite_lists
+from model.quotas import SourceQuotas
+from model.signals import NEIGHBOURS, Origin, Pool, strongest
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
+from serving.exploration import NO_LOOKS, NO_RATE, Exploration
 from serving.list_request import RequestTable
+from serving.looks import read_looks
 from serving.neighbour_cache import NeighbourCache
+from serving.new_sources import Explored, Fresh
+from serving.place_popularity import in_places
+from serving.popular_sources import PopularInCategory, PopularInCountry, PopularNow
 from serving.popularity import Popularity
+from serving.query_sources import Chosen, Matches
 from serving.recommendation import Source
+from serving.source import Asked, CandidateSource, Place, WaitingSource, joined
+from serving.source import Ties as Ties
+from serving.user_sources import Repeat, Together
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 SOURCE_BIT: dict[Source, int] = {source: Origin[source.upper()].value for source in SOURCES}
@@ -41,17 +42,12 @@ NEIGHBOURS_FRESH_S = 5.0
 instead of one per event."""
 CACHED_ITEMS = 50_000
 """Times 64 neighbours of 24 bytes: 77 MB; of a smaller catalogue less."""
+NO_PLACES = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True)
-class Ties:
-    """Which of the user's newest items are seen together with what; three arrays [M]."""
-
-    seeds: NDArray[np.uint64]
-    """Hash of the user's item."""
-    rows: NDArray[np.int64]
-    """Catalogue row of the other item."""
-    weights: NDArray[np.float64]
+def wall_clock_ms() -> int:
+    """The present, epoch milliseconds."""
+    return time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,10 @@ class CandidateTable(PoolTable):
     """int64 [T]: the place of each tie's item among the candidates."""
     units: NDArray[np.float64]
     """float64 [L]: forward-decayed weight of an event at the time of each list."""
+    explored: NDArray[np.int64] = field(default_factory=lambda: NO_PLACES)
+    """int64: places, among the candidates, of those that are to stand in their list."""
+    in_countries: tuple[Place, ...] = ()
+    """What is popular in the countries of the lists."""
 
     @cached_property
     def cells(self) -> NDArray[np.bool_]:
@@ -101,76 +101,108 @@ class CandidateTable(PoolTable):
 
 
 class CandidateSources:
-    """Gathers candidates from the catalogue, the shared counts and the user's own profile."""
+    """Asks every source that has a quota, and unites what they propose.
 
-    def __init__(self, catalog: Catalog, counts: Counts, *, repeat_half_life_days: float) -> None:
+    Args:
+        catalog: what may be recommended.
+        counts: shared by all workers.
+        repeat_half_life_days: after which a purchase speaks half as much for another one.
+        quotas: of the bundle.
+        bundle: the version whose responses are to be read; None where feedback is not joined.
+        now_ms: the present, epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        counts: Counts,
+        *,
+        repeat_half_life_days: float,
+        quotas: SourceQuotas | None = None,
+        bundle: str | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
         self._catalog = catalog
         self._counts = counts
-        self._repeat_half_life_days = repeat_half_life_days
-        self._neighbours = NeighbourCache(catalog, CACHED_ITEMS)
-        self.popular_now = Popularity(catalog)
+        self._bundle = bundle
+        self._now_ms = now_ms
+        self._sets = NeighbourCache(catalog, CACHED_ITEMS)
+        self.quotas = quotas = quotas or SourceQuotas()
+        self.popular_now = popular = Popularity(catalog)
+        self.exploration = Exploration(catalog, quotas.new)
+        every: tuple[CandidateSource, ...] = (
+            Matches(quotas.search),
+            Chosen(quotas.chosen),
+            Repeat(quotas.repeat, repeat_half_life_days),
+            Together(quotas.together),
+            PopularNow(quotas.popular, popular),
+            PopularInCategory(quotas.in_category, popular),
+            PopularInCountry(quotas.in_country, counts),
+            Fresh(quotas.fresh, popular),
+            Explored(quotas.new, self.exploration),
+        )
+        self._sources = [each for each in every if getattr(quotas, each.name)]
+        self._waiting = [each for each in self._sources if isinstance(each, WaitingSource)]
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""
         popular = await self._counts.popular()
         order = strongest(popular.weights, popular.items, len(popular.items))
         self.popular_now.refresh(Neighbours(popular.items[order], popular.weights[order]))
+        unit, looks, rate = self._counts.weight(self._now_ms()), NO_LOOKS, NO_RATE
+        if self._bundle is not None:
+            looks, rate = await read_looks(self._counts, self._catalog, self._bundle, unit)
+        if self.quotas.new:
+            every = np.arange(len(self._catalog.items))
+            self.exploration.refresh(looks, self.popular_now.weights(every) / unit, rate)
 
     async def gather(self, requests: RequestTable) -> CandidateTable:
         """The candidates of each request; at most one trip to Redis for all of them."""
-        owner, ties = await self._ties(*seeds_of(requests.histories))
-        units = self._counts.weights(requests.times)
-        found = {
-            Origin.SEARCH: self._matches(requests),
-            Origin.REPEAT: self._bought(requests),
-            Origin.TOGETHER: Entries(owner, ties.rows, ties.weights / units[owner]),
-            Origin.POPULAR: self._popular(len(requests)),
-        }
+        asked = Asked(requests, self._catalog, self._counts.weights(requests.times))
+        for waiting in self._waiting:
+            await waiting.prepare(asked)
+        await self._read(asked)
+        for source in self._sources:
+            asked.found[source.name] = source.entries(asked, self._sets)
+        units, in_countries = asked.units, tuple(asked.places)
         table, places = unite_lists(
-            found, len(requests), lambda rows, owner: self.popularity(rows, units[owner])
+            self._by_origin(asked),
+            len(requests),
+            lambda rows, owner: self._popularity(rows, owner, units, in_countries),
         )
+        explored = NO_PLACES
+        if (picks := asked.found.get("new")) is not None:
+            # Behind those of the source before, which has the same origin.
+            explored = places[Origin.NEW][len(places[Origin.NEW]) - len(picks.rows) :]
         return CandidateTable(
-            **vars(table), ties=ties, tie_places=places[Origin.TOGETHER], units=units
+            **vars(table),
+            ties=asked.ties,
+            tie_places=places.get(Origin.TOGETHER, NO_PLACES),
+            units=units,
+            explored=explored,
+            in_countries=in_countries,
         )
 
-    async def _ties(
-        self, seeds: NDArray[np.uint64], starts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], Ties]:
-        """The number of the list of each tie, and the ties of all lists, list after list."""
+    async def _read(self, asked: Asked) -> None:
+        """Have all sets of the shared counts at hand that the sources will take; in one trip."""
+        wanted = [sets for source in self._sources if len(sets := source.reads(asked))]
+        if not wanted:
+            return
+        every = wanted[0] if len(wanted) == 1 else np.concatenate(wanted)
         now = monotonic()
         # Once more if, while this one waited, another task has taken the room.
-        while len(stale := self._neighbours.stale(seeds, now, NEIGHBOURS_FRESH_S)):
+        while len(stale := self._sets.stale(every, now, NEIGHBOURS_FRESH_S)):
             found = await self._counts.neighbours(stale.tolist(), NEIGHBOURS)
-            self._neighbours.put(stale, found, now)
-        held = self._neighbours.take(seeds)
-        may = self._catalog.usable(held.rows)
-        owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        return (
-            np.repeat(owner, held.sizes)[may],
-            Ties(np.repeat(seeds, held.sizes)[may], held.rows[may], held.weights[may]),
-        )
+            self._sets.put(stale, found, now)
 
-    def _matches(self, requests: RequestTable) -> Entries:
-        find, allowed = self._catalog.search_index.find, self._catalog.allowed
-        return entries_of_lists(
-            [
-                None if each.query is None else Weighted(*find(each.query, allowed, MATCHES))
-                for each in requests
-            ]
-        )
-
-    def _bought(self, requests: RequestTable) -> Entries:
-        bought = requests.purchases
-        strength = own_repeat(bought, requests.times, self._repeat_half_life_days)
-        rows = self._catalog.rows_of_hashes(bought.items)
-        return only_usable(Entries(bought.owner, rows, strength), self._catalog.usable)
-
-    def _popular(self, lists: int) -> Entries:
-        """The popular items, once for each list."""
-        rows = self.popular_now.rows
-        rows = rows[self._catalog.usable(rows)][:POPULAR]
-        owner = np.repeat(np.arange(lists), len(rows))
-        return Entries(owner, np.tile(rows, lists), np.ones(len(owner)))
+    def _by_origin(self, asked: Asked) -> dict[Origin, Entries]:
+        """What was found; of sources that share a mark, one behind the other."""
+        parts: dict[Origin, list[Entries]] = {}
+        for source in self._sources:
+            parts.setdefault(source.origin, []).append(asked.found[source.name])
+        return {
+            origin: some[0] if len(some) == 1 else joined(some) for origin, some in parts.items()
+        }
 
     def popularity(
         self, rows: NDArray[np.int64], units: NDArray[np.float64]
@@ -182,3 +214,24 @@ class CandidateSources:
             units: weight of an event of the present of each, of a shape that fits.
         """
         return (self.popular_now.weights(rows) / units).astype(np.float32)
+
+    def nearest_popularity(
+        self, table: CandidateTable, nearest: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Popularity of the nearest items of each list, int64 [L, K], as that of its candidates."""
+        if not table.in_countries:
+            return self.popularity(nearest, table.units[:, None])
+        owner = np.broadcast_to(np.arange(len(nearest))[:, None], nearest.shape)
+        return self._popularity(nearest, owner, table.units, table.in_countries)
+
+    def _popularity(
+        self,
+        rows: NDArray[np.int64],
+        owner: NDArray[np.int64],
+        units: NDArray[np.float64],
+        in_countries: tuple[Place, ...],
+    ) -> NDArray[np.float32]:
+        if not in_countries:
+            return self.popularity(rows, units[owner])
+        overall, total = self.popular_now.weights(rows) / units[owner], self.popular_now.total
+        return in_places(overall, total, rows, owner, in_countries, units).astype(np.float32)

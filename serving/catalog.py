@@ -15,6 +15,7 @@ from model.features import FIRST_ITEM, UNKNOWN, Vocabulary
 from model.ids import item_hash
 from model.items import Item
 from serving.hash_table import HashTable
+from serving.item_groups import ItemGroups
 from serving.search import SearchIndex
 
 NEVER = np.float32(-1e9)
@@ -32,6 +33,9 @@ class Catalog:
         self.items: list[Item] = []
         self._categories: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.search_index = SearchIndex()
+        self.categories: ItemGroups[tuple[str, ...]] = ItemGroups()
+        """Rows by the most special category."""
+        self.brands: ItemGroups[str] = ItemGroups()
         self._row_of_id: dict[str, int] = {}
         self._row_of_hash = HashTable()
         # What is not in the table yet, for it takes many hashes as fast as one.
@@ -84,6 +88,8 @@ class Catalog:
             if row is not None:
                 self._allow(row, False)
             row = self._append(item)
+        self.categories.put(row, item.category or None)
+        self.brands.put(row, item.brand)
         self._allow(row, item.available)
 
     def remove(self, item_id: str) -> None:

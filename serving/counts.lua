@@ -1,7 +1,15 @@
 -- Shared counts. A part of the library that functions.lua begins.
 
--- KEYS: offsets, popularity, then one sorted set per item or query of the pairs.
--- ARGV: half the most neighbours per set; most popular items; time to live of a query's set ms;
+-- Sets with a member for each item, or for each position of a list.
+local LARGE = {shown = true, clicked = true, response = true}
+
+local function kind_of(key)
+  return string.match(key, '}:(%a+)')
+end
+
+-- KEYS: offsets, popularity, then one sorted set per item, query or country of the pairs.
+-- ARGV: half the most neighbours per set; most popular items; time to live of a query's or
+--       country's set ms;
 --       additions to popularity; additions to the sets; then the sources (identity of topic,
 --       partition).
 --       An addition: index of its source u16, offset u48, for a pair the index of the set's key
@@ -24,9 +32,14 @@ local function count(keys, args)
   end
   -- A set that outgrows its packed form, if only within this call, is never packed again. Cut by
   -- a quarter each time: a cut at every addition would starve newcomers, a deeper one the rest.
-  local limit, room = 2 * tonumber(args[1]), {}
+  local room = {}
   local function make_room(key)
     if (room[key] or 0) == 0 then
+      local limit = 2 * tonumber(args[1])
+      -- Most sets are those of items; looking for that costs less than asking for the kind.
+      if not string.find(key, ':with:', 1, true) and LARGE[kind_of(key)] then
+        limit = tonumber(args[2])
+      end
       local size, kept = redis.call('ZCARD', key), math.floor(limit * 3 / 4)
       if size >= limit then
         redis.call('ZREMRANGEBYRANK', key, 0, size - kept - 1)
@@ -44,8 +57,8 @@ local function count(keys, args)
     end
   end
   for key in pairs(room) do
-    -- Items end with the catalogue; of queries there is no end.
-    if string.find(key, ':after:', 1, true) then redis.call('PEXPIRE', key, args[3]) end
+    -- Items end with the catalogue; of all else there is no end.
+    if not string.find(key, ':with:', 1, true) then redis.call('PEXPIRE', key, args[3]) end
   end
   local size, most = redis.call('ZCARD', keys[2]), tonumber(args[2])
   if size > 2 * most then redis.call('ZREMRANGEBYRANK', keys[2], 0, size - most - 1) end

@@ -10,16 +10,25 @@ every source partition: a redelivered batch is applied to each shard once, whate
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.signals import NEIGHBOURS
-from serving.covisits import QUERY_MARK, Admission, new_events, pairs_of, query_hash
+from serving import exposure
+from serving.count_sets import CountSets
+from serving.covisits import (
+    Admission,
+    OwnedEvents,
+    new_events,
+    pairs_of,
+    place_hash,
+    query_hash,
+)
+from serving.feedback import Response
 from serving.profile import cut_query
 from serving.store import Store
 
@@ -57,17 +66,20 @@ class Counts:
         shards: hash slots they are spread over; fixed for the life of the counts.
         half_life_days: after which an event counts half; part of the keys, so that counts of
             two half lives never mix.
+        by_country: whether popularity is counted by country too.
     """
 
-    def __init__(self, store: Store, *, shards: int, half_life_days: float) -> None:
+    def __init__(
+        self, store: Store, *, shards: int, half_life_days: float, by_country: bool = False
+    ) -> None:
         self._store = store
-        self._shards = shards
+        self.by_country = by_country
         self.half_life_ms = half_life_days * 86_400_000
         # By then what was chosen weighs a 64th.
-        self._query_ttl_ms = round(6 * self.half_life_ms)
+        self._set_ttl_ms = round(6 * self.half_life_ms)
         age = f"g{store.generation}" if store.generation else ""
-        self._head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
-        self._set_key = lru_cache(maxsize=1 << 17)(self._key_of_set)
+        head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
+        self.sets = CountSets(head, shards)
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
@@ -78,15 +90,23 @@ class Counts:
         # A double spans 2**±1022: with 14 days of half life, 39 years around the landmark.
         return np.exp2(np.clip((times - LANDMARK_MS) / self.half_life_ms, -1000, 1000))
 
-    async def add(self, admissions: Sequence[Admission]) -> None:
-        """Count what merges admitted; a batch that was applied before changes nothing."""
+    async def add(
+        self, admissions: Sequence[Admission], responses: Sequence[Response] = ()
+    ) -> None:
+        """Count what merges admitted and what came of lists; a batch that was applied before
+        changes nothing."""
         admissions = [each for each in admissions if each.events]
-        if not admissions:
+        if not admissions and not responses:
             return
-        sources = list(dict.fromkeys(source for each in admissions for source in each.source))
+        sources = list(
+            dict.fromkeys(
+                [source for each in admissions for source in each.source]
+                + [each.event.source for each in responses]
+            )
+        )
         code = {source: at for at, source in enumerate(sources)}
-        source = np.array([code[name] for each in admissions for name in each.source])
-        offset = np.array([at for each in admissions for at in each.offsets])
+        source = np.array([code[name] for each in admissions for name in each.source], np.int64)
+        offset = np.array([at for each in admissions for at in each.offsets], np.int64)
         new, asked = new_events(admissions)
         found = pairs_of(admissions, new, asked)
         popular = np.empty(len(new.number), dtype=_POPULAR_ADDITION)
@@ -96,10 +116,12 @@ class Counts:
         _place(pairs, source[found.event], offset[found.event])
         pairs["one"], pairs["item"] = found.one, found.other
         pairs["weight"] = self.weights(found.times)
+        in_countries = self._in_countries(admissions, new, popular)
+        pairs = np.concatenate([pairs, in_countries, self._of_lists(responses, code)])
         popular_of, popular = self._by_shard(popular, popular["item"])
         pairs_of_shard, pairs = self._by_shard(pairs, pairs["one"])
         is_first = np.append(True, pairs["one"][1:] != pairs["one"][:-1])[: len(pairs)]
-        keys = [self._set_key(one) for one in pairs["one"][is_first].tolist()]
+        keys = [self.sets.key(one) for one in pairs["one"][is_first].tolist()]
         number = np.append(0, np.cumsum(is_first))
         packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
         for name in ("source", "high", "low", "item", "weight"):
@@ -119,6 +141,59 @@ class Counts:
             ]
         )
 
+    def _in_countries(
+        self, admissions: Sequence[Admission], new: OwnedEvents, popular: NDArray[np.void]
+    ) -> NDArray[np.void]:
+        """Of the new interactions that happened in a country: what they add to its popularity."""
+        if not any(each.countries for each in admissions):
+            return np.empty(0, dtype=_PAIR)
+        countries = [
+            country
+            for each in admissions
+            for country in (each.countries or (None,) * len(each.events))
+        ]
+        of_new = [countries[number] for number in new.number.tolist()]
+        here = [at for at, country in enumerate(of_new) if country]
+        added = np.empty(len(here), dtype=_PAIR)
+        for name in ("source", "high", "low", "item", "weight"):
+            added[name] = popular[name][here]
+        hashes = [place_hash(country) for country in of_new if country]
+        shards = self.sets.shards_of(new.hashes[here])
+        added["one"] = self.sets.of_countries(np.array(hashes, np.int64), shards)
+        return added
+
+    def _of_lists(self, responses: Sequence[Response], code: Mapping[str, int]) -> NDArray[np.void]:
+        """What was shown and clicked, by item and position, and all of it by source."""
+        found = [np.empty(0, dtype=_PAIR)]
+        for each in responses:
+            shards, event = self.sets.shards_of(each.items), each.event
+            rows = np.empty(len(each.items), dtype=_PAIR)
+            _place(rows, np.array(code[event.source]), np.array(event.offset))
+            rows["weight"] = self.weight(event.time)
+            rows["one"] = exposure.response_sets(each.bundle, shards)
+            rows["item"] = exposure.response_members(event.kind, each.sources, each.positions)
+            found.append(rows)
+            if event.kind in exposure.ITEM_KINDS:
+                of_items = rows.copy()
+                of_items["one"] = exposure.item_sets(event.kind, shards)
+                of_items["item"] = exposure.item_members(each.items, each.positions)
+                found.append(of_items)
+        return np.concatenate(found)
+
+    async def looks(self, bundle: str) -> tuple[list[Neighbours], Neighbours]:
+        """What was shown and what was clicked, by ``exposure.item_members``; and what came of the
+        lists of a bundle, by ``exposure.response_members``. In one trip."""
+        shards = np.arange(self.sets.shards)
+        sets = [exposure.item_sets(kind, shards) for kind in exposure.ITEM_KINDS]
+        sets.append(exposure.response_sets(bundle, shards))
+        keys = [self.sets.key(one) for one in np.concatenate(sets).tolist()]
+        parts = await self._strongest(keys, MAX_POPULAR)
+        united = [
+            _united(parts[start : start + self.sets.shards])
+            for start in range(0, len(parts), self.sets.shards)
+        ]
+        return united[:-1], united[-1]
+
     def _by_shard(
         self, additions: NDArray[np.void], placed_by: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
@@ -126,38 +201,39 @@ class Counts:
 
         Those of one item or query stay together, in the order in which they came.
         """
-        shards = (placed_by % np.uint64(self._shards)).astype(np.int64)
+        shards = self.sets.shards_of(placed_by)
         order = np.lexsort((placed_by, shards))
-        starts = np.searchsorted(shards[order], np.arange(self._shards + 1))
+        starts = np.searchsorted(shards[order], np.arange(self.sets.shards + 1))
         return starts, additions[order]
 
     def _call(
         self, shard: int, set_keys: Sequence[str], popular: bytes, pairs: bytes,
         sources: Sequence[str],
     ) -> tuple[Any, ...]:  # fmt: skip
-        keys = [*self._shard_keys(shard), *set_keys]
+        keys = [*self.sets.shard_keys(shard), *set_keys]
         return (
-            "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._query_ttl_ms,
+            "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._set_ttl_ms,
             popular, pairs, *sources,
         )  # fmt: skip
 
     async def neighbours(
         self, items: Sequence[int], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
-        """The strongest neighbours of each item hash, in one trip."""
-        return await self._strongest([self._set_key(item) for item in items], most)
+        """The strongest of each set in one trip: the neighbours of an item hash, the choices after
+        a query (``query_hash``), or a part of what is popular in a country (``sets``)."""
+        return await self._strongest([self.sets.key(item) for item in items], most)
 
     async def chosen_after(
         self, queries: Sequence[str], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """What was chosen most within 30 minutes after each search, in one trip."""
         hashes = [query_hash(cut_query(query)) for query in queries]
-        return await self._strongest([self._set_key(each) for each in hashes], most)
+        return await self._strongest([self.sets.key(each) for each in hashes], most)
 
     async def popular(self) -> Neighbours:
         """All items that have a count, strongest first."""
         parts = await self._strongest(
-            [self._shard_keys(shard)[1] for shard in range(self._shards)], MAX_POPULAR
+            [self.sets.shard_keys(shard)[1] for shard in range(self.sets.shards)], MAX_POPULAR
         )
         items = np.concatenate([part.items for part in parts])
         weights = np.concatenate([part.weights for part in parts])
@@ -191,15 +267,13 @@ class Counts:
             found.append(Neighbours(items[start:end].copy(), weights[start:end].copy()))
         return found
 
-    def _shard_keys(self, shard: int) -> tuple[str, str]:
-        tag = f"{self._head}:{{{shard}}}"
-        return f"{tag}:offsets", f"{tag}:popular"
 
-    def _key_of_set(self, one: int) -> str:
-        tag = f"{self._head}:{{{one % self._shards}}}"
-        if one & QUERY_MARK:
-            return f"{tag}:after:{one ^ QUERY_MARK:012x}"
-        return f"{tag}:with:{one:012x}"
+def _united(parts: Sequence[Neighbours]) -> Neighbours:
+    """Of all shards, which have no member in common but those that add up."""
+    members = np.concatenate([part.items for part in parts])
+    weights = np.concatenate([part.weights for part in parts])
+    distinct, which = np.unique(members, return_inverse=True)
+    return Neighbours(distinct, np.bincount(which, weights, len(distinct)).astype(np.float64))
 
 
 def _place(

@@ -33,6 +33,8 @@ _TIME_BYTES = 6
 """In front of each record."""
 QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""
+PLACE_MARK = 1 << 62
+"""Set in the number of a set that holds what is popular in a country."""
 
 
 class Admission(Struct, frozen=True, gc=False):
@@ -48,6 +50,8 @@ class Admission(Struct, frozen=True, gc=False):
     """Origin and identity of all that is not counted yet, these events among them, in order."""
     profile: Profile
     """After the merge."""
+    countries: Sequence[str | None] = ()
+    """Of each event, where it says so; empty where none does."""
 
 
 class Pairs(NamedTuple):
@@ -81,9 +85,18 @@ def query_hash(text: bytes) -> int:
 
     Width, case and spacing of the text make no difference (Unicode NFKC, case folding).
     """
-    plain = unicodedata.normalize("NFKC", text.rstrip(b"\0").decode(errors="ignore")).casefold()
-    digest = blake2b(" ".join(plain.split()).encode(), digest_size=6).digest()
-    return int.from_bytes(digest, "big") | QUERY_MARK
+    return _text_hash(text.rstrip(b"\0").decode(errors="ignore")) | QUERY_MARK
+
+
+@lru_cache(maxsize=1 << 10)
+def place_hash(country: str) -> int:
+    """The 48-bit hash of a country's name or code; width, case and spacing make no difference."""
+    return _text_hash(country)
+
+
+def _text_hash(text: str) -> int:
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return int.from_bytes(blake2b(plain.encode(), digest_size=6).digest(), "big")
 
 
 def new_events(admissions: Sequence[Admission]) -> tuple[OwnedEvents, OwnedEvents]:

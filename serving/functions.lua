@@ -1,5 +1,6 @@
 #!lua name=@LIBRARY@
--- The server's half of nextclick: profiles and last lists; counts.lua follows in the same library.
+-- The server's half of nextclick: profiles and last lists; counts.lua and feedback.lua follow in the
+-- same library.
 -- It is named by its own text, so that workers of two versions run side by side in an upgrade.
 --
 -- Bytes are compared one by one: Lua's own `<` on strings follows the server's locale.
@@ -19,6 +20,8 @@ local KIND = 17
 local PURCHASE = 5
 local LINKED = 128
 local DAY_MS = 86400000
+
+local remember -- defined in feedback.lua
 
 local function is_newer(a, b)
   for i = 1, #a do
@@ -415,12 +418,14 @@ local function link(keys, args)
 end
 
 -- KEYS: last list, identity.
--- ARGV: source (identity of topic, partition), offset; event time ms; list as JSON; time to live ms.
+-- ARGV: source (identity of topic, partition), offset; event time ms; list as JSON; time to live ms;
+--       where feedback is joined to lists: what is remembered of this one, for how many ms.
 -- A worker woken from the dead can neither overwrite a newer list nor bring back a forgotten one.
 -- Returns 1 if the list was kept.
 local function keep(keys, args)
   local marker = read_identity(keys[2])
   if tonumber(args[3]) <= marker then return 0 end
+  if args[6] then remember(keys[1], args[6], tonumber(args[7]), args[5]) end
   local held = redis.call('HMGET', keys[1], 'source', 'offset')
   if held[1] == args[1] and tonumber(held[2]) > tonumber(args[2]) then return 0 end
   redis.call('HSET', keys[1], 'source', args[1], 'offset', args[2], 'list', args[4])

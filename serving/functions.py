@@ -1,4 +1,4 @@
-"""The server-side functions: ``functions.lua`` and ``counts.lua`` with this version's numbers."""
+"""The server-side functions: ``functions.lua`` and those beside it, with this version's numbers."""
 
 from hashlib import sha256
 from importlib.resources import files
@@ -69,7 +69,8 @@ def library_text() -> str:
     """All server-side functions, with places for this version's numbers."""
     folder = files("serving")
     return "\n".join(
-        folder.joinpath(name).read_text("utf-8") for name in ("functions.lua", "counts.lua")
+        folder.joinpath(name).read_text("utf-8")
+        for name in ("functions.lua", "counts.lua", "feedback.lua")
     )
 
 

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from model.ids import ITEM_HASH_BYTES
 
 EMPTY = np.uint64(2**64 - 1)
-"""No item's hash: those have 48 bits."""
+"""No hash: those have 48 bits, and few marks above them."""
 FIRST_BITS = 10
 FULLEST = 0.25
 """Share of the places in use: of a quarter one hash in eight takes a second step."""
 
 
 class HashTable:
-    """From 48-bit hashes to numbers of at least 0; a hash may be given another one later."""
+    """From 48-bit hashes to numbers of at least 0; a hash may be given another one later.
+
+    Bits above those tell one kind of hash from another (``serving.covisits.QUERY_MARK``).
+    """
 
     def __init__(self) -> None:
         self._held = 0
@@ -41,7 +44,7 @@ class HashTable:
 
     def find(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The number of each of N hashes, int64 [N]; -1 where it has none."""
-        places = (hashes >> self._shift).astype(np.int64)
+        places = (hashes >> self._shift).astype(np.int64) & self._mask
         there = self._hashes[places]
         is_it = there == hashes
         numbers = np.where(is_it, self._numbers[places], -1)
@@ -64,7 +67,7 @@ class HashTable:
         self._numbers = np.full(1 << bits, -1, np.int64)
 
     def _put(self, hashes: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
-        places = (hashes >> self._shift).astype(np.int64)
+        places = (hashes >> self._shift).astype(np.int64) & self._mask
         while len(hashes):
             free = self._hashes[places] == EMPTY
             # Of several that come to one free place, one stays; the others go on.

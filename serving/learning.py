@@ -12,6 +12,7 @@ from msgspec import Struct
 from model.events import Identify
 from serving import metrics
 from serving.covisits import Admission
+from serving.feedback import FeedbackEvent, Response, attribute, observe_feedback
 from serving.intake import Decoded
 from serving.merge import Link, MergedProfile, ProfileUpdate
 from serving.parts import Parts
@@ -41,7 +42,11 @@ async def learn(parts: Parts, decoded: Sequence[Decoded]) -> dict[str, Learned]:
     Raises:
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
     """
-    lanes = [learn_waves(parts, in_waves(lane, parts.store.source)) for lane in in_lanes(decoded)]
+    source_of, with_feedback = parts.store.source, parts.store.attribution_ms > 0
+    lanes = [
+        learn_waves(parts, in_waves(lane, source_of, with_feedback=with_feedback))
+        for lane in in_lanes(decoded)
+    ]
     # Not one may be under way any more when the micro-batch is run again.
     outcomes = await asyncio.gather(*lanes, return_exceptions=True)
     learned: dict[str, Learned] = {}
@@ -70,28 +75,53 @@ async def learn_waves(
     """
     learned: dict[str, Learned] = {}
     for wave in waves:
-        learned |= await _merge(parts, wave.changes, count)
+        learned |= await _merge(parts, wave.changes, wave.feedback if count else (), count)
         learned |= await _forget(parts, wave.forgets)
         learned |= await _identify(parts, wave.identifications)
     return learned
 
 
 async def _merge(
-    parts: Parts, changes: dict[str, ProfileChange], count: bool
+    parts: Parts,
+    changes: dict[str, ProfileChange],
+    feedback: Sequence[FeedbackEvent],
+    count: bool,
 ) -> dict[str, Learned]:
     updates = [change.update if count else _uncounted(change.update) for change in changes.values()]
-    merged = dict(zip(changes, await parts.store.merge(updates), strict=True))
+    profiles, responses = await _merge_and_attribute(parts, updates, feedback)
+    merged = dict(zip(changes, profiles, strict=True))
     _observe(parts, changes, merged)
     if count:
         await parts.counts.add(
             [
-                _admission(changes[user], each)
+                _admission(changes[user], each, parts.counts.by_country)
                 for user, each in merged.items()
                 if True in each.is_new
-            ]
+            ],
+            responses,
         )
+    observe_feedback(responses)
     learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
     return learned | await _follow(parts, merged, changes)
+
+
+async def _merge_and_attribute(
+    parts: Parts, updates: Sequence[ProfileUpdate], feedback: Sequence[FeedbackEvent]
+) -> tuple[list[MergedProfile], list[Response]]:
+    """Both at once: what lists have led to says nothing of profiles."""
+    if feedback:
+        # Old purchases of a replay are not asked for one by one.
+        oldest = parts.now_ms() - parts.store.attribution_ms
+        feedback = [each for each in feedback if each.names_list or each.time >= oldest]
+    if not feedback:
+        return await parts.store.merge(updates), []
+    trips = parts.store.merge(updates), attribute(parts.store, feedback)
+    # Neither may be under way any more when the micro-batch is run again.
+    merged, responses = await asyncio.gather(*trips, return_exceptions=True)
+    for outcome in (merged, responses):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return merged, responses  # type: ignore[return-value]
 
 
 def _uncounted(update: ProfileUpdate) -> ProfileUpdate:
@@ -195,12 +225,14 @@ def _observe(
     metrics.UNKNOWN_ITEMS.inc(len(items) - parts.catalog.known(items))
 
 
-def _admission(change: ProfileChange, merged: MergedProfile) -> Admission:
+def _admission(change: ProfileChange, merged: MergedProfile, by_country: bool) -> Admission:
     update, arrivals, profile = change.update, merged.arrivals, merged.profile
+    countries = _countries(change) if by_country else ()
     if all(merged.is_new):
         return Admission(
-            change.sources, change.offsets, update.origins, update.events, arrivals, profile
-        )
+            change.sources, change.offsets, update.origins, update.events, arrivals, profile,
+            countries,
+        )  # fmt: skip
     new = [at for at, is_new in enumerate(merged.is_new) if is_new]
     return Admission(
         source=[change.sources[at] for at in new],
@@ -209,7 +241,13 @@ def _admission(change: ProfileChange, merged: MergedProfile) -> Admission:
         events=[update.events[at] for at in new],
         arrivals=arrivals,
         profile=profile,
+        countries=[countries[at] for at in new] if countries else (),
     )
+
+
+def _countries(change: ProfileChange) -> Sequence[str | None]:
+    contexts = [each.event.context for each in change.events]
+    return [context.country if context else None for context in contexts] if any(contexts) else ()
 
 
 async def current_profile(parts: Parts, user_id: str) -> Profile:

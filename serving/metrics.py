@@ -35,6 +35,28 @@ STEP_SECONDS = Histogram(
     ["step"],
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
 )
+FEEDBACK = Counter(
+    "nextclick_feedback",
+    "Items of lists that were shown, clicked, put into the cart or bought, as this worker has seen "
+    "it; an item of several sources counts for each.",
+    ["kind", "source", "position", "bundle"],
+)
+UNATTRIBUTED = Counter(
+    "nextclick_unattributed",
+    "Events that name a list which is not remembered, or none of whose items it has.",
+    ["kind"],
+)
+RESPONSE_SHARE = Gauge(
+    "nextclick_response_share",
+    "Share of the shown items that were clicked, put into the cart or bought, decayed by event "
+    "time; of the shared counts, so the same in every worker.",
+    ["kind", "source", "position", "bundle"],
+)
+CLICK_THROUGH = Gauge(
+    "nextclick_click_through",
+    "Clicks per look at a shown item, position bias corrected; of the shared counts.",
+    ["source", "bundle"],
+)
 CATALOG_ITEMS = Gauge("nextclick_catalog_items", "Items that may be recommended now.")
 BAD_ITEMS = Counter("nextclick_bad_items", "Catalogue records that break the contract.")
 PROVIDER = Gauge("nextclick_provider", "1 for the execution provider really in use.", ["provider"])

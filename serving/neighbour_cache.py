@@ -115,8 +115,12 @@ class NeighbourCache:
         tables.read_s[slots] = tables.used_s[slots] = now_s
         self._find_rows(slots)
 
-    def take(self, items: NDArray[np.uint64]) -> Held:
+    def take(self, items: NDArray[np.uint64], most: int = NEIGHBOURS) -> Held:
         """The neighbours of S item hashes, which may come several times.
+
+        Args:
+            items: or other sets of the shared counts, by their numbers.
+            most: of each, the strongest.
 
         Raises:
             KeyError: one is not held.
@@ -127,7 +131,7 @@ class NeighbourCache:
         moved = slots[tables.editions[slots] != self._catalog.edition]
         if len(moved):
             self._find_rows(np.unique(moved))
-        sizes = tables.sizes[slots]
+        sizes = np.minimum(tables.sizes[slots], most)
         cells = ranges(slots * NEIGHBOURS, sizes)
         return Held(sizes, tables.rows.ravel()[cells], tables.weights.ravel()[cells])
 

@@ -1,21 +1,16 @@
 """What a worker works with, built once and handed to every function that needs it."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from model.bundle import Bundle
 from serving.candidates import CandidateSources
+from serving.candidates import wall_clock_ms as wall_clock_ms
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.ranker import Ranker
 from serving.store import Store
-
-
-def wall_clock_ms() -> int:
-    """The present, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Popularity:
         """Catalogue rows, most popular first."""
         # One place more at either end: for no row at all, and for rows younger than this table.
         self._weight_of_row = np.zeros(2)
+        self.total = 0.0
+        """Forward-decayed events of all items."""
         self._in_category: dict[tuple[str, ...], NDArray[np.int64]] = {}
 
     def refresh(self, popular: Neighbours) -> None:
@@ -29,6 +31,7 @@ class Popularity:
         self.rows = rows[known]
         self._weight_of_row = np.zeros(len(self._catalog.items) + 2)
         self._weight_of_row[self.rows + 1] = popular.weights[known]
+        self.total = float(popular.weights.sum())
         self._in_category = {}
 
     def in_category(self, category: tuple[str, ...]) -> NDArray[np.int64]:

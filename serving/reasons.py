@@ -30,6 +30,7 @@ BOUGHT_BEFORE: Reason = ("you have bought this before", None)
 FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
 OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
 POPULAR_NOW: Reason = ("popular now", None)
+NEW_HERE: Reason = ("new here", None)
 
 
 class Shown(NamedTuple):
@@ -65,11 +66,17 @@ def reasons_of(
         query = requests[number].query
         return f"matches your search “{query}”", query
 
+    def chosen(number: int) -> Reason:
+        query = requests[number].query
+        return f"others chose this after searching “{query}”", query
+
     told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
         ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
         ("together", together, _strongest_seeds(shown, candidates, catalog)),
         ("popular", popular, shown.rows),
         ("search", matches, shown.owner),
+        ("chosen", chosen, shown.owner),
+        ("new", lambda _: NEW_HERE, np.zeros_like(shown.owner)),
     )
     first = _FIRST_BIT[shown.sources]
     # Few reasons differ: each is made once, and then taken by its number.

@@ -161,14 +161,15 @@ async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
 def _final_lists(
     parts: Parts, requests: RequestTable, candidates: CandidateTable, scores: Scores
 ) -> list[tuple[Recommended, ...]]:
-    nearest = parts.catalog.rows_of_model(scores.top_rows)
+    most = parts.candidates.quotas.nearest
+    nearest = parts.catalog.rows_of_model(scores.top_rows[:, :most])
     return rerank(
         requests,
         candidates,
         scores.candidate_scores[candidates.cells],
         nearest,
-        scores.top_scores,
-        parts.candidates.popularity(nearest, candidates.units[:, None]),
+        scores.top_scores[:, :most],
+        parts.candidates.nearest_popularity(candidates, nearest),
         catalog=parts.catalog,
         weights=parts.bundle.manifest.blend,
         repeats_allowed=parts.bundle.manifest.repeats_allowed,

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-Source: TypeAlias = Literal["search", "repeat", "together", "nearest", "popular"]
+Source: TypeAlias = Literal[
+    "search", "chosen", "repeat", "together", "nearest", "new", "popular"
+]  # fmt: skip
 """Where a candidate came from, the most telling first: an item proposed by several keeps all."""
 
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from model.blend import BlendWeights, blend
 from model.key_places import Keys
-from model.pool_table import JoinedPools, best_of_lists, may_return, with_nearest_of_lists
+from model.pool_table import (
+    JoinedPools,
+    best_of_lists,
+    may_return,
+    relevance,
+    with_nearest_of_lists,
+)
 from model.signals import signals_of
 from serving.candidates import CandidateTable
 from serving.catalog import Catalog
@@ -55,8 +61,9 @@ def rerank(
     scores = blend(weights, signals_of(pool, joined.network, catalog.model_rows[pool.rows]))
     scores[~_may_return(requests, joined, catalog, repeats_allowed)] = -np.inf
     places, ends = best_of_lists(
-        owner, pool.match, scores, pool.rows, lists=len(requests), length=length
-    )
+        owner, relevance(pool), scores, pool.rows, lists=len(requests), length=length,
+        reserved=candidates.explored,
+    )  # fmt: skip
     shown = Shown(owner[places], places, pool.rows[places], pool.sources[places])
     starts = np.append(0, ends)
     made = _recommended(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import RedisError
 
 from serving import metrics
+from serving.feedback import pack_shown
 from serving.functions import FunctionLibrary
 from serving.merge import (
     MergedProfile,
@@ -39,7 +40,7 @@ from serving.round_trip import (
 
 __all__ = ["Store", "StoreError"]
 
-_DURABLE = frozenset({"merge", "link", "count", "keep"})
+_DURABLE = frozenset({"merge", "link", "count", "keep", "attribute"})
 
 
 class UserKeys(NamedTuple):
@@ -65,6 +66,8 @@ class Store:
         acknowledgement: what writes wait for.
         functions: the server's half.
         cached_profiles: how many profiles to hold in memory, see ``serving.profile_cache``.
+        attribution_ms: how long after a list what its user does may be due to it, at most
+            ``list_ttl_ms``; 0 remembers nothing of lists.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Store:
         acknowledgement: Acknowledgement | None = None,
         functions: FunctionLibrary | None = None,
         cached_profiles: int = 32_768,
+        attribution_ms: int = 0,
     ) -> None:
         self.redis = redis
         self.prefix = prefix
@@ -87,6 +91,7 @@ class Store:
         self.cache = ProfileCache(cached_profiles)
         self.profile_ttl_ms = profile_ttl_ms
         self._list_ttl_ms = list_ttl_ms
+        self.attribution_ms = attribution_ms
         self.topic_identities: dict[str, str] = {}
         """What tells a topic from an earlier one of its name."""
         self._acknowledgement = acknowledgement or Acknowledgement()
@@ -229,12 +234,15 @@ class Store:
                 (
                     "keep", 2, keys.last_list, keys.identity,
                     self.source(each.as_of.topic, each.as_of.partition), each.as_of.offset,
-                    each.ts, data, self._list_ttl_ms,
+                    each.ts, data, self._list_ttl_ms, *self._remembered(each),
                 )
                 for each, data in zip(lists, encoded, strict=True)
                 for keys in (self.keys(each.user_id),)
             ]
         )  # fmt: skip
+
+    def _remembered(self, made: Recommendation) -> tuple[Any, ...]:
+        return (pack_shown(made), self.attribution_ms) if self.attribution_ms else ()
 
     async def read(self, users: Sequence[UserOrDigest]) -> list[StoredProfile]:
         """The stored profiles; an empty one where there is none."""

@@ -13,7 +13,18 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from model.events import Cart, Click, Favorite, Forget, Identify, Purchase, Rating, Search
+from model.events import (
+    Cart,
+    Click,
+    Favorite,
+    Forget,
+    Identify,
+    Impression,
+    Purchase,
+    Rating,
+    Search,
+)
+from serving.feedback import FeedbackEvent, feedback_of
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
 from serving.merge import ProfileUpdate, origins_of
@@ -47,6 +58,7 @@ class Wave:
 
     changes: dict[str, ProfileChange] = field(default_factory=dict)
     """By user."""
+    feedback: list[FeedbackEvent] = field(default_factory=list)
     forgets: dict[str, int] = field(default_factory=dict)
     """By user the newest time to forget."""
     identifications: list[Identify] = field(default_factory=list)
@@ -65,7 +77,11 @@ class _Front:
 
 
 def in_waves(
-    decoded: Iterable[Decoded], source_of: SourceOf, most: int = MOST_ADMISSIONS
+    decoded: Iterable[Decoded],
+    source_of: SourceOf,
+    most: int = MOST_ADMISSIONS,
+    *,
+    with_feedback: bool = False,
 ) -> list[Wave]:
     """Cut a micro-batch; impressions and attributes change no profile.
 
@@ -73,6 +89,7 @@ def in_waves(
         decoded: in offset order within each partition.
         source_of: names a partition.
         most: events of one user in a wave.
+        with_feedback: whether to note what events tell of lists, too.
     """
     waves = [Wave()]
     fronts: dict[tuple[str, int], _Front] = {}
@@ -91,6 +108,14 @@ def in_waves(
                     if front.wave == len(waves):
                         waves.append(Wave())
                 _add(waves[front.wave], each, event, front)
+                if with_feedback:
+                    _note(waves[front.wave], each, front)
+            case Impression() if with_feedback:
+                if front.is_closed:
+                    front.wave, front.is_closed = front.wave + 1, False
+                    if front.wave == len(waves):
+                        waves.append(Wave())
+                _note(waves[front.wave], each, front)
             case Forget() as event:
                 forgets = waves[front.wave].forgets
                 forgets[event.user_id] = max(event.time, forgets.get(event.user_id, 0))
@@ -127,6 +152,13 @@ def _must_wait(wave: Wave, event: Deed, most: int) -> bool:
     if change is None:
         return False
     return len(change.events) == most or (isinstance(event, Search) and bool(change.item_ids))
+
+
+def _note(wave: Wave, decoded: Decoded, front: _Front) -> None:
+    offset = decoded.record.offset
+    told = feedback_of(decoded.event, front.origin_of(offset), front.source, offset)
+    if told is not None:
+        wave.feedback.append(told)
 
 
 def _add(

@@ -21,9 +21,11 @@ from pydantic_settings import (
 )
 
 from stream.settings_rules import (
+    check_attribution,
     check_brokers,
     check_kafka_security,
     check_nearest,
+    check_quotas,
     check_redis,
     check_topics,
 )
@@ -159,6 +161,14 @@ class Settings(BaseSettings):
         72, description="How long the last list of a user can be looked up in Redis."
     )
 
+    attribution_hours: int = Field(
+        24,
+        ge=0,
+        le=8_760,
+        description="How long after a list what its user does may be due to it, at most "
+        "`list_ttl_hours`; 0 joins no impressions and clicks to lists.",
+    )
+
     bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")
     provider: Provider = Field(
         "cuda", description="ONNX Runtime's execution provider; `cpu` must be asked for."
@@ -172,6 +182,11 @@ class Settings(BaseSettings):
         "auto",
         description="How the items nearest to a user are found: `exact` scores all, `index` "
         "searches the bundle's index (on the CPU, in fp32), `auto` does so where there is one.",
+    )
+    source_quotas: str = Field(
+        "",
+        description="Candidates per list from some sources, such as `new=1,in_country=50`, instead "
+        "of those of the bundle's manifest (`model/quotas.py` lists them); 0 turns one off.",
     )
     threads: PositiveInt = Field(
         1, description="Threads of one ONNX Runtime run; more workers scale better than threads."
@@ -258,6 +273,8 @@ class Settings(BaseSettings):
         check_topics(self)
         check_redis(self)
         check_nearest(self)
+        check_quotas(self)
+        check_attribution(self)
         return self
 
     @property

@@ -116,3 +116,25 @@ def check_nearest(settings: "Settings") -> None:
             f"`nearest` is index, which goes with `provider` cpu and `precision` fp32, not with "
             f"{settings.provider} and {settings.precision}; set `nearest` to auto"
         )
+
+
+def check_attribution(settings: "Settings") -> None:
+    """A list is remembered as long as something may be due to it."""
+    if settings.attribution_hours > settings.list_ttl_hours:
+        raise ValueError(
+            f"`attribution_hours` is {settings.attribution_hours}, and lists are kept for "
+            f"`list_ttl_hours` {settings.list_ttl_hours}; lower the first or raise the second"
+        )
+
+
+def check_quotas(settings: "Settings") -> None:
+    """Each quota is of a source, and a number."""
+    if not settings.source_quotas:
+        return
+    # Here, for it loads numpy, and most commands need none.
+    from model.quotas import QuotaError, SourceQuotas, with_changes
+
+    try:
+        with_changes(SourceQuotas(), settings.source_quotas)
+    except QuotaError as error:
+        raise ValueError(f"source_quotas: {error}; correct NEXTCLICK_SOURCE_QUOTAS") from None

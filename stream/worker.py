@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import BundleError, load_bundle
+from model.quotas import with_changes
 from serving import metrics
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
@@ -179,12 +180,15 @@ def build_parts(settings: Settings) -> Parts:
             timeout_ms=round(settings.redis_timeout_s * 800),
         ),
         cached_profiles=settings.cached_profiles,
+        attribution_ms=settings.attribution_hours * HOUR_MS,
     )
     manifest = bundle.manifest
+    quotas = with_changes(manifest.quotas, settings.source_quotas)
     counts = Counts(
         store,
         shards=settings.count_shards,
         half_life_days=manifest.popularity_half_life_days,
+        by_country=quotas.in_country > 0,
     )
     return Parts(
         bundle=bundle,
@@ -192,7 +196,11 @@ def build_parts(settings: Settings) -> Parts:
         store=store,
         counts=counts,
         candidates=CandidateSources(
-            catalog, counts, repeat_half_life_days=manifest.blend.repeat_half_life_days
+            catalog,
+            counts,
+            repeat_half_life_days=manifest.blend.repeat_half_life_days,
+            quotas=quotas,
+            bundle=manifest.version if settings.attribution_hours else None,
         ),
         ranker=ranker,
         list_length=settings.list_length,

@@ -55,6 +55,7 @@ def unite(
         together=column(Origin.TOGETHER),
         popular=popularity(np.array(rows, np.int64)),
         match=column(Origin.SEARCH),
+        chosen=np.zeros(len(rows), np.float32),
     )
 
 
@@ -83,6 +84,7 @@ def with_nearest(
         together=np.append(pool.together, nothing),
         popular=np.append(pool.popular, nearest_popular[fresh]),
         match=np.append(pool.match, nothing),
+        chosen=np.append(pool.chosen, nothing),
     )
     return joined, np.append(scores, nearest_scores[fresh])
 

@@ -13,7 +13,8 @@ from model.features import FIRST_ITEM, UNKNOWN
 def signals(count: int, **given: object) -> Signals:
     """Signals of ``count`` candidates, zero unless given."""
     plain: dict[str, object] = {
-        name: np.zeros(count, np.float32) for name in ("network", "repeat", "covisit", "popular")
+        name: np.zeros(count, np.float32)
+        for name in ("network", "repeat", "covisit", "popular", "chosen")
     }
     plain["rows"] = np.full(count, FIRST_ITEM)
     for name, values in given.items():
@@ -53,7 +54,7 @@ def test_any_part_can_stand_alone(name: str) -> None:
 def test_a_batch_is_scored_like_its_candidates() -> None:
     chance = np.random.default_rng(1)
     given = {name: chance.random((3, 4)).astype(np.float32)
-             for name in ("network", "repeat", "covisit", "popular")}  # fmt: skip
+             for name in ("network", "repeat", "covisit", "popular", "chosen")}  # fmt: skip
     rows = chance.integers(1, 4, (3, 4))
     weights = BlendWeights(covisit=0.5, popular=0.2, unknown=-1.0)
     whole = blend(weights, Signals(rows=rows, **given))

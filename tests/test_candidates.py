@@ -74,6 +74,8 @@ async def test_each_source_brings_its_own(parts: Parts) -> None:
         "together": set("bc"),
         "nearest": set(),
         "popular": set("abc"),
+        "chosen": set(),
+        "new": set(),
     }
 
 
@@ -185,10 +187,10 @@ async def test_neighbours_are_read_again_when_they_are_stale(
 
 
 async def test_the_cache_is_bounded(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts.candidates, "_neighbours", NeighbourCache(parts.catalog, 3))
+    monkeypatch.setattr(parts.candidates, "_sets", NeighbourCache(parts.catalog, 3))
     for item in "abcdefgh":
         await gather(parts, request(history=item))
-    assert 0 < len(parts.candidates._neighbours) <= 3
+    assert 0 < len(parts.candidates._sets) <= 3
     many = RequestTable([request(history=item) for item in "abcdefgh"])
     assert len(await parts.candidates.gather(many)) == 8
 

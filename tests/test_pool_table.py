@@ -172,3 +172,26 @@ def test_what_scores_minus_infinity_is_in_no_list() -> None:
     owner = np.array([0, 0, 0, 1])
     chosen = best_of_lists(owner, match, scores, np.arange(4), lists=2, length=3)
     assert (chosen.places.tolist(), chosen.ends.tolist()) == ([0, 2], [2, 2])
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("length", [1, 3, 10])
+def test_what_is_reserved_stands_behind_the_best_of_the_rest(seed: int, length: int) -> None:
+    chance = np.random.default_rng(seed)
+    sizes = chance.integers(0, 14, 9)
+    owner, count = np.repeat(np.arange(9), sizes), int(sizes.sum())
+    scores = chance.permutation(count).astype(np.float32)
+    scores[chance.random(count) < 0.1] = -np.inf
+    match = chance.choice([0, 0.5, 1], count).astype(np.float32)
+    reserved = np.flatnonzero(chance.random(count) < 0.2)
+    chosen = best_of_lists(
+        owner, match, scores, np.arange(count), lists=9, length=length, reserved=reserved
+    )
+    for number in range(9):
+        held = [at for at in np.flatnonzero(owner == number).tolist() if scores[at] > -np.inf]
+        behind = [at for at in held if at in reserved]
+        behind = sorted(behind, key=lambda at: -scores[at])[: length - 1]
+        rest = [at for at in held if at not in behind]
+        rest.sort(key=lambda at: (-np.ceil(match[at] * 10), -scores[at]))
+        here = slice(*(0, *chosen.ends.tolist())[number : number + 2])
+        assert chosen.places[here].tolist() == rest[: length - len(behind)] + behind

@@ -52,6 +52,7 @@ def pool(
     repeat: Mapping[str, float],
     *,
     match: Mapping[str, float] | None = None,
+    chosen: Mapping[str, float] | None = None,
     sources: Mapping[str, Sequence[Source]] | None = None,
     ties: Sequence[tuple[str, str, float]] = (),
 ) -> Candidates:
@@ -69,6 +70,7 @@ def pool(
         together=zeros,
         popular=zeros,
         match=np.array([(match or {}).get(name, 0) for name in names], np.float32),
+        chosen=np.array([(chosen or {}).get(name, 0) for name in names], np.float32),
         ties=Ties(
             item_hashes([seed for seed, _, _ in ties]),
             catalog.rows_of_hashes(item_hashes([other for _, other, _ in ties])),
@@ -141,6 +143,19 @@ def test_a_list_has_at_most_its_length(catalog: Catalog) -> None:
     found = pool(catalog, {name: at for at, name in enumerate("abcdefgh")})
     assert ids(listed(catalog, found, length=3)) == "hgf"
     assert ids(listed(catalog, found, length=8)) == "hgfedcba"
+
+
+def test_what_others_chose_answers_the_query_like_a_match(catalog: Catalog) -> None:
+    found = pool(
+        catalog,
+        {"a": 100, "b": 1, "c": 50, "d": 2},
+        match={"b": 1.0, "d": 0.45},
+        chosen={"c": 1, "b": 3},
+    )
+    assert ids(listed(catalog, found, request(query="q"))) == "bcda"
+    # One choice after the same search is half an answer, of nine each nearly one.
+    found = pool(catalog, {"a": 0, "b": 100}, match={"b": 0.8}, chosen={"a": 9})
+    assert ids(listed(catalog, found, request(query="q"))) == "ab"
 
 
 def test_matches_of_a_query_come_first_and_in_steps(catalog: Catalog) -> None:
