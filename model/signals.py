@@ -48,6 +48,7 @@ class Origin(IntFlag):
     TOGETHER = 4
     NEAREST = 8
     POPULAR = 16
+    RULE = 128
 
 
 class Weighted(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from model.events import MAX_TIME_MS
+from model.events import MAX_TIME_MS, Context
 from model.features import Histories, PurchaseTable, Searches
 from serving.profile import Profile, histories_of, purchases_of
 from serving.recommendation import AsOf
@@ -27,6 +27,8 @@ class ListRequest(NamedTuple):
     """The item the user looks at right now: recommending it would be no help."""
     searched_until: int = MAX_TIME_MS
     """Epoch milliseconds: later searches are not what this list is for."""
+    context: Context | None = None
+    """Where the cause happened, as far as it says so."""
 
 
 class RequestTable(Sequence[ListRequest]):

@@ -24,12 +24,16 @@ SOURCES_OF_BITS: list[tuple[Source, ...]] = [
     tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
     for bits in range(2 * max(SOURCE_BIT.values()))
 ]
-_FIRST_BIT = np.array([0, *(SOURCE_BIT[sources[0]] for sources in SOURCES_OF_BITS[1:])], np.uint8)
+_FIRST_BIT = np.array(
+    [SOURCE_BIT[sources[0]] if sources else 0 for sources in SOURCES_OF_BITS], np.uint8
+)
 
 BOUGHT_BEFORE: Reason = ("you have bought this before", None)
 FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
 OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
 POPULAR_NOW: Reason = ("popular now", None)
+BY_RULE: dict[int, Reason] = {1: ("picked by the shop", None), 2: ("sponsored", None)}
+"""By the numbers of ``Shown.placed``."""
 
 
 class Shown(NamedTuple):
@@ -43,6 +47,8 @@ class Shown(NamedTuple):
     """Of the catalogue."""
     sources: NDArray[np.uint8]
     """Bits, at least one each."""
+    placed: NDArray[np.int64]
+    """1 where a rule has pinned the item there, 2 where it is sponsored, else 0."""
 
 
 def reasons_of(
@@ -70,6 +76,7 @@ def reasons_of(
         ("together", together, _strongest_seeds(shown, candidates, catalog)),
         ("popular", popular, shown.rows),
         ("search", matches, shown.owner),
+        ("rule", BY_RULE.__getitem__, shown.placed),
     )
     first = _FIRST_BIT[shown.sources]
     # Few reasons differ: each is made once, and then taken by its number.

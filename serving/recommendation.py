@@ -6,8 +6,11 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-Source: TypeAlias = Literal["search", "repeat", "together", "nearest", "popular"]
+Source: TypeAlias = Literal["rule", "search", "repeat", "together", "nearest", "popular"]
 """Where a candidate came from, the most telling first: an item proposed by several keeps all."""
+
+Placed: TypeAlias = Literal["pinned", "sponsored"]
+"""How an item came to its place by a rule."""
 
 
 class AsOf(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +38,9 @@ class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         ]
         | None
     ) = None
+    placed: Annotated[Placed, Meta(description="Of an item that a rule has put there.")] | None = (
+        None
+    )
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -76,5 +76,6 @@ def _request(each: Decoded, profile: Profile) -> ListRequest:
     elif isinstance(event, LOOKED_AT):
         current = event.item_id
     return ListRequest(
-        event.user_id, event.event_id, event.time, as_of, profile, query, current, searched_until
-    )
+        event.user_id, event.event_id, event.time, as_of, profile, query, current, searched_until,
+        event.context,
+    )  # fmt: skip

@@ -1,7 +1,8 @@
 """From scored candidates to the final list: rules, order and reasons. Pure.
 
 A query comes first: items that cover more of it stand higher, in steps of a tenth, and the blend
-decides among equals. Without a query the blend decides alone.
+decides among equals. Without a query the blend decides alone. What the shop declares about its
+lists (``serving.policy``) comes before either.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 from model.blend import BlendWeights, blend
 from model.key_places import Keys
 from model.pool_table import JoinedPools, best_of_lists, may_return, with_nearest_of_lists
-from model.signals import signals_of
+from model.signals import Origin, signals_of
 from serving.candidates import CandidateTable
 from serving.catalog import Catalog
 from serving.list_request import RequestTable
+from serving.placements import NOT_PLACED, PINNED, SPONSORED
+from serving.policy import Composed, Policy
 from serving.reasons import SOURCES_OF_BITS, Reason, Shown, reasons_of
-from serving.recommendation import Recommended
+from serving.recommendation import Placed, Recommended
+
+PLACED: dict[int, Placed | None] = {NOT_PLACED: None, PINNED: "pinned", SPONSORED: "sponsored"}
+_RULE_BITS = np.array([Origin.RULE.value * (kind != NOT_PLACED) for kind in PLACED], np.uint8)
 
 
 def rerank(
@@ -33,6 +39,7 @@ def rerank(
     weights: BlendWeights,
     repeats_allowed: bool,
     length: int,
+    policy: Policy | None = None,
 ) -> list[tuple[Recommended, ...]]:
     """The final list of each of L requests.
 
@@ -47,17 +54,34 @@ def rerank(
         weights: of the blend.
         repeats_allowed: whether items that the user already dealt with may return.
         length: of a list, at most.
+        policy: what the shop declares about its lists, if it does.
     """
+    if policy is not None:
+        policy.catch_up()
     joined = with_nearest_of_lists(
         candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog.usable
     )
+    own = len(joined.owner)
+    if policy is not None:
+        joined = policy.with_offered(joined, requests)
     pool, owner = joined.pool, joined.owner
     scores = blend(weights, signals_of(pool, joined.network, catalog.model_rows[pool.rows]))
-    scores[~_may_return(requests, joined, catalog, repeats_allowed)] = -np.inf
-    places, ends = best_of_lists(
-        owner, pool.match, scores, pool.rows, lists=len(requests), length=length
-    )
-    shown = Shown(owner[places], places, pool.rows[places], pool.sources[places])
+    allowed = _may_return(requests, joined, catalog, repeats_allowed)
+    if policy is not None and policy.has_say:
+        offered = len(owner) - own
+        composed = policy.compose(requests, joined, offered, scores, allowed, length=length)
+    else:
+        scores[~allowed] = -np.inf
+        best = best_of_lists(
+            owner, pool.match, scores, pool.rows, lists=len(requests), length=length
+        )
+        composed = Composed(best, scores)
+    (places, ends), scores = composed.chosen, composed.scores
+    sources, placed = pool.sources[places], np.zeros(len(places), np.int64)
+    if composed.placed is not None:
+        placed = composed.placed[places]
+        sources = sources | _RULE_BITS[placed]
+    shown = Shown(owner[places], places, pool.rows[places], sources, placed)
     starts = np.append(0, ends)
     made = _recommended(
         shown,
@@ -102,5 +126,6 @@ def _recommended(
             [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
             [sentence for sentence, _ in reasons],
             [pointed_at for _, pointed_at in reasons],
+            map(PLACED.__getitem__, shown.placed.tolist()),
         )
     )
