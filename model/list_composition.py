@@ -15,8 +15,9 @@ from model.diversity import IN_QUESTION, Diversity, Marginal, Traits
 from model.pool_table import Chosen, best_of_lists
 
 FREE = -1
-AT_FIRST = 64
-"""Candidates of a list that are looked at before all are: caps rarely leave out so many."""
+AT_FIRST = 3
+"""Times the length of a list: so many candidates are looked at before all are. Caps rarely leave
+out more."""
 
 
 class Cap(NamedTuple):
@@ -70,7 +71,9 @@ def compose(
         scores = scores.copy()
         scores[fixed[fixed >= 0]] = -np.inf
     left = ranked._replace(scores=scores)
-    window = max(AT_FIRST, IN_QUESTION * length)
+    window = length * (1 if not caps else AT_FIRST)
+    if variety is not None:
+        window = length * IN_QUESTION
     table = _table(left, lists, window)
     filled = _filled(left, table, fixed, caps, variety, length)
     # Caps may have left out too many: those lists are made again from all that they have.

@@ -67,8 +67,9 @@ class Placements:
             offered.append(np.tile(rows, len(lists)))
         owner, rows = np.concatenate(owners), np.concatenate(offered)
         held = places_of(Keys(owner, rows), Keys(joined.owner, joined.pool.rows), len(requests))
-        pairs = np.unique(np.stack([owner, rows])[:, held < 0], axis=1)
-        return _extended(joined, *pairs)
+        span = len(self._catalog.items)
+        lacking = np.unique(owner[held < 0] * span + rows[held < 0])
+        return _extended(joined, *np.divmod(lacking, span))
 
     def fix(
         self,
