@@ -140,6 +140,27 @@ class Placements:
         return rows, -scores
 
 
+def reserve(
+    fixed: NDArray[np.int64],
+    reserved: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    caps: Sequence[Cap],
+) -> None:
+    """Put candidates at the last free places of their lists, the best one of a list first.
+
+    Args:
+        fixed: int64 [L, K], changed here.
+        reserved: places among the candidates, of those that may stand in their lists.
+        owner, scores: of all candidates.
+        caps: hold for the lists.
+    """
+    order = np.lexsort((scores[reserved], owner[reserved]))
+    table = _in_lists(reserved[order], owner[reserved[order]], len(fixed))
+    for place in range(fixed.shape[1] - 1, -1, -1):
+        _fix_first(fixed, place, table, caps)
+
+
 def _extended(
     joined: JoinedPools, owner: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> JoinedPools:

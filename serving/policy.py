@@ -14,7 +14,7 @@ from serving import metrics
 from serving.catalog import Catalog
 from serving.item_columns import NONE, Codes, ItemColumns, Told
 from serving.list_request import RequestTable
-from serving.placements import PINNED, SPONSORED, Placements
+from serving.placements import PINNED, SPONSORED, Placements, reserve
 from serving.rule_hits import RuleBits, RuleHits
 from serving.rules import (
     NO_RULES,
@@ -104,6 +104,7 @@ class Policy:
         allowed: NDArray[np.bool_],
         *,
         length: int,
+        reserved: NDArray[np.int64] | None = None,
     ) -> Composed:
         """The lists of L requests.
 
@@ -118,6 +119,8 @@ class Policy:
             scores: of the candidates, float32 [N].
             allowed: bool [N], which may be recommended to their users at all.
             length: of a list, at most.
+            reserved: places among the candidates, fewer than ``length`` of a list, of those that
+                are to stand at its end whatever their scores are; what rules place comes first.
         """
         pool, owner = joined.pool, joined.owner
         hits = RuleHits(self._bits, requests, owner, pool.rows)
@@ -133,6 +136,8 @@ class Policy:
             for kind, name in ((PINNED, "pinned"), (SPONSORED, "sponsored")):
                 if count := int((placed == kind).sum()):
                     metrics.PLACED.labels(name).inc(count)
+        if reserved is not None and len(reserved):
+            reserve(fixed, reserved[allowed[reserved]], owner, ranking, caps)
         ranked = Ranked(owner, pool.match, ranking, pool.rows)
         scores[len(scores) - offered :] = 0
         return Composed(compose(ranked, fixed, caps, self._variety(pool.rows)), scores, placed)

@@ -32,8 +32,8 @@ BOUGHT_BEFORE: Reason = ("you have bought this before", None)
 FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
 OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
 POPULAR_NOW: Reason = ("popular now", None)
-BY_RULE: dict[int, Reason] = {1: ("picked by the shop", None), 2: ("sponsored", None)}
-"""By the numbers of ``Shown.placed``."""
+PINNED: Reason = ("picked by the shop", None)
+SPONSORED: Reason = ("sponsored", None)
 
 
 class Shown(NamedTuple):
@@ -47,8 +47,8 @@ class Shown(NamedTuple):
     """Of the catalogue."""
     sources: NDArray[np.uint8]
     """Bits, at least one each."""
-    placed: NDArray[np.int64]
-    """1 where a rule has pinned the item there, 2 where it is sponsored, else 0."""
+    sponsored: NDArray[np.bool_] | None = None
+    """Of those that a rule has placed, which are paid for; None for none."""
 
 
 def reasons_of(
@@ -71,12 +71,15 @@ def reasons_of(
         query = requests[number].query
         return f"matches your search “{query}”", query
 
+    paid = (
+        np.zeros_like(shown.owner) if shown.sponsored is None else shown.sponsored.astype(np.int64)
+    )
     told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
         ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
         ("together", together, _strongest_seeds(shown, candidates, catalog)),
         ("popular", popular, shown.rows),
         ("search", matches, shown.owner),
-        ("rule", BY_RULE.__getitem__, shown.placed),
+        ("rule", lambda paid: SPONSORED if paid else PINNED, paid),
     )
     first = _FIRST_BIT[shown.sources]
     # Few reasons differ: each is made once, and then taken by its number.

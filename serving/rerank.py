@@ -8,6 +8,7 @@ lists (``serving.policy``) comes before either.
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +24,7 @@ from serving.policy import Composed, Policy
 from serving.reasons import SOURCES_OF_BITS, Reason, Shown, reasons_of
 from serving.recommendation import Placed, Recommended
 
-PLACED: dict[int, Placed | None] = {NOT_PLACED: None, PINNED: "pinned", SPONSORED: "sponsored"}
-_RULE_BITS = np.array([Origin.RULE.value * (kind != NOT_PLACED) for kind in PLACED], np.uint8)
+PLACED: dict[int, Placed] = {PINNED: "pinned", SPONSORED: "sponsored"}
 
 
 def rerank(
@@ -77,11 +77,11 @@ def rerank(
         )
         composed = Composed(best, scores)
     (places, ends), scores = composed.chosen, composed.scores
-    sources, placed = pool.sources[places], np.zeros(len(places), np.int64)
-    if composed.placed is not None:
-        placed = composed.placed[places]
-        sources = sources | _RULE_BITS[placed]
-    shown = Shown(owner[places], places, pool.rows[places], sources, placed)
+    shown = Shown(owner[places], places, pool.rows[places], pool.sources[places])
+    placed = None if composed.placed is None else composed.placed[places]
+    if placed is not None:
+        sources = shown.sources | np.where(placed == NOT_PLACED, 0, Origin.RULE).astype(np.uint8)
+        shown = shown._replace(sources=sources, sponsored=placed == SPONSORED)
     starts = np.append(0, ends)
     made = _recommended(
         shown,
@@ -90,6 +90,9 @@ def rerank(
         reasons_of(shown, requests, candidates, catalog),
         catalog,
     )
+    if placed is not None:
+        for at in np.flatnonzero(placed != NOT_PLACED).tolist():
+            made[at] = msgspec.structs.replace(made[at], placed=PLACED[placed[at]])
     return [tuple(made[start:end]) for start, end in pairwise(starts.tolist())]
 
 
@@ -126,6 +129,5 @@ def _recommended(
             [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
             [sentence for sentence, _ in reasons],
             [pointed_at for _, pointed_at in reasons],
-            map(PLACED.__getitem__, shown.placed.tolist()),
         )
     )

@@ -10,11 +10,13 @@ from model.diversity import Diversity
 from model.events import Context
 from model.features import DAY_MS, Vocabulary
 from model.items import Item
+from model.pool_table import JoinedPools
 from serving.catalog import NEVER, Catalog
+from serving.list_request import RequestTable
 from serving.policy import Policy
 from serving.rules import Rules
 from tests.parts import NOW
-from tests.test_rerank import ids, listed, pool, request
+from tests.test_rerank import alone, ids, listed, pool, request
 
 STRENGTHS = {name: 8.0 - at for at, name in enumerate("abcdefgh")}
 """In the order of the alphabet."""
@@ -166,3 +168,23 @@ def test_a_varied_list_is_made_by_the_networks_vectors(catalog: Catalog) -> None
     assert made.has_say
     found = pool(catalog, {name: STRENGTHS[name] for name in "abcd"})
     assert ids(listed(catalog, found, policy=made)) == "acbd"
+
+
+def test_what_is_reserved_stands_at_the_end_unless_a_rule_is_against_it(catalog: Catalog) -> None:
+    found = alone(pool(catalog, STRENGTHS))
+    joined = JoinedPools(found.pool, found.owner, found.pool.repeat)
+    allowed = np.ones(8, np.bool_)
+
+    def composed(made: Policy, *reserved: int) -> str:
+        places = np.array(reserved, np.int64)
+        lists = made.compose(
+            RequestTable([request()]), joined, 0, found.pool.repeat, allowed, length=4,
+            reserved=places,
+        )  # fmt: skip
+        return "".join("abcdefgh"[place] for place in lists.chosen.places)
+
+    capped = {"count": 1, "per": "category", "level": 2}
+    assert composed(policy(catalog, boost={"items": ["z"], "factor": 2}), 6, 7) == "abgh"
+    assert composed(policy(catalog, pin={"items": ["c"], "position": 4}), 6) == "abgc"
+    assert composed(policy(catalog, hide={"items": ["g"], "when": {}}), 6) == "abcd"
+    assert composed(policy(catalog, at_most=capped, pin={"items": ["e"], "position": 1}), 6) == "eb"
