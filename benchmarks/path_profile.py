@@ -136,12 +136,15 @@ async def serve(
 
 async def measure(asked: argparse.Namespace, url: str, server: int) -> dict[str, Any]:
     """Warm up with half as many events, and measure."""
-    settings = Settings(bundle=pinned_bundle(asked.items), provider="cpu", redis_url=url)
+    settings = Settings(
+        bundle=pinned_bundle(asked.items), provider="cpu", redis_url=url,
+        rules=asked.rules, diversity=asked.diversity,
+    )  # fmt: skip
     crowd = Crowd(asked.users, asked.items)
     fill_profiles(settings, crowd)
     parts = build_parts(settings)
-    for each in item_ids(asked.items):
-        parts.catalog.put(Item(item_id=each, title=each, category=("all",)))
+    for number, each in enumerate(item_ids(asked.items)):
+        parts.catalog.put(_item(each, number))
     clock = Clock(server)
     setattr(path, "_timed", clock.step)  # noqa: B010
     setattr(candidates, "monotonic", lambda: clock.now_s)  # noqa: B010
@@ -160,6 +163,15 @@ async def measure(asked: argparse.Namespace, url: str, server: int) -> dict[str,
     finally:
         await parts.store.redis.aclose()
     return _figures(asked, clock, total, lists)
+
+
+def _item(item_id: str, number: int) -> Item:
+    """Fifty brands, and what rules may ask for."""
+    tags = [tag for tag, every in (("new", 10), ("campaign", 400)) if number % every == 0]
+    return Item(
+        item_id=item_id, title=item_id, category=("all",), brand=f"brand-{number % 50}",
+        price=number % 100, stock=number % 40, tags=tuple(tags),
+    )  # fmt: skip
 
 
 def _figures(asked: argparse.Namespace, clock: Clock, total: Spent, lists: int) -> dict[str, Any]:
@@ -188,6 +200,8 @@ def _figures(asked: argparse.Namespace, clock: Clock, total: Spent, lists: int) 
         "users": asked.users,
         "items": asked.items,
         "pace": asked.pace,
+        "rules": asked.rules and str(asked.rules),
+        "diversity": asked.diversity,
         "machine": machine(),
     }
 
@@ -200,6 +214,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=ITEM_COUNT)
     parser.add_argument("--pace", type=float, default=4_000.0)
     parser.add_argument("--users", type=int, default=5_000)
+    parser.add_argument("--rules", type=Path, help="such as benchmarks/rules.toml")
+    parser.add_argument("--diversity", type=float, help="strength, from 0 to 1")
     parser.add_argument("--json", action="store_true", help="the only output there is")
     asked = parser.parse_args()
     with EmbeddedRedis() as redis:

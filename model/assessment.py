@@ -63,6 +63,8 @@ class Request:
     """Of the bundle's graphs, the one that is judged."""
     categories: NDArray[np.int64] | None = field(default=None, repr=False)
     """int64 [items of the log]: for diversity; negative where it is unknown."""
+    diversity: float | None = None
+    """Strength with which lists are varied, from 0 to 1; None for the bundle's own."""
 
 
 class SliceFigures(msgspec.Struct, frozen=True):
@@ -139,7 +141,9 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
     if not len(every):
         raise NothingToJudge("the days to judge hold no case")
     asked = every if request.cases is None else sampled(every, request.cases, request.seed)
-    judge = BundleJudge(bundle, log, request.precision)
+    judge = BundleJudge(
+        bundle, log, request.precision, diversity=request.diversity, categories=request.categories
+    )
     served = judge.ask(asked, lambda share: progress("the bundle's lists", 0.5 * share))
     lists = {SERVED: served.blend, NETWORK: served.network}
     changed: dict[str, NDArray[np.bool_]] = {}

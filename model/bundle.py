@@ -95,6 +95,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     blend: BlendWeights
     quotas: SourceQuotas = SourceQuotas()
     """How many candidates each source may propose."""
+    diversity: float = 0.0
+    """How much the items of a list are to differ, see ``model.diversity``; 0 is not at all."""
     network: dict[str, int | float]
     task: str | UnsetType = UNSET
     """The kind of interaction that lists are made for; absent from bundles made before there were
@@ -306,8 +308,12 @@ def digest_of(file: Path) -> str:
 
 def _version(manifest: Manifest, now: datetime) -> str:
     """Date and 12 hexadecimal digits of what decides the lists: files, weights, settings."""
-    decisive = (manifest.files, manifest.blend, manifest.popularity_half_life_days,
-                manifest.repeats_allowed, manifest.feature_version, manifest.quotas)  # fmt: skip
+    decisive: tuple[object, ...] = (
+        manifest.files, manifest.blend, manifest.popularity_half_life_days,
+        manifest.repeats_allowed, manifest.feature_version, manifest.quotas,
+    )  # fmt: skip
+    if manifest.diversity:
+        decisive = (*decisive, manifest.diversity)
     digest = hashlib.sha256(msgspec.json.encode(decisive, order="sorted")).hexdigest()
     return f"{now:%Y%m%d}-{digest[:12]}"
 

@@ -1,11 +1,22 @@
 """The catalogue's wire contract: a JSON object per item, keyed by id; a null value removes it."""
 
-import msgspec
+import math
+from datetime import datetime
+from typing import Annotated, TypeAlias
 
-from model.events import ContractError, check_id
+import msgspec
+from msgspec import Meta
+
+from model.events import MAX_TIME_MS, ContractError, check_id
 
 MAX_ITEM_BYTES = 64 * 1024
 """Sixteen times a long shop record."""
+
+
+Created: TypeAlias = Annotated[
+    int | datetime,
+    Meta(description="Since when there is the item: RFC 3339 with offset, or epoch milliseconds."),
+]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -17,6 +28,15 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     brand: str | None = None
     price: float | None = None
     available: bool = True
+    tags: tuple[str, ...] = ()
+    stock: float | None = None
+    created: Created | None = None
+
+    @property
+    def created_ms(self) -> int | None:
+        """Since when there is the item, epoch milliseconds."""
+        created = self.created
+        return math.floor(created.timestamp() * 1000) if isinstance(created, datetime) else created
 
 
 _decoder = msgspec.json.Decoder(Item)
@@ -38,9 +58,21 @@ def decode_item(data: bytes) -> Item:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ContractError("malformed_json", str(error)) from None
     check_id("item_id", item.item_id)
-    return item
+    return item if item.created is None else _with_checked_time(item, item.created)
 
 
 def encode_item(item: Item) -> bytes:
     """The JSON bytes of an item."""
     return _encoder.encode(item)
+
+
+def _with_checked_time(item: Item, created: int | datetime) -> Item:
+    """The same item, whose time is in epoch milliseconds."""
+    if isinstance(created, datetime) and created.tzinfo is None:
+        raise ContractError("invalid", "`created` has no offset; write 2026-01-31T12:00:00Z")
+    milliseconds = item.created_ms
+    if milliseconds is None or not 0 <= milliseconds < MAX_TIME_MS:
+        raise ContractError(
+            "time_range", f"`created` is {created}; expected epoch milliseconds from 1970 on"
+        )
+    return item if milliseconds == created else msgspec.structs.replace(item, created=milliseconds)

@@ -18,8 +18,11 @@ from model.blend import blend
 from model.bundle import Bundle, Precision
 from model.calibration import list_probability
 from model.dataset import Baskets, EventLog
+from model.diversity import Traits
 from model.evaluate import CandidateTable, Judge
 from model.features import UNKNOWN
+from model.item_vectors import diversity_of
+from model.list_composition import FREE, Ranked, Variety, compose
 from model.list_quality import NOTHING
 from model.method import Scores
 from model.past_counts import cases_of
@@ -51,12 +54,32 @@ class Served(NamedTuple):
 class BundleJudge:
     """Asks a bundle, through ONNX Runtime on the CPU and by the rules of a worker.
 
+    Args:
+        bundle: what to ask.
+        log: what it is asked about.
+        precision: of the graph.
+        diversity: of the lists, from 0 to 1; None for what the manifest says.
+        categories: int64, a number of each item's category, -1 for none; None where none is known.
+
     Raises:
         model.bundle.BundleError: the bundle holds no graph of that precision.
     """
 
-    def __init__(self, bundle: Bundle, log: EventLog, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        log: EventLog,
+        precision: Precision = "fp32",
+        *,
+        diversity: float | None = None,
+        categories: NDArray[np.int64] | None = None,
+    ) -> None:
         manifest = bundle.manifest
+        strength = manifest.diversity if diversity is None else diversity
+        self._diversity = diversity_of(bundle, strength)
+        self._categories = np.zeros(len(log.item_ids), np.int32)
+        if categories is not None:
+            self._categories = (categories + 1).astype(np.int32)
         self._blend = manifest.blend
         self._calibration = manifest.calibration
         self._judge = Judge(
@@ -92,10 +115,27 @@ class BundleJudge:
         starts = np.searchsorted(table.basket, np.arange(len(asked) + 1)).astype(np.int64)
         known = table.signals.rows != UNKNOWN
         return Served(
-            _first(table, scores, np.ones(len(scores), bool)),
+            self._varied(table, scores),
             _first(table, table.signals.network, known),
             list_probability(scores, starts, SHOWN),
         )
+
+    def _varied(self, table: CandidateTable, scores: NDArray[np.float32]) -> Lists:
+        """The lists by the blend: what a worker publishes varied, and the next best behind it."""
+        left = np.ones(len(scores), bool)
+        if self._diversity is None:
+            return _first(table, scores, left)
+        no_query, no_brand = np.zeros(len(scores), np.float32), np.zeros(len(scores), np.int32)
+        traits = Traits(table.signals.rows, self._categories[table.item], no_brand)
+        ranked = Ranked(table.basket, no_query, scores, table.item)
+        fixed = np.full((len(table.baskets), SHOWN), FREE, np.int64)
+        places, ends = compose(ranked, fixed, (), Variety(self._diversity, traits))
+        left[places] = False
+        sizes = np.diff(ends, prepend=0)
+        lists = _empty(len(table.baskets))
+        lists[:, :SHOWN][np.arange(SHOWN) < sizes[:, None]] = table.item[places]
+        lists[:, SHOWN:] = _first(table, scores, left)[:, : DEPTH - SHOWN]
+        return lists
 
 
 def baseline_lists(

@@ -50,6 +50,7 @@ class Origin(IntFlag):
     POPULAR = 16
     CHOSEN = 32
     NEW = 64
+    RULE = 128
 
 
 class Weighted(NamedTuple):

@@ -5,7 +5,7 @@ the search index need not take anything back; availability and price change in p
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
@@ -42,6 +42,10 @@ class Catalog:
         self._moved: dict[int, int] = {}
         # The last place stays free: there row -1 finds that it may not be recommended.
         self._allowed = np.zeros(1024, dtype=np.bool_)
+        # Of what the shop has, some may be barred.
+        self._offered = np.zeros(1024, dtype=np.bool_)
+        self._barred = np.zeros(1024, dtype=np.bool_)
+        self._watchers: list[Callable[[int, Item], None]] = []
         self._model_rows = np.full(1024, UNKNOWN, dtype=np.int64)
         self.item_bias = np.full(len(vocabulary), NEVER, dtype=np.float32)
         """float32 [V] for the network: 0 where the item may be recommended, else ``NEVER``."""
@@ -63,6 +67,25 @@ class Catalog:
     def usable(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool, of the same shape: which of these rows may be recommended now; -1 may not."""
         return self._allowed[rows]
+
+    def bar(self, rows: NDArray[np.int64], barred: NDArray[np.bool_]) -> None:
+        """Say of distinct rows whether a rule hides them: such a row may not be recommended."""
+        changed = self._barred[rows] != barred
+        if not changed.any():
+            return
+        rows, barred = rows[changed], barred[changed]
+        self._barred[rows] = barred
+        self._allowed[rows] = allowed = self._offered[rows] & ~barred
+        model_rows = self._model_rows[rows]
+        known = (model_rows >= FIRST_ITEM) & (self._row_of_model[model_rows] == rows)
+        self.item_bias[model_rows[known]] = np.where(allowed[known], np.float32(0), NEVER)
+        self.bias_edition += 1
+
+    def watch(self, watcher: Callable[[int, Item], None]) -> None:
+        """Have ``watcher`` told of each row and what item it holds: now, and when one is put."""
+        for row, item in enumerate(self.items):
+            watcher(row, item)
+        self._watchers.append(watcher)
 
     @property
     def model_rows(self) -> NDArray[np.int64]:
@@ -91,6 +114,8 @@ class Catalog:
         self.categories.put(row, item.category or None)
         self.brands.put(row, item.brand)
         self._allow(row, item.available)
+        for watcher in self._watchers:
+            watcher(row, item)
 
     def remove(self, item_id: str) -> None:
         """Forget an item; one that is not known is no error."""
@@ -121,7 +146,10 @@ class Catalog:
     def _append(self, item: Item) -> int:
         row = len(self.items)
         if row == len(self._allowed) - 1:
-            self._allowed = np.concatenate([self._allowed, np.zeros_like(self._allowed)])
+            more = np.zeros_like(self._allowed)
+            self._allowed = np.concatenate([self._allowed, more])
+            self._offered = np.concatenate([self._offered, more])
+            self._barred = np.concatenate([self._barred, more])
             self._model_rows = np.concatenate(
                 [self._model_rows, np.full_like(self._model_rows, UNKNOWN)]
             )
@@ -150,8 +178,9 @@ class Catalog:
         brand = item.brand if item.brand is None else sys.intern(item.brand)
         return msgspec.structs.replace(item, category=category, brand=brand)
 
-    def _allow(self, row: int, allowed: bool) -> None:
-        self._allowed[row] = allowed
+    def _allow(self, row: int, offered: bool) -> None:
+        self._offered[row] = offered
+        self._allowed[row] = allowed = offered and not self._barred[row]
         model_row = self._model_rows[row]
         if model_row >= FIRST_ITEM and self._row_of_model[model_row] == row:
             self.item_bias[model_row] = 0 if allowed else NEVER

@@ -60,5 +60,12 @@ CLICK_THROUGH = Gauge(
 CATALOG_ITEMS = Gauge("nextclick_catalog_items", "Items that may be recommended now.")
 BAD_ITEMS = Counter("nextclick_bad_items", "Catalogue records that break the contract.")
 PROVIDER = Gauge("nextclick_provider", "1 for the execution provider really in use.", ["provider"])
+PLACED = Counter(
+    "nextclick_placed_items", "Items that a rule has put where they stand in a list.", ["how"]
+)
+RULES = Gauge("nextclick_rules", "Rules of lists in force.")
+RULES_AT_FAULT = Gauge(
+    "nextclick_rules_at_fault", "1 while the rules in force are older than a file that is at fault."
+)
 READY = Gauge("nextclick_ready", "1 while this worker serves; 0 while it starts or waits.")
 WAITING = Gauge("nextclick_waiting", "Waits for a part that is away or at fault.", ["part"])

@@ -9,6 +9,7 @@ from serving.candidates import CandidateSources
 from serving.candidates import wall_clock_ms as wall_clock_ms
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.policy import Policy
 from serving.ranker import Ranker
 from serving.store import Store
 
@@ -28,6 +29,8 @@ class Parts:
     """An older event updates its profile and publishes no list."""
     publish_replayed: bool
     """Publish lists for replayed and old events too."""
+    policy: Policy | None = None
+    """What the shop declares about its lists, if it does."""
     now_ms: Callable[[], int] = wall_clock_ms
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a micro-batch is learnt: one at a time."""

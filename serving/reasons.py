@@ -24,13 +24,17 @@ SOURCES_OF_BITS: list[tuple[Source, ...]] = [
     tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
     for bits in range(2 * max(SOURCE_BIT.values()))
 ]
-_FIRST_BIT = np.array([0, *(SOURCE_BIT[sources[0]] for sources in SOURCES_OF_BITS[1:])], np.uint8)
+_FIRST_BIT = np.array(
+    [SOURCE_BIT[sources[0]] if sources else 0 for sources in SOURCES_OF_BITS], np.uint8
+)
 
 BOUGHT_BEFORE: Reason = ("you have bought this before", None)
 FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
 OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
 POPULAR_NOW: Reason = ("popular now", None)
 NEW_HERE: Reason = ("new here", None)
+PINNED: Reason = ("picked by the shop", None)
+SPONSORED: Reason = ("sponsored", None)
 
 
 class Shown(NamedTuple):
@@ -44,6 +48,8 @@ class Shown(NamedTuple):
     """Of the catalogue."""
     sources: NDArray[np.uint8]
     """Bits, at least one each."""
+    sponsored: NDArray[np.bool_] | None = None
+    """Of those that a rule has placed, which are paid for; None for none."""
 
 
 def reasons_of(
@@ -70,6 +76,9 @@ def reasons_of(
         query = requests[number].query
         return f"others chose this after searching “{query}”", query
 
+    paid = (
+        np.zeros_like(shown.owner) if shown.sponsored is None else shown.sponsored.astype(np.int64)
+    )
     told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
         ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
         ("together", together, _strongest_seeds(shown, candidates, catalog)),
@@ -77,6 +86,7 @@ def reasons_of(
         ("search", matches, shown.owner),
         ("chosen", chosen, shown.owner),
         ("new", lambda _: NEW_HERE, np.zeros_like(shown.owner)),
+        ("rule", lambda paid: SPONSORED if paid else PINNED, paid),
     )
     first = _FIRST_BIT[shown.sources]
     # Few reasons differ: each is made once, and then taken by its number.

@@ -96,6 +96,9 @@ async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
     requests = list_requests(parts, decoded, learned)
     if not requests:
         return Prepared(requests, None, dead_letters, steps)
+    if parts.policy is not None:
+        # What is hidden is no candidate.
+        parts.policy.catch_up()
     with _timed(steps, "candidates"):
         candidates = await parts.candidates.gather(requests)
     return Prepared(requests, candidates, dead_letters, steps)
@@ -174,6 +177,7 @@ def _final_lists(
         weights=parts.bundle.manifest.blend,
         repeats_allowed=parts.bundle.manifest.repeats_allowed,
         length=parts.list_length,
+        policy=parts.policy,
     )
 
 

@@ -7,9 +7,12 @@ import msgspec
 from msgspec import Meta
 
 Source: TypeAlias = Literal[
-    "search", "chosen", "repeat", "together", "nearest", "new", "popular"
-]  # fmt: skip
+    "rule", "search", "chosen", "repeat", "together", "nearest", "new", "popular"
+]
 """Where a candidate came from, the most telling first: an item proposed by several keeps all."""
+
+Placed: TypeAlias = Literal["pinned", "sponsored"]
+"""How an item came to its place by a rule."""
 
 
 class AsOf(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +40,9 @@ class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         ]
         | None
     ) = None
+    placed: Annotated[Placed, Meta(description="Of an item that a rule has put there.")] | None = (
+        None
+    )
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -1,12 +1,14 @@
 """From scored candidates to the final list: rules, order and reasons. Pure.
 
 A query comes first: items that cover more of it stand higher, in steps of a tenth, and the blend
-decides among equals. Without a query the blend decides alone.
+decides among equals. Without a query the blend decides alone. What the shop declares about its
+lists (``serving.policy``) comes before either.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +21,16 @@ from model.pool_table import (
     relevance,
     with_nearest_of_lists,
 )
-from model.signals import signals_of
+from model.signals import Origin, signals_of
 from serving.candidates import CandidateTable
 from serving.catalog import Catalog
 from serving.list_request import RequestTable
+from serving.placements import NOT_PLACED, PINNED, SPONSORED
+from serving.policy import Composed, Policy
 from serving.reasons import SOURCES_OF_BITS, Reason, Shown, reasons_of
-from serving.recommendation import Recommended
+from serving.recommendation import Placed, Recommended
+
+PLACED: dict[int, Placed] = {PINNED: "pinned", SPONSORED: "sponsored"}
 
 
 def rerank(
@@ -39,6 +45,7 @@ def rerank(
     weights: BlendWeights,
     repeats_allowed: bool,
     length: int,
+    policy: Policy | None = None,
 ) -> list[tuple[Recommended, ...]]:
     """The final list of each of L requests.
 
@@ -53,18 +60,38 @@ def rerank(
         weights: of the blend.
         repeats_allowed: whether items that the user already dealt with may return.
         length: of a list, at most.
+        policy: what the shop declares about its lists, if it does.
     """
+    if policy is not None:
+        policy.catch_up()
     joined = with_nearest_of_lists(
         candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog.usable
     )
+    own = len(joined.owner)
+    if policy is not None:
+        joined = policy.with_offered(joined, requests)
     pool, owner = joined.pool, joined.owner
     scores = blend(weights, signals_of(pool, joined.network, catalog.model_rows[pool.rows]))
-    scores[~_may_return(requests, joined, catalog, repeats_allowed)] = -np.inf
-    places, ends = best_of_lists(
-        owner, relevance(pool), scores, pool.rows, lists=len(requests), length=length,
-        reserved=candidates.explored,
-    )  # fmt: skip
+    allowed = _may_return(requests, joined, catalog, repeats_allowed)
+    if policy is not None and policy.has_say:
+        offered = len(owner) - own
+        composed = policy.compose(
+            requests, joined, offered, scores, allowed,
+            length=length, reserved=candidates.explored,
+        )  # fmt: skip
+    else:
+        scores[~allowed] = -np.inf
+        best = best_of_lists(
+            owner, relevance(pool), scores, pool.rows, lists=len(requests), length=length,
+            reserved=candidates.explored,
+        )  # fmt: skip
+        composed = Composed(best, scores)
+    (places, ends), scores = composed.chosen, composed.scores
     shown = Shown(owner[places], places, pool.rows[places], pool.sources[places])
+    placed = None if composed.placed is None else composed.placed[places]
+    if placed is not None:
+        sources = shown.sources | np.where(placed == NOT_PLACED, 0, Origin.RULE).astype(np.uint8)
+        shown = shown._replace(sources=sources, sponsored=placed == SPONSORED)
     starts = np.append(0, ends)
     made = _recommended(
         shown,
@@ -73,6 +100,9 @@ def rerank(
         reasons_of(shown, requests, candidates, catalog),
         catalog,
     )
+    if placed is not None:
+        for at in np.flatnonzero(placed != NOT_PLACED).tolist():
+            made[at] = msgspec.structs.replace(made[at], placed=PLACED[placed[at]])
     return [tuple(made[start:end]) for start, end in pairwise(starts.tolist())]
 
 

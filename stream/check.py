@@ -1,4 +1,4 @@
-"""What `nextclick check` looks at: Kafka, its topics, Redis, user ids in it, bundle, provider."""
+"""What `nextclick check` looks at: Kafka, its topics, Redis, user ids, rules, bundle, provider."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -27,6 +27,7 @@ async def check(settings: Settings) -> list[Finding]:
         *_check_kafka(settings),
         *await _check_redis(settings),
         _check_user_hash(settings),
+        *_check_rules(settings),
         *_check_model(settings),
     ]
 
@@ -107,6 +108,19 @@ def _check_user_hash(settings: Settings) -> Finding:
             "NEXTCLICK_USER_HASH_SECRET before the first event (docs/privacy.md)",
         )
     return Finding("user ids", "ok", "are hashed with a key in Redis")
+
+
+def _check_rules(settings: Settings) -> Iterator[Finding]:
+    from serving.rules import RulesError, read_rules
+
+    if settings.rules is None:
+        return
+    try:
+        rules = read_rules(settings.rules)
+    except RulesError as error:
+        yield Finding("rules", "wrong", str(error))
+        return
+    yield Finding("rules", "ok", f"{len(rules)} in {settings.rules}")
 
 
 def _check_model(settings: Settings) -> Iterator[Finding]:

@@ -276,6 +276,15 @@ def evaluate(
     precision: Annotated[
         GraphPrecision, typer.Option(help="Which of the bundle's graphs is judged.")
     ] = GraphPrecision.fp32,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How much lists vary; by default as the bundle says.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     report: Annotated[
         Path | None,
@@ -307,8 +316,9 @@ def evaluate(
     loaded = load_bundle(bundle or Settings().bundle)
     log = read_event_log(event_files(files or [], data or []), bad.report)
     request = EvaluationRequest(
-        protocol.value, since.date() if since else None, cases, seed, tune_seconds, precision.value
-    )
+        protocol.value, since.date() if since else None, cases, seed, tune_seconds, precision.value,
+        diversity,
+    )  # fmt: skip
     with training_bar(err) as progress:
         found = evaluate_bundle(
             loaded, log, request, catalog or [], report=bad.report, progress=progress

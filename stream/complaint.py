@@ -8,6 +8,7 @@ OURS = {
     "model.train.TrainError",
     "serving.execution.ProviderError",
     "serving.round_trip.StoreError",
+    "serving.rules.RulesError",
     "stream.embedded.EmbeddedError",
     "stream.kafka.BrokerError",
     "stream.kafka.TopicError",

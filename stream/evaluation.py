@@ -34,6 +34,8 @@ class EvaluationRequest:
     tune_seconds: float
     """To tune the counts in; 0 leaves their settings alone."""
     precision: "Precision" = "fp32"
+    diversity: float | None = None
+    """Of the lists, from 0 to 1; None for what the bundle says."""
 
 
 def evaluate_bundle(
@@ -76,6 +78,7 @@ def evaluate_bundle(
         tuning=Budget(seconds=request.tune_seconds, trials=TUNING.trials),
         precision=request.precision,
         categories=_categories(catalogue, log, report) if catalogue else None,
+        diversity=request.diversity,
     )
     try:
         return assess(bundle, log, asked, progress)

@@ -220,6 +220,18 @@ class Settings(BaseSettings):
         description="A run of the model fails after that: it takes milliseconds, the first ones of "
         "a cold GPU seconds.",
     )
+    rules: Path | None = Field(
+        None,
+        description="TOML or YAML file of what lists must hold and must not (docs/rules.md); it is "
+        "read again when it changes.",
+    )
+    diversity: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How much the items of a list are to differ from each other, from 0 (not at "
+        "all, and free) to 1, instead of what the bundle's manifest says.",
+    )
     list_length: int = Field(10, ge=1, le=100, description="Items on a list.")
     max_batch: int = Field(
         256, ge=1, le=10_000, description="Events in a micro-batch at most: memory and latency."

@@ -13,7 +13,8 @@ from mode import Service
 from prometheus_client import start_http_server
 from redis.exceptions import AuthenticationError, AuthorizationError
 
-from model.bundle import BundleError, load_bundle
+from model.bundle import Bundle, BundleError, load_bundle
+from model.item_vectors import diversity_of
 from model.quotas import with_changes
 from serving import metrics
 from serving.candidates import CandidateSources
@@ -21,7 +22,9 @@ from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
 from serving.parts import Parts
+from serving.policy import Policy
 from serving.round_trip import Acknowledgement
+from serving.rules import NO_RULES, RulesError
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from stream.catalog_feed import CatalogFeed
@@ -32,6 +35,7 @@ from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
 from stream.repetition import tell_repetitions_once
+from stream.rule_file import LOOK_S, RuleFile
 from stream.settings import Settings
 from stream.topic_identity import topic_identity
 
@@ -60,6 +64,7 @@ class Worker(Service):
         self.readiness = Readiness()
         self._parts: Parts | None = None
         self._feed: CatalogFeed | None = None
+        self._rule_file: RuleFile | None = None
         self._opened = asyncio.Event()
 
     async def ready(self) -> Parts:
@@ -73,8 +78,9 @@ class Worker(Service):
         tell_repetitions_once()
         switch_soon()
         try:
-            parts = build_parts(self.settings)
-        except (BundleError, ProviderError) as error:
+            self._rule_file = rule_file(self.settings)
+            parts = build_parts(self.settings, self._rule_file)
+        except (BundleError, ProviderError, RulesError) as error:
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         self._parts = parts
@@ -143,6 +149,15 @@ class Worker(Service):
             )
 
     @Service.task
+    async def _follow_rules(self) -> None:
+        policy, file = (await self.ready()).policy, self._rule_file
+        if policy is None or file is None:
+            return
+        while not self.should_stop:
+            await self.sleep(LOOK_S)
+            file.reload(policy)
+
+    @Service.task
     async def _watch_kafka(self) -> None:
         """An idle worker would not notice that the broker is away."""
         await self.ready()
@@ -156,10 +171,27 @@ def _secret(settings: Settings) -> bytes:
     return b"" if secret is None else secret.get_secret_value().encode()
 
 
-def build_parts(settings: Settings) -> Parts:
-    """The parts of the path, not yet connected.
+def rule_file(settings: Settings) -> RuleFile | None:
+    """The file of rules, if there is to be one. Raises serving.rules.RulesError."""
+    return None if settings.rules is None else RuleFile(settings.rules)
+
+
+def _policy(
+    settings: Settings, bundle: Bundle, catalog: Catalog, rules: RuleFile | None
+) -> Policy | None:
+    """What the shop declares about its lists; None where that is nothing."""
+    strength = bundle.manifest.diversity if settings.diversity is None else settings.diversity
+    diversity = diversity_of(bundle, strength)
+    if rules is None and diversity is None:
+        return None
+    return Policy(catalog, NO_RULES if rules is None else rules.rules, diversity)
+
+
+def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
+    """The parts of the path, not yet connected; ``rules`` is the settings' file, read already.
 
     Raises:
+        serving.rules.RulesError: the file of rules cannot be used.
         model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
             graph of the precision asked for.
         serving.execution.ProviderError: the execution provider asked for is not in use.
@@ -190,6 +222,8 @@ def build_parts(settings: Settings) -> Parts:
         half_life_days=manifest.popularity_half_life_days,
         by_country=quotas.in_country > 0,
     )
+    if rules is None:
+        rules = rule_file(settings)
     return Parts(
         bundle=bundle,
         catalog=catalog,
@@ -206,6 +240,7 @@ def build_parts(settings: Settings) -> Parts:
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,
+        policy=_policy(settings, bundle, catalog, rules),
     )
 
 

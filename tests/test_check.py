@@ -106,3 +106,16 @@ async def test_a_provider_that_is_not_there(
     found = await findings(broker, redis.url, bundle=bundle, provider="cuda")
     assert found["provider"].state == "wrong"
     assert "--provider cpu" in found["provider"].text
+
+
+async def test_rules_that_hold_and_rules_at_fault(
+    broker: EmbeddedBroker, redis: EmbeddedRedis, bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text('[[hide]]\nitems = ["i1"]\n')
+    found = await findings(broker, redis.url, bundle=bundle, provider="cpu", rules=file)
+    assert found["rules"] == Finding("rules", "ok", f"1 in {file}")
+    file.write_text('[[hide]]\nitmes = ["i1"]\n')
+    found = await findings(broker, redis.url, bundle=bundle, provider="cpu", rules=file)
+    assert found["rules"].state == "wrong"
+    assert "unknown field `itmes`" in found["rules"].text

@@ -53,6 +53,19 @@ def test_the_first_ten_are_those_of_the_judge_of_training(bundle: Bundle) -> Non
     assert ((served.probability > 0) & (served.probability < 1)).all()
 
 
+def test_diversity_varies_the_first_ten_and_loses_nothing_behind_them(bundle: Bundle) -> None:
+    log = shop()
+    asked = questions(NEXT_BASKET, log, at(8), at(100))
+    plain = BundleJudge(bundle, log).ask(asked).blend
+    same = BundleJudge(bundle, log, diversity=0).ask(asked).blend
+    varied = BundleJudge(bundle, log, diversity=0.7).ask(asked).blend
+    assert same.tolist() == plain.tolist()
+    assert varied[:, 0].tolist() == plain[:, 0].tolist(), "the best is always first"
+    assert varied.tolist() != plain.tolist()
+    for one, other in zip(plain, varied, strict=True):
+        assert len(set(other[other >= 0])) == (other >= 0).sum() == (one >= 0).sum()
+
+
 def test_questions_may_come_in_any_order_and_number(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
