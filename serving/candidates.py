@@ -121,7 +121,7 @@ class CandidateSources:
         owner, ties = await self._ties(*seeds_of(requests.histories))
         units = self._counts.weights(requests.times)
         found = {
-            Origin.SEARCH: self._matches(requests),
+            Origin.SEARCH: await self._matches(requests),
             Origin.REPEAT: self._bought(requests),
             Origin.TOGETHER: Entries(owner, ties.rows, ties.weights / units[owner]),
             Origin.POPULAR: self._popular(len(requests)),
@@ -150,14 +150,16 @@ class CandidateSources:
             Ties(np.repeat(seeds, held.sizes)[may], held.rows[may], held.weights[may]),
         )
 
-    def _matches(self, requests: RequestTable) -> Entries:
-        find, allowed = self._catalog.search_index.find, self._catalog.allowed
-        return entries_of_lists(
-            [
-                None if each.query is None else Weighted(*find(each.query, allowed, MATCHES))
-                for each in requests
-            ]
-        )
+    async def _matches(self, requests: RequestTable) -> Entries:
+        asked = {at: each.query for at, each in enumerate(requests) if each.query is not None}
+        found: list[Weighted | None] = [None] * len(requests)
+        if asked:
+            catalog = self._catalog
+            queries = list(asked.values())
+            matches = await catalog.search_index.find_lists(queries, catalog.allowed, MATCHES)
+            for at, each in zip(asked, matches, strict=True):
+                found[at] = Weighted(each.rows, each.match)
+        return entries_of_lists(found)
 
     def _bought(self, requests: RequestTable) -> Entries:
         bought = requests.purchases

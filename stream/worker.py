@@ -14,15 +14,19 @@ from prometheus_client import start_http_server
 from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import BundleError, load_bundle
+from model.text_encoder import TextEncoderError, open_text_encoder
 from serving import metrics
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
+from serving.meaning_search import MeaningSearch
 from serving.parts import Parts
 from serving.round_trip import Acknowledgement
+from serving.search import SearchIndex
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
+from serving.vector_cache import VectorCache, VectorCacheError
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
 from stream.interpreter import spare_what_is_loaded, switch_soon
@@ -38,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 REFRESH_POPULAR_S = 5.0
 WATCH_KAFKA_S = 5.0
+ENCODE_TEXTS_S = 0.05
+"""How long a new text may wait to be found by its meaning: it is found by its words at once."""
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
@@ -73,7 +79,7 @@ class Worker(Service):
         switch_soon()
         try:
             parts = build_parts(self.settings)
-        except (BundleError, ProviderError) as error:
+        except (BundleError, ProviderError, TextEncoderError, VectorCacheError) as error:
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         self._parts = parts
@@ -142,6 +148,24 @@ class Worker(Service):
             )
 
     @Service.task
+    async def _encode_texts(self) -> None:
+        parts = await self.ready()
+        meaning = parts.catalog.search_index.meaning
+        if meaning is None:
+            return
+        while not self.should_stop:
+            if many := meaning.pending:
+                try:
+                    await meaning.encode_pending()
+                except VectorCacheError as error:
+                    # What is not encoded yet is found by its words, and tried again.
+                    logger.error("texts cannot be encoded: %s", error)
+                    await self.sleep(WATCH_KAFKA_S)
+                else:
+                    logger.debug("%d texts encoded", many)
+            await self.sleep(ENCODE_TEXTS_S)
+
+    @Service.task
     async def _watch_kafka(self) -> None:
         """An idle worker would not notice that the broker is away."""
         await self.ready()
@@ -162,10 +186,12 @@ def build_parts(settings: Settings) -> Parts:
         model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
             graph of the precision asked for.
         serving.execution.ProviderError: the execution provider asked for is not in use.
+        model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
+        serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
-    catalog = Catalog(bundle.vocabulary)
+    catalog = Catalog(bundle.vocabulary, search_index(settings))
     store = Store(
         redis_client(settings),
         prefix=settings.redis_prefix,
@@ -199,6 +225,22 @@ def build_parts(settings: Settings) -> Parts:
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,
     )
+
+
+def search_index(settings: Settings) -> SearchIndex:
+    """An empty index with the text encoder of the settings.
+
+    Raises:
+        model.text_encoder.TextEncoderError: it cannot be had.
+        serving.vector_cache.VectorCacheError: its cache cannot be used.
+    """
+    encoder = open_text_encoder(settings.text_encoder)
+    if encoder is None:
+        return SearchIndex()
+    cache = None
+    if not encoder.is_quick:
+        cache = VectorCache(settings.text_cache, encoder.identity, encoder.dimensions)
+    return SearchIndex(MeaningSearch(encoder, cache))
 
 
 def _cannot_mend_itself(error: Exception) -> bool:
