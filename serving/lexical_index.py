@@ -1,8 +1,8 @@
 """Rows by the words of their texts: an inverted index in memory that grows row by row.
 
-Rows are ordered by BM25 over weighted fields: frequencies and lengths are added up over fields, each
-times the field's weight, and saturate together (BM25F; Robertson, Zaragoza and Taylor, "Simple BM25
-Extension to Multiple Weighted Fields", 2004).
+Rows are ordered by BM25 over weighted fields: frequencies and lengths are added up over fields,
+each times the field's weight, and saturate together (BM25F; Robertson, Zaragoza and Taylor, "Simple
+BM25 Extension to Multiple Weighted Fields", 2004).
 
 A search costs what its rarer terms are found in. Rows that hold a common term alone are not looked
 at where enough others match better (Turtle and Flood, "Query Evaluation: Strategies and

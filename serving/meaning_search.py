@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +59,12 @@ class MeaningSearch:
                     self._pending += waiting[start:]
                     raise
 
-    def encode_all(self) -> None:
-        """The same here and now, for who has nothing else to do."""
+    def encode_all(self, progress: Callable[[float], None] = lambda _: None) -> None:
+        """The same here and now, for who has nothing else to do; tells the share that is done."""
         waiting, self._pending = self._pending, []
         for start in range(0, len(waiting), AT_ONCE):
             self._encode(waiting[start : start + AT_ONCE])
+            progress(min(1.0, (start + AT_ONCE) / len(waiting)))
 
     def query_vectors(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """The vector of each of Q queries [Q, D], made once for each distinct one."""

@@ -1,24 +1,25 @@
 """Vectors of texts by catalogue row, and which of them are most alike to a query's.
 
-Up to ``EXACT_ROWS`` all are compared, in one matrix product for all queries of a micro-batch. Beyond,
-vectors are halved in precision and held in lists by the nearest of a thousand centres (an inverted
-file; Jégou et al., "Product Quantization for Nearest Neighbor Search", 2011): a query looks into a few
-lists, and a new vector is added to one, so that nothing is ever rebuilt.
+Up to ``EXACT_ROWS`` all are compared. Beyond, vectors are kept in 8 bits a number and held in lists
+by the nearest of a thousand centres (an inverted file; Jégou et al., "Product Quantization for Nearest
+Neighbor Search", 2011): a query looks into a few lists, and a new vector is added to one, so that
+nothing is ever rebuilt.
 """
 
 from array import array
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 EXACT_ROWS = 131_072
-"""A product with so many vectors of 256 numbers takes some ten milliseconds of a core."""
+"""Products with so many vectors of 256 numbers take some ten milliseconds of a core."""
 CENTRES = 1_024
-PROBED = 48
-"""Lists that a query looks into: about a twentieth of all."""
+PROBED = 64
+"""Lists that a query looks into: a sixteenth of all."""
 TRAINED_ON = 32
 """Vectors for each centre; what more brings is not seen in what is found."""
+FIRST_ROWS = 1_024
 
 
 class Alike(NamedTuple):
@@ -28,31 +29,83 @@ class Alike(NamedTuple):
     cosines: NDArray[np.float32]
 
 
+class _Table(NamedTuple):
+    """Vectors by row. Replaced as a whole, so that who reads meanwhile has what fits together."""
+
+    vectors: NDArray[Any]
+    """float32 or int8 [R, D]."""
+    scales: NDArray[np.float32]
+    """[R]: what a row's numbers are multiples of."""
+    held: NDArray[np.bool_]
+    """[R]: whether the row has a vector."""
+    lists: "_Lists | None" = None
+
+    def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _products(self.vectors[rows], query) * self.scales[rows]
+
+    def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        if self.vectors.dtype == np.int8:
+            scales = np.maximum(np.abs(vectors).max(axis=1) / 127, 1e-9)
+            self.scales[rows] = scales
+            vectors = np.rint(vectors / scales[:, None])
+        self.vectors[rows] = vectors
+        # Behind the vectors: whoever reads meanwhile finds whole ones.
+        self.held[rows] = True
+
+    def doubled(self) -> "_Table":
+        return _Table(
+            np.concatenate([self.vectors, np.zeros_like(self.vectors)]),
+            np.concatenate([self.scales, np.ones_like(self.scales)]),
+            np.concatenate([self.held, np.zeros_like(self.held)]),
+            self.lists,
+        )
+
+    def in_lists(self, centres: int) -> "_Table":
+        rows = np.flatnonzero(self.held)
+        chosen = np.random.default_rng(0).permutation(rows)[: TRAINED_ON * centres]
+        lists = _Lists(_centres(self.vectors[chosen], centres))
+        table = _Table(
+            np.zeros(self.vectors.shape, np.int8),
+            np.ones(len(self.scales), np.float32),
+            np.zeros_like(self.held),
+            lists,
+        )
+        for start in range(0, len(rows), 4096):
+            some = rows[start : start + 4096]
+            table.put(some, self.vectors[some])
+            lists.add(some, self.vectors[some])
+        return table
+
+
 class TextVectors:
     """A growing table of vectors of length 1. One thread writes, others may read meanwhile."""
 
     def __init__(
         self, dimensions: int, *, exact_rows: int = EXACT_ROWS, centres: int = CENTRES
     ) -> None:
-        self._dimensions, self._exact_rows, self._centres = dimensions, exact_rows, centres
-        self._vectors: NDArray[np.floating] = np.zeros((1024, dimensions), np.float32)
-        self._held = np.zeros(1024, np.bool_)
-        self._lists: _Lists | None = None
+        self._exact_rows, self._centres = exact_rows, centres
+        self._table = _Table(
+            np.zeros((FIRST_ROWS, dimensions), np.float32),
+            np.ones(FIRST_ROWS, np.float32),
+            np.zeros(FIRST_ROWS, np.bool_),
+        )
+        self._count = 0
 
     def __len__(self) -> int:
         """How many rows have one."""
-        return int(self._held.sum())
+        return self._count
 
     def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Set the vectors [N, D] of distinct rows that had none."""
-        self._reach(int(rows.max(initial=-1)) + 1)
-        self._vectors[rows] = vectors
-        # Behind the vectors: whoever reads meanwhile finds whole ones.
-        self._held[rows] = True
-        if self._lists is not None:
-            self._lists.add(rows, vectors)
-        elif len(self) > self._exact_rows:
-            self._change_over()
+        while int(rows.max(initial=-1)) >= len(self._table.held):
+            self._table = self._table.doubled()
+        table = self._table
+        table.put(rows, vectors)
+        self._count += len(rows)
+        if table.lists is not None:
+            table.lists.add(rows, vectors)
+        elif self._count > self._exact_rows:
+            self._table = table.in_lists(self._centres)
 
     def nearest(
         self, queries: NDArray[np.float32], allowed: NDArray[np.bool_], most: int
@@ -64,50 +117,41 @@ class TextVectors:
             allowed: bool [rows]; others are left out.
             most: how many at most for each.
         """
-        vectors, lists, size = self._vectors, self._lists, min(len(allowed), len(self._held))
-        usable = allowed[:size] & self._held[:size]
-        if lists is None:
-            rows = np.flatnonzero(usable)
-            cosines = queries @ vectors[:size].T.astype(np.float32, copy=False)
-            return [_best(rows, each[rows], most) if query.any() else _best(rows[:0], each[:0], 0)
-                    for query, each in zip(queries, cosines, strict=True)]  # fmt: skip
+        table = self._table
+        size = min(len(allowed), len(table.held))
+        usable = allowed[:size] & table.held[:size]
         found = []
         for query in queries:
-            rows = lists.near(query) if query.any() else np.empty(0, np.int64)
-            rows = rows[rows < size]
-            rows = rows[usable[rows]]
-            found.append(_best(rows, vectors[rows].astype(np.float32) @ query, most))
+            if not query.any():
+                rows, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
+            elif table.lists is None:
+                rows = np.flatnonzero(usable)
+                cosines = _products(table.vectors[:size], query)[rows]
+            else:
+                rows = table.lists.near(query)
+                rows = rows[rows < size]
+                rows = rows[usable[rows]]
+                cosines = table.cosines(query, rows)
+            found.append(_best(rows, cosines, most))
         return found
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of a query [D] and rows, float32 [N]; -1 where a row has no vector yet."""
-        known = rows < len(self._held)
-        known[known] = self._held[rows[known]]
+        table = self._table
+        known = rows < len(table.held)
+        known[known] = table.held[rows[known]]
         found = np.full(len(rows), -1, np.float32)
-        found[known] = self._vectors[rows[known]].astype(np.float32, copy=False) @ query
+        found[known] = table.cosines(query, rows[known])
         return found
 
     def mean(self, rows: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The weighted mean of rows' vectors [D]; rows without one count as zeros."""
-        rows, weights = rows[rows < len(self._held)], weights[rows < len(self._held)]
+        """The weighted mean of rows' vectors [D]; those without one count as zeros."""
+        table = self._table
+        kept = rows < len(table.held)
+        rows, weights = rows[kept], weights[kept]
         total = max(float(weights.sum()), 1e-9)
-        mean: NDArray[np.float32] = weights @ self._vectors[rows].astype(np.float32) / total
-        return mean
-
-    def _reach(self, size: int) -> None:
-        while size > len(self._held):
-            self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
-            self._held = np.concatenate([self._held, np.zeros_like(self._held)])
-
-    def _change_over(self) -> None:
-        rows = np.flatnonzero(self._held)
-        chosen = np.random.default_rng(0).permutation(rows)[: TRAINED_ON * self._centres]
-        lists = _Lists(_centres(self._vectors[chosen].astype(np.float32), self._centres))
-        for start in range(0, len(rows), 4096):
-            some = rows[start : start + 4096]
-            lists.add(some, self._vectors[some].astype(np.float32))
-        self._vectors = self._vectors.astype(np.float16)
-        self._lists = lists
+        sums: NDArray[np.float32] = (weights * table.scales[rows]) @ table.vectors[rows]
+        return (sums / total).astype(np.float32, copy=False)
 
 
 class _Lists:
@@ -124,11 +168,20 @@ class _Lists:
 
     def near(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         """Rows of the lists nearest to a query [D], rising."""
-        closeness = self._centres @ query
+        closeness = _products(self._centres, query)
         probed = min(PROBED, len(closeness))
         nearest = np.argpartition(-closeness, probed - 1)[:probed]
         rows = [np.array(self._rows[centre], np.int64) for centre in nearest.tolist()]
         return np.sort(np.concatenate(rows))
+
+
+def _products(vectors: NDArray[Any], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each of N vectors [N, D] with one [D]; on this thread alone.
+
+    A matrix product would share so small a task out to threads that other workers' cores lack.
+    """
+    found: NDArray[np.float32] = np.vecdot(vectors.astype(np.float32, copy=False), query)
+    return found
 
 
 def _centres(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -146,7 +199,7 @@ def _centres(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 def _best(rows: NDArray[np.int64], cosines: NDArray[np.float32], most: int) -> Alike:
     """The ``most`` greatest, greatest first; equal ones in row order."""
     if len(rows) > most:
-        kept = np.sort(np.argpartition(-cosines, most - 1)[:most]) if most else rows[:0]
+        kept = np.sort(np.argpartition(-cosines, most - 1)[:most])
         rows, cosines = rows[kept], cosines[kept]
     order = np.argsort(-cosines, kind="stable")
     return Alike(rows[order], cosines[order])

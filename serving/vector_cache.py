@@ -1,9 +1,9 @@
-"""Vectors of texts on disk, by the hash of the text: what took an encoder milliseconds is not redone.
+"""Vectors of texts on disk, by the hash of the text: what an encoder has made is not made again.
 
-One file for each version of an encoder, in a folder that the workers of a machine share. It only ever
-grows: whole records, each with a checksum, appended under a lock; what a crash has left unfinished is
-cut off by the next who appends, and a record whose checksum is wrong counts as absent. Plain numbers,
-no pickle.
+One file for each version of an encoder, in a folder that the workers of a machine share. It only
+ever grows: whole records, each with a checksum, appended under a lock; what a crash has left
+unfinished is cut off by the next who appends, and a record whose checksum is wrong counts as absent.
+Plain numbers, no pickle.
 """
 
 import fcntl

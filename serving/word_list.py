@@ -2,8 +2,8 @@
 
 Words are held in columns by their length. A word of at most k typing errors differs from the right
 one in at most 2 k bits of its signature, the set of its letters (signature hashing; Boytsov,
-"Indexing Methods for Approximate Dictionary Searching", 2011): that leaves few of which the distance
-is counted, all at once.
+"Indexing Methods for Approximate Dictionary Searching", 2011): that leaves few of which the
+distance is counted, all at once.
 """
 
 from typing import NamedTuple
@@ -100,7 +100,9 @@ class _Words:
 
     def beginning_with(self, letters: NDArray[np.uint32]) -> list[str]:
         held = self._letters[: self._count, : len(letters)]
-        return [self._word(place) for place in np.flatnonzero((held == letters).all(axis=1))]
+        return [
+            self._word(place) for place in np.flatnonzero((held == letters).all(axis=1)).tolist()
+        ]
 
     def _word(self, place: int) -> str:
         return "".join(map(chr, self._letters[place].tolist()))

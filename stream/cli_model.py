@@ -26,6 +26,7 @@ class Protocol(StrEnum):
     leave_one_out = "leave-one-out"
     session = "session"
     prequential = "prequential"
+    search = "search"
 
 
 class GraphPrecision(StrEnum):
@@ -242,7 +243,8 @@ def evaluate(
         Protocol,
         typer.Option(
             help="What is asked: the next basket, each user's last event, the next event within "
-            "a session, or every next event in the order of time."
+            "a session, every next event in the order of time, or, of a folder of graded queries, "
+            "searches."
         ),
     ] = Protocol.next_basket,
     since: Annotated[
@@ -276,6 +278,12 @@ def evaluate(
     precision: Annotated[
         GraphPrecision, typer.Option(help="Which of the bundle's graphs is judged.")
     ] = GraphPrecision.fp32,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Text encoder of searches; by default that of the settings.", show_default=False
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     report: Annotated[
         Path | None,
@@ -293,7 +301,15 @@ def evaluate(
     time is worth: the same with profiles that stand still since the hour, or the day, began. A
     session is that of the `session_id`; of events without one, half an hour without an event ends
     it. Needs no torch.
+
+    `--protocol search` judges searches alone, without a bundle: of a folder with queries.csv
+    (query_id, query), items.csv (item_id, title; brand, category) and judgements.csv (query_id,
+    item_id, grade) it tells nDCG@10 and recall@20 by words, by meaning and by both
+    (docs/search.md).
     """
+    if protocol is Protocol.search:
+        _evaluate_search([*(files or []), *(data or [])], encoder, seed, as_json=as_json)
+        return
     from model.bundle import load_bundle
     from stream.evaluation import EvaluationRequest, evaluate_bundle, evaluated, event_files
     from stream.evaluation_tables import notes, sheets
@@ -326,6 +342,25 @@ def evaluate(
         for path in write_report(found, report, command):
             (err if as_json else out).print(f"wrote {path}", markup=False, highlight=False)
     bad.exit()
+
+
+def _evaluate_search(folders: list[Path], encoder: str | None, seed: int, *, as_json: bool) -> None:
+    from stream.search_evaluation import assess_search, search_figures, search_sheet
+    from stream.search_folder import read_search_folder
+    from stream.text_search import search_index
+    from stream.training import training_bar
+
+    if len(folders) != 1:
+        raise typer.BadParameter("name one folder of graded queries", param_hint="--data")
+    settings = Settings()
+    found = read_search_folder(folders[0])
+    index = search_index(encoder or settings.text_encoder, settings.text_cache)
+    with training_bar(err) as progress:
+        judged = assess_search(found, index, seed=seed, progress=progress)
+    if as_json:
+        say(True, search_figures(judged), "")
+    else:
+        out.print(search_sheet(judged).rich(), soft_wrap=False)
 
 
 def _config(**asked: Any) -> "TrainConfig":

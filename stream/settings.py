@@ -209,8 +209,8 @@ class Settings(BaseSettings):
         "static",
         min_length=1,
         description="What finds items by meaning, beside their words: `off`, `static` (letters; no "
-        "download), or with the extra `text` `wordllama`, `minilm` (English) or `e5` (Chinese and a "
-        "hundred others), or a sentence-transformers folder with model.onnx.",
+        "download), or with the extra `text` `wordllama`, `minilm` (English) or `e5` (Chinese and "
+        "a hundred others), or a sentence-transformers folder with model.onnx.",
     )
     text_cache: Path = Field(
         Path(".nextclick/text-vectors"),

@@ -14,19 +14,17 @@ from prometheus_client import start_http_server
 from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import BundleError, load_bundle
-from model.text_encoder import TextEncoderError, open_text_encoder
+from model.text_encoder import TextEncoderError
 from serving import metrics
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
-from serving.meaning_search import MeaningSearch
 from serving.parts import Parts
 from serving.round_trip import Acknowledgement
-from serving.search import SearchIndex
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
-from serving.vector_cache import VectorCache, VectorCacheError
+from serving.vector_cache import VectorCacheError
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
 from stream.interpreter import spare_what_is_loaded, switch_soon
@@ -36,6 +34,7 @@ from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
 from stream.repetition import tell_repetitions_once
 from stream.settings import Settings
+from stream.text_search import search_index
 from stream.topic_identity import topic_identity
 
 logger = logging.getLogger(__name__)
@@ -191,7 +190,7 @@ def build_parts(settings: Settings) -> Parts:
     """
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
-    catalog = Catalog(bundle.vocabulary, search_index(settings))
+    catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
     store = Store(
         redis_client(settings),
         prefix=settings.redis_prefix,
@@ -225,22 +224,6 @@ def build_parts(settings: Settings) -> Parts:
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,
     )
-
-
-def search_index(settings: Settings) -> SearchIndex:
-    """An empty index with the text encoder of the settings.
-
-    Raises:
-        model.text_encoder.TextEncoderError: it cannot be had.
-        serving.vector_cache.VectorCacheError: its cache cannot be used.
-    """
-    encoder = open_text_encoder(settings.text_encoder)
-    if encoder is None:
-        return SearchIndex()
-    cache = None
-    if not encoder.is_quick:
-        cache = VectorCache(settings.text_cache, encoder.identity, encoder.dimensions)
-    return SearchIndex(MeaningSearch(encoder, cache))
 
 
 def _cannot_mend_itself(error: Exception) -> bool:
