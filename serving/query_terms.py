@@ -1,9 +1,9 @@
 """What a query asks for: its words as the catalogue has them, and what mistyped ones were to be.
 
 A word that no text holds becomes the words of fewest typing errors, of which frequent ones are
-likelier (a noisy channel with fixed odds; Kernighan, Church and Gale, "A Spelling Correction Program
-Based on a Noisy Channel Model", 1990); else the two words that it is made of; else the words that
-begin so.
+likelier (a noisy channel with fixed odds; Kernighan, Church and Gale, "A Spelling Correction
+Program Based on a Noisy Channel Model", 1990); else the two words that it is made of; else the
+words that begin so.
 """
 
 from typing import NamedTuple

@@ -3,8 +3,8 @@
 Words are BM25 over title, category and brand. With an encoder the rows whose texts are most alike
 join them, and relevance is a convex combination of both scores, each between 0 and 1 (Bruch, Gai
 and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", 2023). What is found first tells
-more of what is meant: the query's vector is moved towards it, and asked once more (Rocchio, "Relevance
-Feedback in Information Retrieval", 1971, with the first rows taken as relevant).
+more of what is meant: the query's vector is moved towards it, and asked once more (Rocchio,
+"Relevance Feedback in Information Retrieval", 1971, with the first rows taken as relevant).
 """
 
 import asyncio

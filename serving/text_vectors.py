@@ -1,9 +1,9 @@
 """Vectors of texts by catalogue row, and which of them are most alike to a query's.
 
 Up to ``EXACT_ROWS`` all are compared. Beyond, vectors are kept in 8 bits a number and held in lists
-by the nearest of a thousand centres (an inverted file; Jégou et al., "Product Quantization for Nearest
-Neighbor Search", 2011): a query looks into a few lists, and a new vector is added to one, so that
-nothing is ever rebuilt.
+by the nearest of a thousand centres (an inverted file; Jégou et al., "Product Quantization for
+Nearest Neighbor Search", 2011): a query looks into a few lists, and a new vector is added to one,
+so that nothing is ever rebuilt.
 """
 
 from array import array

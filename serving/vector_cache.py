@@ -2,8 +2,8 @@
 
 One file for each version of an encoder, in a folder that the workers of a machine share. It only
 ever grows: whole records, each with a checksum, appended under a lock; what a crash has left
-unfinished is cut off by the next who appends, and a record whose checksum is wrong counts as absent.
-Plain numbers, no pickle.
+unfinished is cut off by the next who appends, and a record whose checksum is wrong counts as
+absent. Plain numbers, no pickle.
 """
 
 import fcntl
