@@ -68,7 +68,7 @@ def run(
 
 
 def test_the_choices_of_the_command_line_are_those_of_the_model() -> None:
-    assert tuple(each.value for each in Protocol) == PROTOCOLS
+    assert tuple(each.value for each in Protocol) == (*PROTOCOLS, "search")
     assert {each.value for each in GraphPrecision} == set(MODEL_FILES)
 
 
