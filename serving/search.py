@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from serving.lexical_index import best_places
 from serving.meaning_search import MeaningSearch
+from serving.query_terms import Wanted
 from serving.text_vectors import Alike
 from serving.word_search import WordMatches, WordSearch
 
@@ -98,6 +99,12 @@ class SearchIndex:
             self._joined, self.meaning, queries, words, allowed.copy(), most
         )
 
+    def told(
+        self, query: str, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
+        """How rows that a query has found match it: ``kinds`` and ``corrected`` of ``Found``."""
+        return self._told(self.words.wanted(query), rows)
+
     def _joined(
         self,
         meaning: MeaningSearch,
@@ -149,7 +156,15 @@ class SearchIndex:
     def _found(
         self, words: WordMatches, rows: NDArray[np.int64], match: NDArray[np.float32]
     ) -> Found:
+        return Found(rows, match, *self._told(words.wanted, rows))
+
+    def _told(
+        self, wanted: Sequence[Wanted], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
         kinds = np.full(len(rows), MatchKind.MEANING, np.uint8)
-        kinds[self.words.holding(words, rows, corrected=False)] = MatchKind.WORDS
-        kinds[self.words.holding(words, rows, corrected=True)] = MatchKind.CORRECTED
-        return Found(rows, match, kinds, words.corrected)
+        kinds[self.words.holding(wanted, rows, corrected=False)] = MatchKind.WORDS
+        kinds[self.words.holding(wanted, rows, corrected=True)] = MatchKind.CORRECTED
+        corrected = [
+            (each.typed, term.text) for each in wanted if each.is_corrected for term in each.terms
+        ]
+        return kinds, tuple(corrected)

@@ -14,6 +14,10 @@ FIELD_WEIGHTS = 1.0, 1.0, 1.0
 """Of title, category and brand: on validation queries nothing was better."""
 
 
+REMEMBERED = 1_000
+"""Queries whose mistyped words need not be looked up again while no item comes."""
+
+
 @dataclass(frozen=True)
 class WordMatches:
     """The rows that match a query's words best, and what was looked for."""
@@ -30,16 +34,6 @@ class WordMatches:
     best: float
     """The best row's BM25."""
 
-    @property
-    def corrected(self) -> tuple[tuple[str, str], ...]:
-        """Words that the catalogue does not have, and what was looked for instead."""
-        return tuple(
-            (each.typed, term.text)
-            for each in self.wanted
-            if each.is_corrected
-            for term in each.terms
-        )
-
 
 class WordSearch:
     """An inverted index and the words it holds."""
@@ -47,6 +41,7 @@ class WordSearch:
     def __init__(self) -> None:
         self._index = LexicalIndex()
         self._words = WordList()
+        self._asked_before: dict[str, tuple[int, list[Wanted]]] = {}
 
     def add(self, row: int, texts: Sequence[str]) -> None:
         """Index the title, category and brand of a row; rows come in rising order."""
@@ -64,7 +59,7 @@ class WordSearch:
             most: how many at most.
             correct: whether words that no text holds stand for others.
         """
-        wanted = wanted_terms(query, self._index, self._words if correct else None)
+        wanted = self.wanted(query) if correct else wanted_terms(query, self._index, None)
         terms = distinct_terms(wanted)
         rows, scores = self._index.find(terms, allowed, most)
         if not len(rows):
@@ -75,6 +70,17 @@ class WordSearch:
             rows, scores * np.float32(coverage / best), wanted, terms, coverage, best
         )
 
+    def wanted(self, query: str) -> list[Wanted]:
+        """The words of a query, mistyped ones with what they were meant to be."""
+        size = len(self._index)
+        held = self._asked_before.get(query)
+        if held is None or held[0] != size:
+            if len(self._asked_before) >= REMEMBERED:
+                self._asked_before.clear()
+            held = size, wanted_terms(query, self._index, self._words)
+            self._asked_before[query] = held
+        return held[1]
+
     def scores_of(self, matches: WordMatches, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The scores of any rows for the same query, float32 [N], 0 where no word matches."""
         if not matches.best:
@@ -83,11 +89,11 @@ class WordSearch:
         return scores * np.float32(matches.coverage / matches.best)
 
     def holding(
-        self, matches: WordMatches, rows: NDArray[np.int64], *, corrected: bool
+        self, wanted: Sequence[Wanted], rows: NDArray[np.int64], *, corrected: bool
     ) -> NDArray[np.bool_]:
         """Which rows hold a word that was typed, or one that stands for a mistyped one."""
         found = np.zeros(len(rows), np.bool_)
-        for each in matches.wanted:
+        for each in wanted:
             if each.is_corrected == corrected:
                 for term in each.terms:
                     found |= places_in(self._index.held(term).rows, rows)[0]

@@ -106,6 +106,22 @@ def test_chinese_is_found_with_an_encoder_too(hybrid: SearchIndex) -> None:
     assert (found.rows[0], found.kinds[0]) == (5, MatchKind.WORDS)
 
 
+@pytest.mark.parametrize("query", ["milk", "choclate mug", "telephone"])
+def test_how_rows_matched_can_be_asked_again(hybrid: SearchIndex, query: str) -> None:
+    found = hybrid.find(query, everything(), 4)
+    kinds, corrected = hybrid.told(query, found.rows)
+    assert kinds.tolist() == found.kinds.tolist()
+    assert corrected == found.corrected
+
+
+def test_a_word_that_a_new_item_brings_is_no_longer_corrected() -> None:
+    index = by_words()
+    assert index.find("mog", everything(), 2).kinds.tolist() == [MatchKind.CORRECTED] * 2
+    index.add(len(TITLES), "mog the cat")
+    found = index.find("mog", everything(len(TITLES) + 1), 9)
+    assert (found.rows.tolist(), found.kinds.tolist()) == ([6], [MatchKind.WORDS])
+
+
 @pytest.mark.parametrize("query", ["", "!!!", "\0", " "])
 def test_nothing_asked_finds_nothing(hybrid: SearchIndex, query: str) -> None:
     assert len(hybrid.find(query, everything(), 5).rows) == 0
