@@ -56,28 +56,33 @@ class StaticEncoder:
             fresh = list(dict.fromkeys(words))
         while len(places) + len(fresh) > len(self._words):
             self._words = np.concatenate([self._words, np.zeros_like(self._words)])
-        for word in fresh:
-            self._words[len(places)] = _vector(word)
-            places[word] = len(places)
+        if fresh:
+            self._words[len(places) : len(places) + len(fresh)] = _vectors(fresh)
+            places.update(zip(fresh, range(len(places), len(places) + len(fresh)), strict=True))
         return [places[word] for word in words]
 
 
-def _vector(word: str) -> NDArray[np.float32]:
-    vector = _direction(word)
-    if len(word) > 2:
-        bounded = f"<{word}>"
-        runs = [
-            bounded[at : at + length] for length in RUNS for at in range(len(bounded) - length + 1)
-        ]
-        vector = vector + sum(map(_direction, runs)) / np.float32(np.sqrt(len(runs)))
-    length: NDArray[np.float32] = vector / np.linalg.norm(vector)
-    return length
+def _vectors(words: list[str]) -> NDArray[np.float32]:
+    """The vector of each of N words, float32 [N, D]."""
+    features, sizes = [], []
+    for word in words:
+        runs = _runs(word)
+        features += [word, *runs]
+        sizes.append(1 + len(runs))
+    digests = b"".join(blake2b(each.encode(), digest_size=DIMENSIONS // 8).digest()
+                       for each in features)  # fmt: skip
+    bits = np.unpackbits(np.frombuffer(digests, np.uint8)).reshape(len(features), DIMENSIONS)
+    sums = np.concatenate([np.zeros((1, DIMENSIONS), np.int32), np.cumsum(bits, 0, np.int32)])
+    ends = np.cumsum(sizes)
+    firsts = ends - sizes
+    counts = np.array(sizes, np.int32)[:, None] - 1
+    of_words = bits[firsts].astype(np.float32) * 2 - 1
+    of_runs = (sums[ends] - sums[firsts + 1]) * 2 - counts
+    return unit(of_words + (of_runs / np.sqrt(np.maximum(counts, 1))).astype(np.float32))
 
 
-def _direction(feature: str) -> NDArray[np.float32]:
-    digest = b"".join(
-        blake2b(feature.encode(), digest_size=32, salt=bytes([part])).digest()
-        for part in range(DIMENSIONS // 256)
-    )
-    bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:DIMENSIONS]
-    return bits.astype(np.float32) * 2 - 1
+def _runs(word: str) -> list[str]:
+    if len(word) <= 2:
+        return []
+    bounded = f"<{word}>"
+    return [bounded[at : at + length] for length in RUNS for at in range(len(bounded) - length + 1)]

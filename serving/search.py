@@ -23,6 +23,8 @@ from serving.word_search import WordMatches, WordSearch
 
 FEEDBACK_ROWS, FEEDBACK = 3, 0.6
 """Rows found first, and how far the query moves towards them; chosen on validation queries."""
+REACH = 4
+"""Times as many rows as are wanted, of which the moved query takes the best."""
 LEAST_SURE = 0.3
 """What the best match by meaning alone counts: as if it covered so much of the query's words."""
 
@@ -114,18 +116,21 @@ class SearchIndex:
         most: int,
     ) -> list[Found]:
         vectors = meaning.query_vectors(queries)
-        alike = meaning.vectors.nearest(vectors, allowed, most)
-        moved = np.empty_like(vectors)
-        for number, vector in enumerate(vectors):
-            rows, scores = self._fused(meaning, vector, words[number], alike[number], most)
-            towards = meaning.vectors.mean(rows[:FEEDBACK_ROWS], scores[:FEEDBACK_ROWS])
-            moved[number] = vector + np.float32(FEEDBACK) * towards if vector.any() else vector
-        moved /= np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
-        alike = meaning.vectors.nearest(moved, allowed, most)
-        return [
-            self._found(each, *self._fused(meaning, vector, each, near, most))
-            for vector, each, near in zip(moved, words, alike, strict=True)
-        ]
+        found = []
+        reached = meaning.vectors.nearest(vectors, allowed, REACH * most)
+        for vector, each, near in zip(vectors, words, reached, strict=True):
+            alike = Alike(near.rows[:most], near.cosines[:most])
+            rows, scores = self._fused(meaning, vector, each, alike, most)
+            if len(alike.rows):
+                towards = meaning.vectors.mean(rows[:FEEDBACK_ROWS], scores[:FEEDBACK_ROWS])
+                moved = vector + np.float32(FEEDBACK) * towards
+                moved /= max(float(np.linalg.norm(moved)), 1e-9)
+                cosines = meaning.vectors.cosines(moved, near.rows)
+                best = best_places(cosines, most)
+                alike = Alike(near.rows[best], cosines[best])
+                rows, scores = self._fused(meaning, moved, each, alike, most)
+            found.append(self._found(each, rows, scores))
+        return found
 
     def _fused(
         self,
