@@ -21,9 +21,9 @@ from model.search_terms import terms
 K1, B = 1.2, 0.5
 """How fast repetitions of a term stop to count, and how much longer texts have to say more."""
 _STEP = 0.5
-"""Frequencies are kept in halves, up to 7.5 of them, beside the row in one number of 32 bits."""
+"""Frequencies are kept in halves up to 7.5, beside the row in one number of 32 bits: rows may come
+to 268 million."""
 _BITS, _MASK = 4, 15
-MOST_ROWS = 1 << (32 - _BITS)
 MANY = 16
 """From a sixteenth of all rows on, looking at each is cheaper than listing hits."""
 SAMPLED = 64
