@@ -14,6 +14,7 @@ import string
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from hashlib import md5
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,14 +113,25 @@ def write_known_items(data: Path, folder: Path, count: int = QUERIES, seed: int 
     _write(folder / "items.csv", ["item_id", "title"], [[ids[each], each] for each in titles])
     _write(
         folder / "queries.csv",
-        ["query_id", "query", "generated", "mistyped"],
-        [[at, each.text, 1, int(each.mistyped)] for at, each in enumerate(queries)],
+        ["query_id", "query", "split", "generated", "mistyped"],
+        [
+            [at, each.text, split_of(str(at)), 1, int(each.mistyped)]
+            for at, each in enumerate(queries)
+        ],
     )
     _write(
         folder / "judgements.csv",
         ["query_id", "item_id", "grade"],
         [[at, ids[title], 1] for at, each in enumerate(queries) for title in each.answers],
     )
+
+
+def split_of(query_id: str) -> str:
+    """``validation`` or ``test``: a fixed half of the queries each, so that a choice made once on
+    the one is never judged on it.
+    """
+    digest = md5(query_id.encode(), usedforsecurity=False).digest()
+    return "validation" if digest[0] < 128 else "test"
 
 
 def _write(path: Path, header: list[str], rows: list[list[str]] | list[list[object]]) -> None:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/online_retail"))
     parser.add_argument("--encoders", nargs="+", default=["static", "e5"], metavar="ENCODER")
     parser.add_argument("--queries", type=int, default=QUERIES, help="generated ones")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and the intervals")
+    parser.add_argument("--seed", type=int, default=0, help="of the intervals")
     parser.add_argument("--cache", type=Path, default=Path(".nextclick/text-vectors"))
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args(arguments)
