@@ -23,16 +23,21 @@ NEVER = np.float32(-1e9)
 
 
 class Catalog:
-    """Items by row, with the vocabulary row and availability of each as arrays."""
+    """Items by row, with the vocabulary row and availability of each as arrays.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    Args:
+        vocabulary: of the bundle.
+        search_index: empty; None for one that goes by words alone.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, search_index: SearchIndex | None = None) -> None:
         # Sorted columns: a dict of a million numbers takes 100 MB, these 16.
         order = np.argsort(vocabulary.hashes, kind="stable")
         self._model_hashes = vocabulary.hashes[order]
         self._model_row_of_place = order + FIRST_ITEM
         self.items: list[Item] = []
         self._categories: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self.search_index = SearchIndex()
+        self.search_index = search_index or SearchIndex()
         self.categories: ItemGroups[tuple[str, ...]] = ItemGroups()
         """Rows by the most special category."""
         self.brands: ItemGroups[str] = ItemGroups()
@@ -161,7 +166,7 @@ class Catalog:
         self._model_rows[row] = model_row
         if model_row >= FIRST_ITEM:
             self._row_of_model[model_row] = row
-        self.search_index.add(row, _text(item))
+        self.search_index.add(row, item.title, item.category, item.brand)
         self.edition += 1
         return row
 
@@ -187,5 +192,5 @@ class Catalog:
             self.bias_edition += 1
 
 
-def _text(item: Item) -> str:
-    return " ".join((item.title, *item.category, item.brand or ""))
+def _text(item: Item) -> tuple[str, tuple[str, ...], str | None]:
+    return item.title, item.category, item.brand

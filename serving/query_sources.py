@@ -23,13 +23,18 @@ class Matches:
 
     async def prepare(self, asked: Asked) -> None:
         """Look for the items of each query."""
-        find, allowed = asked.catalog.search_index.find, asked.catalog.allowed
-        asked.matches = entries_of_lists(
-            [
-                None if each.query is None else Weighted(*find(each.query, allowed, self._most))
-                for each in asked.requests
-            ]
-        )
+        found: list[Weighted | None] = [None] * len(asked.requests)
+        queries = {
+            at: each.query for at, each in enumerate(asked.requests) if each.query is not None
+        }
+        if queries:
+            catalog = asked.catalog
+            matches = await catalog.search_index.find_lists(
+                list(queries.values()), catalog.allowed, self._most
+            )
+            for at, each in zip(queries, matches, strict=True):
+                found[at] = Weighted(each.rows, each.match)
+        asked.matches = entries_of_lists(found)
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """How much of the query each item covers."""

@@ -1,111 +1,175 @@
-"""Items that match a query: an inverted index of words in memory, updated item by item.
+"""Items that match a query: by its words, by what mistyped words were meant to be, and by meaning.
 
-A search costs what its rarer words are found in. Rows that hold a common word alone are not looked
-at where enough others match better (Turtle and Flood, "Query Evaluation: Strategies and
-Optimizations", 1995), so that a category of the whole catalogue does not cost the whole catalogue.
+Words are BM25 over title, category and brand. With an encoder the rows whose texts are most alike
+join them, and relevance is a convex combination of both scores, each between 0 and 1 (Bruch, Gai
+and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", 2023). What is found first tells
+more of what is meant: the query's vector is moved towards it, and asked once more (Rocchio,
+"Relevance Feedback in Information Retrieval", 1971, with the first rows taken as relevant).
 """
 
-from array import array
+import asyncio
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.words import tokens
+from serving.lexical_index import best_places
+from serving.meaning_search import MeaningSearch
+from serving.query_terms import Wanted
+from serving.text_vectors import Alike
+from serving.word_search import WordMatches, WordSearch
+
+FEEDBACK_ROWS, FEEDBACK = 3, 0.6
+"""Rows found first, and how far the query moves towards them; chosen on validation queries."""
+REACH = 4
+"""Times as many rows as are wanted, of which the moved query takes the best."""
+LEAST_SURE = 0.3
+"""What the best match by meaning alone counts: as if it covered so much of the query's words."""
+
+
+class MatchKind(IntEnum):
+    """How a row came to match a query."""
+
+    WORDS = 0
+    """It holds words of the query."""
+    CORRECTED = 1
+    """It holds what a mistyped word of the query was meant to be."""
+    MEANING = 2
+    """It is alike, and holds no word of it."""
+
+
+class Found(NamedTuple):
+    """The rows that match a query best."""
+
+    rows: NDArray[np.int64]
+    """[N], best first."""
+    match: NDArray[np.float32]
+    """How relevant each is, in (0, 1]: 1 for the best one if it covers the whole query."""
+    kinds: NDArray[np.uint8]
+    """``MatchKind`` of each."""
+    corrected: tuple[tuple[str, str], ...]
+    """Words that the catalogue does not have, and what was looked for instead, likeliest first."""
 
 
 class SearchIndex:
-    """Rows of texts by token. A row is written once; a changed text gets a new row."""
+    """Rows by their texts. A row is written once; a changed text gets a new row.
 
-    def __init__(self) -> None:
-        # Most tokens of a large catalogue are in one text: a number takes a third of an array.
-        self._rows: dict[str, int | array[int]] = {}
-        self._size = 0
-        # Zeros between queries: fresh pages of this size would cost more than the search.
-        self._scores = np.zeros(0, dtype=np.float32)
+    Args:
+        meaning: None to go by words alone.
+    """
 
-    def add(self, row: int, text: str) -> None:
-        """Index the text of a row; rows come in rising order."""
-        for token in set(tokens(text)):
-            held = self._rows.get(token)
-            if held is None:
-                self._rows[token] = row
-            elif isinstance(held, int):
-                self._rows[token] = array("I", (held, row))
-            else:
-                held.append(row)
-        self._size = max(self._size, row + 1)
+    def __init__(self, meaning: MeaningSearch | None = None) -> None:
+        self.words = WordSearch()
+        self.meaning = meaning
 
-    def find(
-        self, query: str, allowed: NDArray[np.bool_], most: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The rows that match a query best.
+    def add(
+        self, row: int, title: str, category: Sequence[str] = (), brand: str | None = None
+    ) -> None:
+        """Index the text of a row; rows come in rising order.
+
+        It is found by its words at once, and by its meaning when ``meaning`` has encoded it.
+        """
+        texts = title, " ".join(category), brand or ""
+        self.words.add(row, texts)
+        if self.meaning is not None:
+            self.meaning.add(row, " ".join(filter(None, texts)))
+
+    def find(self, query: str, allowed: NDArray[np.bool_], most: int) -> Found:
+        """The rows that match a query best, equal ones in row order.
 
         Args:
             query: any text.
             allowed: bool [rows]; others are left out.
             most: how many at most.
-
-        Returns:
-            Rows int64 [N], best first, and the share of the query they cover, float32 in (0, 1]:
-            each token weighs its inverse document frequency. Equal matches keep row order.
         """
-        if len(self._scores) < self._size:
-            self._scores = np.zeros(2 * self._size, dtype=np.float32)
-        # Rare ones first, equal ones in one order: the sums are then the same in every process.
-        held = sorted(((len(rows), token, rows) for token, rows in self._held(query)))
-        weights = [float(np.log(1 + self._size / (1 + count))) for count, _, _ in held]
-        hits = np.empty(0, np.int64)
-        for at, (_, _, rows) in enumerate(held):
-            hits = self._add(hits, rows, weights[at], sum(weights[at:]), allowed, most)
-        # Runs of rising rows: a stable sort merges them.
-        found = np.sort(hits[allowed[hits]], kind="stable")
-        best = found[_best(self._scores[found], most)]
-        match = self._scores[best] / np.float32(sum(weights) or 1)
-        self._scores[hits] = 0
-        return best, match
-
-    def _held(self, query: str) -> list[tuple[str, NDArray[np.uint32]]]:
-        """Each token of a query with its rows."""
-        found = []
-        for token in set(tokens(query)):
-            rows = self._rows.get(token, ())
-            some = (rows,) if isinstance(rows, int) else rows
-            found.append((token, np.asarray(some, np.uint32)))
+        words = self.words.find(query, allowed, most)
+        if self.meaning is None:
+            return self._found(words, words.rows, words.scores)
+        (found,) = self._joined(self.meaning, [query], [words], allowed, most)
         return found
 
-    def _add(
+    async def find_lists(
+        self, queries: Sequence[str], allowed: NDArray[np.bool_], most: int
+    ) -> list[Found]:
+        """What ``find`` says to each of several queries; meanings are compared in a thread."""
+        words = [self.words.find(query, allowed, most) for query in queries]
+        if self.meaning is None or not queries:
+            return [self._found(each, each.rows, each.scores) for each in words]
+        return await asyncio.to_thread(
+            self._joined, self.meaning, queries, words, allowed.copy(), most
+        )
+
+    def told(
+        self, query: str, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
+        """How rows that a query has found match it: ``kinds`` and ``corrected`` of ``Found``."""
+        return self._told(self.words.wanted(query), rows)
+
+    def _joined(
         self,
-        hits: NDArray[np.int64],
-        rows: NDArray[np.uint32],
-        weight: float,
-        rest: float,
+        meaning: MeaningSearch,
+        queries: Sequence[str],
+        words: Sequence[WordMatches],
         allowed: NDArray[np.bool_],
         most: int,
-    ) -> NDArray[np.int64]:
-        """Add a token's weight to its rows; returns the hits with those that are new.
+    ) -> list[Found]:
+        vectors = meaning.query_vectors(queries)
+        found = []
+        reached = meaning.vectors.nearest(vectors, allowed, REACH * most)
+        for vector, each, near in zip(vectors, words, reached, strict=True):
+            alike = Alike(near.rows[:most], near.cosines[:most])
+            rows, scores = self._fused(meaning, vector, each, alike, most)
+            if len(alike.rows):
+                towards = meaning.vectors.mean(rows[:FEEDBACK_ROWS], scores[:FEEDBACK_ROWS])
+                moved = vector + np.float32(FEEDBACK) * towards
+                moved /= max(float(np.linalg.norm(moved)), 1e-9)
+                cosines = meaning.vectors.cosines(moved, near.rows)
+                best = best_places(cosines, most)
+                alike = Alike(near.rows[best], cosines[best])
+                rows, scores = self._fused(meaning, moved, each, alike, most)
+            found.append(self._found(each, rows, scores))
+        return found
 
-        ``rest`` is the weight of this and all later tokens: no new row can come to more.
-        """
-        if not len(hits) and rest == weight:
-            # All that match do so equally: the first ones stand on the list.
-            rows = rows[allowed[rows]][:most]
-        here = self._scores[hits][allowed[hits]]
-        # The sums are rounded, each time by less than a millionth.
-        if len(here) >= most and np.partition(here, len(here) - most)[-most] > 1.00001 * rest:
-            places = np.minimum(np.searchsorted(rows, hits), len(rows) - 1)
-            self._scores[hits[rows[places] == hits]] += np.float32(weight)
-            return hits
-        fresh = rows[self._scores[rows] == 0]
-        self._scores[rows] += np.float32(weight)
-        return np.concatenate([hits, fresh])
+    def _fused(
+        self,
+        meaning: MeaningSearch,
+        vector: NDArray[np.float32],
+        words: WordMatches,
+        alike: Alike,
+        most: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The best of both, best first, and how relevant each is, in (0, 1]."""
+        if not len(alike.rows):
+            return words.rows, words.scores
+        rows = np.union1d(words.rows, alike.rows)
+        # What is found by the one is judged by the other too, however far down it stands there.
+        by_words = self.words.scores_of(words, rows)
+        cosines = meaning.vectors.cosines(vector, rows)
+        highest, lowest = alike.cosines[0], alike.cosines[-1]
+        by_meaning = np.clip((cosines - lowest) / max(highest - lowest, 1e-6), 0, 1)
+        if highest == lowest:
+            by_meaning = (cosines >= highest).astype(np.float32)
+        share = np.float32(meaning.encoder.share)
+        scores = (1 - share) * by_words + share * by_meaning
+        best = best_places(scores, most)
+        best = best[scores[best] > 0]
+        sure = max(words.coverage, LEAST_SURE)
+        return rows[best], scores[best] * np.float32(sure / max(scores.max(), 1e-6))
 
+    def _found(
+        self, words: WordMatches, rows: NDArray[np.int64], match: NDArray[np.float32]
+    ) -> Found:
+        return Found(rows, match, *self._told(words.wanted, rows))
 
-def _best(scores: NDArray[np.float32], most: int) -> NDArray[np.int64]:
-    """Places of the greatest, greatest first, equal ones in their order."""
-    if len(scores) <= most:
-        return np.argsort(-scores, kind="stable")
-    least = np.partition(scores, len(scores) - most)[-most]
-    above = np.flatnonzero(scores > least)
-    equal = np.flatnonzero(scores == least)[: most - len(above)]
-    first = np.concatenate([above, equal])
-    return first[np.argsort(-scores[first], kind="stable")]
+    def _told(
+        self, wanted: Sequence[Wanted], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
+        kinds = np.full(len(rows), MatchKind.MEANING, np.uint8)
+        kinds[self.words.holding(wanted, rows, corrected=False)] = MatchKind.WORDS
+        kinds[self.words.holding(wanted, rows, corrected=True)] = MatchKind.CORRECTED
+        corrected = [
+            (each.typed, term.text) for each in wanted if each.is_corrected for term in each.terms
+        ]
+        return kinds, tuple(corrected)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import cli_forget, cli_model
+from stream import cli_evaluate, cli_forget, cli_model
 from stream.cli_dlq import dlq
 from stream.cli_output import (
     INCOMPLETE,
@@ -213,7 +213,7 @@ app.command(epilog="Example: `nextclick export events.parquet --checkpoint run.p
     cli_model.export
 )
 app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-19`")(
-    cli_model.evaluate
+    cli_evaluate.evaluate
 )
 app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
 app.add_typer(dlq, name="dlq")

@@ -232,6 +232,17 @@ class Settings(BaseSettings):
         description="How much the items of a list are to differ from each other, from 0 (not at "
         "all, and free) to 1, instead of what the bundle's manifest says.",
     )
+    text_encoder: str = Field(
+        "static",
+        min_length=1,
+        description="What finds items by meaning, beside their words: `off`, `static` (letters; no "
+        "download), or with the extra `text` `wordllama`, `minilm` (English) or `e5` (Chinese and "
+        "a hundred others), or a sentence-transformers folder with model.onnx.",
+    )
+    text_cache: Path = Field(
+        Path(".nextclick/text-vectors"),
+        description="Folder for what a text encoder made of items' texts; workers share it.",
+    )
     list_length: int = Field(10, ge=1, le=100, description="Items on a list.")
     max_batch: int = Field(
         256, ge=1, le=10_000, description="Events in a micro-batch at most: memory and latency."

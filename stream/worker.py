@@ -16,6 +16,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 from model.bundle import Bundle, BundleError, load_bundle
 from model.item_vectors import diversity_of
 from model.quotas import with_changes
+from model.text_encoder import TextEncoderError
 from serving import metrics
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
@@ -27,6 +28,7 @@ from serving.round_trip import Acknowledgement
 from serving.rules import NO_RULES, RulesError
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
+from serving.vector_cache import VectorCacheError
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
 from stream.interpreter import spare_what_is_loaded, switch_soon
@@ -37,12 +39,17 @@ from stream.redis_client import redis_client
 from stream.repetition import tell_repetitions_once
 from stream.rule_file import LOOK_S, RuleFile
 from stream.settings import Settings
+from stream.text_search import search_index
 from stream.topic_identity import topic_identity
 
 logger = logging.getLogger(__name__)
 
+STARTING_ERRORS = (BundleError, ProviderError, RulesError, TextEncoderError, VectorCacheError)
+
 REFRESH_POPULAR_S = 5.0
 WATCH_KAFKA_S = 5.0
+ENCODE_TEXTS_S = 0.05
+"""How long a new text may wait to be found by its meaning: it is found by its words at once."""
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
@@ -80,7 +87,7 @@ class Worker(Service):
         try:
             self._rule_file = rule_file(self.settings)
             parts = build_parts(self.settings, self._rule_file)
-        except (BundleError, ProviderError, RulesError) as error:
+        except STARTING_ERRORS as error:
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         self._parts = parts
@@ -158,6 +165,24 @@ class Worker(Service):
             file.reload(policy)
 
     @Service.task
+    async def _encode_texts(self) -> None:
+        parts = await self.ready()
+        meaning = parts.catalog.search_index.meaning
+        if meaning is None:
+            return
+        while not self.should_stop:
+            if many := meaning.pending:
+                try:
+                    await meaning.encode_pending()
+                except VectorCacheError as error:
+                    # What is not encoded yet is found by its words, and tried again.
+                    logger.error("texts cannot be encoded: %s", error)
+                    await self.sleep(WATCH_KAFKA_S)
+                else:
+                    logger.debug("%d texts encoded", many)
+            await self.sleep(ENCODE_TEXTS_S)
+
+    @Service.task
     async def _watch_kafka(self) -> None:
         """An idle worker would not notice that the broker is away."""
         await self.ready()
@@ -195,10 +220,12 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
             graph of the precision asked for.
         serving.execution.ProviderError: the execution provider asked for is not in use.
+        model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
+        serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
-    catalog = Catalog(bundle.vocabulary)
+    catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
     store = Store(
         redis_client(settings),
         prefix=settings.redis_prefix,

@@ -22,7 +22,7 @@ def catalog() -> Catalog:
 
 def found(catalog: Catalog, query: str) -> list[str]:
     """Ids of the items that a query finds."""
-    rows, _ = catalog.search_index.find(query, catalog.allowed, 10)
+    rows, *_ = catalog.search_index.find(query, catalog.allowed, 10)
     return [catalog.items[row].item_id for row in rows]
 
 

@@ -12,7 +12,7 @@ from model.events import Click, encode_event
 from model.items import Item, encode_item
 from model.protocols import PROTOCOLS
 from stream import cli, report_folder
-from stream.cli_model import GraphPrecision, Protocol
+from stream.cli_evaluate import GraphPrecision, Protocol
 from stream.evaluation import event_files
 from stream.training import EvaluationError
 from tests.test_assessment import moods
@@ -68,7 +68,7 @@ def run(
 
 
 def test_the_choices_of_the_command_line_are_those_of_the_model() -> None:
-    assert tuple(each.value for each in Protocol) == PROTOCOLS
+    assert tuple(each.value for each in Protocol) == (*PROTOCOLS, "search")
     assert {each.value for each in GraphPrecision} == set(MODEL_FILES)
 
 

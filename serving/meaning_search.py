@@ -1,0 +1,96 @@
+"""Rows whose texts are alike to a query in meaning, by an encoder's vectors."""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.text_encoder import TextEncoder
+from serving.text_vectors import TextVectors
+from serving.vector_cache import VectorCache
+
+CACHED_QUERIES = 10_000
+"""Vectors of 1.5 KB at most: 15 MB."""
+AT_ONCE = 64
+"""Texts that an encoder is given at once."""
+
+
+class MeaningSearch:
+    """An encoder, and the vectors of all rows that it has encoded so far.
+
+    Args:
+        encoder: of texts.
+        cache: of its vectors on disk, None to make all anew.
+    """
+
+    def __init__(self, encoder: TextEncoder, cache: VectorCache | None = None) -> None:
+        self.encoder = encoder
+        self.vectors = TextVectors(encoder.dimensions)
+        self._cache = cache
+        self._pending: list[tuple[int, str]] = []
+        self._queries: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+
+    def add(self, row: int, text: str) -> None:
+        """Note the text of a new row; it is found after ``encode_pending``."""
+        self._pending.append((row, text))
+
+    @property
+    def pending(self) -> int:
+        """Rows that are not found yet."""
+        return len(self._pending)
+
+    async def encode_pending(self) -> None:
+        """Make noted rows findable, in a thread, in small batches.
+
+        Raises:
+            serving.vector_cache.VectorCacheError: the cache cannot be written.
+        """
+        while self._pending:
+            waiting, self._pending = self._pending, []
+            # Each worker in an order of its own, so that they find one another's work in the cache.
+            random.shuffle(waiting)
+            for start in range(0, len(waiting), AT_ONCE):
+                try:
+                    await asyncio.to_thread(self._encode, waiting[start : start + AT_ONCE])
+                except BaseException:
+                    self._pending += waiting[start:]
+                    raise
+
+    def encode_all(self, progress: Callable[[float], None] = lambda _: None) -> None:
+        """The same here and now, for who has nothing else to do; tells the share that is done."""
+        waiting, self._pending = self._pending, []
+        for start in range(0, len(waiting), AT_ONCE):
+            self._encode(waiting[start : start + AT_ONCE])
+            progress(min(1.0, (start + AT_ONCE) / len(waiting)))
+
+    def query_vectors(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """The vector of each of Q queries [Q, D], made once for each distinct one."""
+        held = self._queries
+        fresh = [query for query in dict.fromkeys(queries) if query not in held]
+        if fresh:
+            held.update(zip(fresh, self.encoder.queries(fresh), strict=True))
+        for query in queries:
+            held.move_to_end(query)
+        found = np.stack([held[query] for query in queries])
+        while len(held) > CACHED_QUERIES:
+            held.popitem(last=False)
+        return found
+
+    def _encode(self, waiting: Sequence[tuple[int, str]]) -> None:
+        texts = [text for _, text in waiting]
+        vectors = np.empty((len(texts), self.encoder.dimensions), np.float32)
+        known = np.zeros(len(texts), np.bool_)
+        if self._cache is not None:
+            known, cached = self._cache.get(texts)
+            vectors[known] = cached
+        if not known.all():
+            fresh = [text for text, is_known in zip(texts, known, strict=True) if not is_known]
+            # As the cache keeps them, so that all workers have the same.
+            made = self.encoder.items(fresh).astype(np.float16).astype(np.float32)
+            vectors[~known] = made
+            if self._cache is not None:
+                self._cache.put(fresh, made)
+        self.vectors.put(np.array([row for row, _ in waiting], np.int64), vectors)

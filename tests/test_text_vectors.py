@@ -1,0 +1,73 @@
+"""The most alike vectors are found: exactly while there are few, in lists when there are many."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.text_encoder import unit
+from serving.text_vectors import PROBED, TextVectors
+
+ROWS, DIMENSIONS = 3000, 16
+
+
+@pytest.fixture(scope="module")
+def vectors() -> NDArray[np.float32]:
+    chance = np.random.default_rng(0)
+    middles = chance.normal(size=(50, DIMENSIONS))
+    spread = 0.3 * chance.normal(size=(ROWS, DIMENSIONS))
+    return unit((middles[chance.integers(0, 50, ROWS)] + spread).astype(np.float32))
+
+
+def table(vectors: NDArray[np.float32], **limits: int) -> TextVectors:
+    """All vectors, put in by the hundred."""
+    made = TextVectors(DIMENSIONS, **limits)
+    for start in range(0, len(vectors), 100):
+        rows = np.arange(start, start + 100)
+        made.put(rows, vectors[rows])
+    return made
+
+
+def test_few_are_compared_exactly(vectors: NDArray[np.float32]) -> None:
+    allowed = np.random.default_rng(1).random(ROWS) < 0.5
+    found = table(vectors).nearest(vectors[:5], allowed, 20)
+    for query, alike in zip(vectors[:5], found, strict=True):
+        cosines = np.where(allowed, vectors @ query, -2)
+        assert alike.rows.tolist() == np.argsort(-cosines, kind="stable")[:20].tolist()
+        assert alike.cosines == pytest.approx(cosines[alike.rows], abs=1e-5)
+
+
+def test_many_are_found_in_lists(vectors: NDArray[np.float32]) -> None:
+    listed = table(vectors, exact_rows=1000, centres=2 * PROBED)
+    assert len(listed) == ROWS
+    allowed = np.ones(ROWS, np.bool_)
+    allowed[::3] = False
+    exact = table(vectors).nearest(vectors[:50], allowed, 20)
+    found = listed.nearest(vectors[:50], allowed, 20)
+    shared = [len(set(a.rows) & set(b.rows)) / 20 for a, b in zip(exact, found, strict=True)]
+    assert np.mean(shared) > 0.9
+    assert all(allowed[each.rows].all() for each in found)
+    rows = np.array([0, 999, 1000, ROWS - 1])
+    assert listed.cosines(vectors[7], rows) == pytest.approx(vectors[rows] @ vectors[7], abs=0.02)
+
+
+def test_what_comes_after_the_lists_were_made_is_found(vectors: NDArray[np.float32]) -> None:
+    listed = table(vectors, exact_rows=1000, centres=8)
+    new = unit(np.arange(DIMENSIONS, dtype=np.float32)[None])
+    listed.put(np.array([ROWS]), new)
+    (found,) = listed.nearest(new, np.ones(ROWS + 1, np.bool_), 3)
+    assert found.rows[0] == ROWS
+
+
+def test_a_row_without_a_vector_is_never_found() -> None:
+    made = TextVectors(2)
+    made.put(np.array([5000]), np.array([[0, 1]], np.float32))
+    (found,) = made.nearest(np.array([[1, 0]], np.float32), np.ones(9000, np.bool_), 10)
+    assert found.rows.tolist() == [5000]
+    unknown = made.cosines(np.array([0, 1], np.float32), np.array([3, 5000, 8999]))
+    assert unknown.tolist() == [-1, 1, -1]
+
+
+def test_nothing_is_alike_to_zeros(vectors: NDArray[np.float32]) -> None:
+    zeros = np.zeros((1, DIMENSIONS), np.float32)
+    (found,) = table(vectors).nearest(zeros, np.ones(ROWS, np.bool_), 10)
+    assert len(found.rows) == 0
