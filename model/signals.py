@@ -48,6 +48,9 @@ class Origin(IntFlag):
     TOGETHER = 4
     NEAREST = 8
     POPULAR = 16
+    CHOSEN = 32
+    NEW = 64
+    RULE = 128
 
 
 class Weighted(NamedTuple):

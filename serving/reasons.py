@@ -1,24 +1,43 @@
-"""Why each item stands in its list: a sentence, and what it points at. Pure.
+"""Why each item stands in its list: a code with arguments, and sentences. Pure.
 
 The first of an item's sources gives the reason. Whatever needs the catalogue or the co-visits is
 looked up for all items of a micro-batch at once, and only for those that are shown.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.features import Histories
 from model.items import Item
-from serving.candidates import SOURCE_BIT, SOURCES, CandidateTable
+from serving.candidates import SOURCE_BIT, SOURCES
 from serving.catalog import Catalog
+from serving.contributions import Shown, ShownTies
 from serving.list_request import RequestTable
 from serving.recommendation import Source
+from serving.sentences import sentence
+from serving.why import (
+    BoughtBefore,
+    ChosenAfterQuery,
+    FitsLast,
+    FitsProfile,
+    ForNewcomer,
+    GoesWithHistory,
+    Language,
+    MatchesQuery,
+    NewItem,
+    Pinned,
+    Popular,
+    PopularInCategory,
+    Sponsored,
+    ViewedTogether,
+    Why,
+)
 
-Reason: TypeAlias = tuple[str, str | None]
-"""A sentence for a person, and the item id, category or query that it points at."""
+Explain: TypeAlias = Literal["off", "cheap", "leave_one_out"]
+"""Which contributions a list tells: none; those that cost no run of the network; all."""
 
 SOURCES_OF_BITS: list[tuple[Source, ...]] = [
     tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
@@ -26,92 +45,99 @@ SOURCES_OF_BITS: list[tuple[Source, ...]] = [
 ]
 _FIRST_BIT = np.array([0, *(SOURCE_BIT[sources[0]] for sources in SOURCES_OF_BITS[1:])], np.uint8)
 
-BOUGHT_BEFORE: Reason = ("you have bought this before", None)
-FOR_NEWCOMERS: Reason = ("suggested to newcomers", None)
-OFTEN_TOGETHER: Reason = ("often together with your earlier choices", None)
-POPULAR_NOW: Reason = ("popular now", None)
+UNKNOWN_ITEMS, NO_ITEMS = -1, -2
+"""In the place of a row: the catalogue has none of a user's items; he has none."""
 
 
-class Shown(NamedTuple):
-    """The items of all lists, list after list: arrays [N]."""
+class Telling(NamedTuple):
+    """What lists tell of themselves."""
 
-    owner: NDArray[np.int64]
-    """Number of the list."""
-    places: NDArray[np.int64]
-    """Among the candidates; those that are none, the network's own, lie beyond."""
-    rows: NDArray[np.int64]
-    """Of the catalogue."""
-    sources: NDArray[np.uint8]
-    """Bits, at least one each."""
+    languages: tuple[Language, ...] = ("en",)
+    """Of the sentences, the one of ``Recommended.reason`` first."""
+    explain: Explain = "cheap"
+
+
+TELLING = Telling()
+
+
+class Told(NamedTuple):
+    """A reason, ready for a list."""
+
+    why: Why
+    reason: str
+    because: str | None
+    reasons: dict[Language, str]
+    """Empty where one language is all."""
+
+
+def told(why: Why, languages: tuple[Language, ...]) -> Told:
+    """A reason in these languages."""
+    said = {language: sentence(why, language) for language in languages}
+    return Told(why, said[languages[0]], why.because, said if len(said) > 1 else {})
 
 
 def reasons_of(
-    shown: Shown, requests: RequestTable, candidates: CandidateTable, catalog: Catalog
-) -> list[Reason]:
+    shown: Shown,
+    ties: ShownTies,
+    requests: RequestTable,
+    catalog: Catalog,
+    languages: tuple[Language, ...],
+) -> list[Told]:
     """The reason of each item."""
     items = catalog.items
 
-    def fits(row: int) -> Reason:
-        return _pointing_at("fits what you chose last:", items[row]) if row >= 0 else FOR_NEWCOMERS
+    def matches(number: int) -> Why:
+        return MatchesQuery(requests[number].query or "")
 
-    def together(row: int) -> Reason:
-        return _pointing_at("often together with", items[row]) if row >= 0 else OFTEN_TOGETHER
+    def chosen(number: int) -> Why:
+        return ChosenAfterQuery(requests[number].query or "")
 
-    def popular(row: int) -> Reason:
+    def together(row: int) -> Why:
+        return ViewedTogether(*_named(items[row])) if row >= 0 else GoesWithHistory()
+
+    def fits(row: int) -> Why:
+        if row >= 0:
+            return FitsLast(*_named(items[row]))
+        return FitsProfile() if row == UNKNOWN_ITEMS else ForNewcomer()
+
+    def popular(row: int) -> Why:
         category = items[row].category
-        return (f"popular in {category[-1]}", category[-1]) if category else POPULAR_NOW
+        return PopularInCategory(category[-1]) if category else Popular()
 
-    def matches(number: int) -> Reason:
-        query = requests[number].query
-        return f"matches your search “{query}”", query
-
-    told: tuple[tuple[Source, Callable[[int], Reason], NDArray[np.int64]], ...] = (
-        ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
-        ("together", together, _strongest_seeds(shown, candidates, catalog)),
-        ("popular", popular, shown.rows),
+    nothing = np.zeros(len(shown.rows), np.int64)
+    paid = nothing if shown.sponsored is None else shown.sponsored.astype(np.int64)
+    makers: tuple[tuple[Source, Callable[[int], Why], NDArray[np.int64]], ...] = (
+        ("rule", lambda paid: Sponsored() if paid else Pinned(), paid),
         ("search", matches, shown.owner),
+        ("chosen", chosen, shown.owner),
+        ("together", together, ties.strongest(len(shown.rows))),
+        ("nearest", fits, newest_known(requests.histories, catalog)[shown.owner]),
+        ("new", lambda _: NewItem(), nothing),
+        ("popular", popular, shown.rows),
     )
     first = _FIRST_BIT[shown.sources]
     # Few reasons differ: each is made once, and then taken by its number.
-    distinct = [BOUGHT_BEFORE]
+    distinct = [told(BoughtBefore(), languages)]
     numbers = np.zeros(len(first), np.int64)
-    for source, reason, about in told:
+    for source, reason, about in makers:
         here = np.flatnonzero(first == SOURCE_BIT[source])
         different, which = np.unique(about[here], return_inverse=True)
         numbers[here] = len(distinct) + which
-        distinct += map(reason, different.tolist())
+        distinct += [told(reason(each), languages) for each in different.tolist()]
     return list(map(distinct.__getitem__, numbers.tolist()))
 
 
-def _pointing_at(opening: str, item: Item) -> Reason:
-    return f"{opening} {item.title or item.item_id}", item.item_id
+def _named(item: Item) -> tuple[str, str]:
+    return item.item_id, item.title
 
 
 def newest_known(histories: Histories, catalog: Catalog) -> NDArray[np.int64]:
-    """The row of each user's newest item that the catalogue has, int64 [B]; -1 for none."""
-    rows = np.full(len(histories), -1, np.int64)
+    """The row of each user's newest item that the catalogue has, int64 [B]; ``UNKNOWN_ITEMS`` where
+    it has none of them, ``NO_ITEMS`` where there are none."""
+    rows = np.full(len(histories), NO_ITEMS, np.int64)
     someone = np.flatnonzero(np.diff(histories.starts))
     rows[someone] = catalog.rows_of_hashes(histories.items[histories.starts[someone + 1] - 1])
     for user in someone[rows[someone] < 0].tolist():
         found = catalog.rows_of_hashes(histories[user].items)
-        rows[user] = max(found[found >= 0][-1:], default=-1)
+        rows[user] = max(found[found >= 0][-1:], default=UNKNOWN_ITEMS)
     return rows
-
-
-def _strongest_seeds(
-    shown: Shown, candidates: CandidateTable, catalog: Catalog
-) -> NDArray[np.int64]:
-    """Of each item that stands there for being seen together with the user's: the row of that one
-    of the user's items with which it is seen most. Int64 [N]; -1 where there is none."""
-    strongest = np.full(len(shown.places), -1, np.int64)
-    asked = np.flatnonzero(_FIRST_BIT[shown.sources] == SOURCE_BIT["together"])
-    number_of = np.full(len(candidates.owner), -1, np.int64)
-    number_of[shown.places[asked]] = asked
-    number = number_of[candidates.tie_places]
-    here = np.flatnonzero(number >= 0)
-    rows = catalog.rows_of_hashes(candidates.ties.seeds[here])
-    here, rows = here[rows >= 0], rows[rows >= 0]
-    # The strongest of each comes last, and of equals the newest item of the user's.
-    order = np.lexsort((-here, candidates.ties.weights[here], number[here]))
-    strongest[number[here[order]]] = rows[order]
-    return strongest

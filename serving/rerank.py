@@ -4,7 +4,6 @@ A query comes first: items that cover more of it stand higher, in steps of a ten
 decides among equals. Without a query the blend decides alone.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,8 +15,10 @@ from model.pool_table import JoinedPools, best_of_lists, may_return, with_neares
 from model.signals import signals_of
 from serving.candidates import CandidateTable
 from serving.catalog import Catalog
+from serving.contributions import DIGITS, Shown
+from serving.list_items import list_items
 from serving.list_request import RequestTable
-from serving.reasons import SOURCES_OF_BITS, Reason, Shown, reasons_of
+from serving.reasons import TELLING, Telling
 from serving.recommendation import Recommended
 
 
@@ -33,6 +34,7 @@ def rerank(
     weights: BlendWeights,
     repeats_allowed: bool,
     length: int,
+    telling: Telling = TELLING,
 ) -> list[tuple[Recommended, ...]]:
     """The final list of each of L requests.
 
@@ -47,6 +49,7 @@ def rerank(
         weights: of the blend.
         repeats_allowed: whether items that the user already dealt with may return.
         length: of a list, at most.
+        telling: what the lists tell of themselves.
     """
     joined = with_nearest_of_lists(
         candidates, candidate_scores, nearest_rows, nearest_scores, nearest_popular, catalog.usable
@@ -59,12 +62,15 @@ def rerank(
     )
     shown = Shown(owner[places], places, pool.rows[places], pool.sources[places])
     starts = np.append(0, ends)
-    made = _recommended(
+    made = list_items(
         shown,
         np.arange(1, len(places) + 1) - starts[shown.owner],
-        scores[places].astype(np.float64).round(4),
-        reasons_of(shown, requests, candidates, catalog),
-        catalog,
+        scores[places].astype(np.float64).round(DIGITS),
+        requests,
+        candidates,
+        catalog=catalog,
+        weights=weights,
+        telling=telling,
     )
     return [tuple(made[start:end]) for start, end in pairwise(starts.tolist())]
 
@@ -83,24 +89,3 @@ def _may_return(
         ]
     # Asked once more: an item may have been removed while the network was running.
     return catalog.usable(rows) & may_return(Keys(joined.owner, rows), current, seen)
-
-
-def _recommended(
-    shown: Shown,
-    ranks: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    reasons: Sequence[Reason],
-    catalog: Catalog,
-) -> list[Recommended]:
-    items = catalog.items
-    return list(
-        map(
-            Recommended,
-            [items[row].item_id for row in shown.rows.tolist()],
-            ranks.tolist(),
-            scores.tolist(),
-            [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
-            [sentence for sentence, _ in reasons],
-            [pointed_at for _, pointed_at in reasons],
-        )
-    )
