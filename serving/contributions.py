@@ -123,7 +123,7 @@ def contributions(
     kept = np.flatnonzero((amounts > 0) & (owed.rows >= 0))
     kept = kept[np.lexsort((-amounts[kept], owed.number[kept]))]
     kept = kept[_standing(owed.number[kept]) < most]
-    items = catalog.items
+    items, number = catalog.items, owed.number[kept]
     made = list(
         map(
             Contribution,
@@ -131,8 +131,12 @@ def contributions(
             amounts[kept].tolist(),
         )
     )
-    bounds = np.searchsorted(owed.number[kept], np.arange(shown + 1)).tolist()
-    return [tuple(made[start:end]) for start, end in pairwise(bounds)]
+    found: list[tuple[Contribution, ...]] = [()] * shown
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    bounds = pairwise([*starts.tolist(), len(made)])
+    for at, (start, end) in zip(number[starts].tolist(), bounds, strict=True):
+        found[at] = tuple(made[start:end])
+    return found
 
 
 def _standing(number: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
 """The items of lists as they are told: id, score, sources, reason, contributions. Pure."""
 
+from itertools import repeat
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from serving.catalog import Catalog
 from serving.contributions import Shown, contributions, owed_by_counts, ties_of_shown
 from serving.list_request import RequestTable
 from serving.reasons import SOURCES_OF_BITS, Telling, reasons_of
-from serving.recommendation import Recommended
+from serving.recommendation import Contribution, Recommended
 
 
 def list_items(
@@ -38,21 +40,21 @@ def list_items(
     ties = ties_of_shown(shown, candidates, catalog)
     reasons = reasons_of(shown, ties, requests, catalog, telling.languages)
     items = catalog.items
-    columns = [
-        [items[row].item_id for row in shown.rows.tolist()],
-        ranks.tolist(),
-        scores.tolist(),
-        [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
-        [each.reason for each in reasons],
-        [each.because for each in reasons],
-        [each.why for each in reasons],
-    ]
-    several = len(telling.languages) > 1
+    made_of_counts: list[tuple[Contribution, ...]] = []
     if telling.explain == "cheap":
         owed = owed_by_counts(shown, ties, candidates, weights)
-        columns.append(contributions(owed, len(shown.rows), catalog))
-    elif several:
-        columns.append([()] * len(shown.rows))
-    if several:
-        columns.append([each.reasons for each in reasons])
-    return list(map(Recommended, *columns))
+        made_of_counts = contributions(owed, len(shown.rows), catalog)
+    return list(
+        map(
+            Recommended,
+            [items[row].item_id for row in shown.rows.tolist()],
+            ranks.tolist(),
+            scores.tolist(),
+            [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
+            reasons.sentences,
+            reasons.because,
+            reasons.why,
+            made_of_counts or repeat(()),
+            *([reasons.every] if reasons.every else ()),
+        )
+    )

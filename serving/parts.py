@@ -10,6 +10,7 @@ from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.ranker import Ranker
+from serving.reasons import TELLING, Telling
 from serving.store import Store
 
 
@@ -33,6 +34,8 @@ class Parts:
     """An older event updates its profile and publishes no list."""
     publish_replayed: bool
     """Publish lists for replayed and old events too."""
+    telling: Telling = TELLING
+    """What lists tell of themselves."""
     now_ms: Callable[[], int] = wall_clock_ms
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a micro-batch is learnt: one at a time."""

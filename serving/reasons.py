@@ -5,7 +5,7 @@ looked up for all items of a micro-batch at once, and only for those that are sh
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ from serving.why import (
 Explain: TypeAlias = Literal["off", "cheap", "leave_one_out"]
 """Which contributions a list tells: none; those that cost no run of the network; all."""
 
+Found = TypeVar("Found")
+
 SOURCES_OF_BITS: list[tuple[Source, ...]] = [
     tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
     for bits in range(2 * max(SOURCE_BIT.values()))
@@ -60,20 +62,14 @@ class Telling(NamedTuple):
 TELLING = Telling()
 
 
-class Told(NamedTuple):
-    """A reason, ready for a list."""
+class Reasons(NamedTuple):
+    """The reasons of N items, in columns."""
 
-    why: Why
-    reason: str
-    because: str | None
-    reasons: dict[Language, str]
-    """Empty where one language is all."""
-
-
-def told(why: Why, languages: tuple[Language, ...]) -> Told:
-    """A reason in these languages."""
-    said = {language: sentence(why, language) for language in languages}
-    return Told(why, said[languages[0]], why.because, said if len(said) > 1 else {})
+    sentences: list[str]
+    because: list[str | None]
+    why: list[Why]
+    every: list[dict[Language, str]]
+    """The sentences in each language; empty where one language is all."""
 
 
 def reasons_of(
@@ -82,7 +78,7 @@ def reasons_of(
     requests: RequestTable,
     catalog: Catalog,
     languages: tuple[Language, ...],
-) -> list[Told]:
+) -> Reasons:
     """The reason of each item."""
     items = catalog.items
 
@@ -117,14 +113,29 @@ def reasons_of(
     )
     first = _FIRST_BIT[shown.sources]
     # Few reasons differ: each is made once, and then taken by its number.
-    distinct = [told(BoughtBefore(), languages)]
+    distinct: list[Why] = [BoughtBefore()]
     numbers = np.zeros(len(first), np.int64)
     for source, reason, about in makers:
         here = np.flatnonzero(first == SOURCE_BIT[source])
-        different, which = np.unique(about[here], return_inverse=True)
-        numbers[here] = len(distinct) + which
-        distinct += [told(reason(each), languages) for each in different.tolist()]
-    return list(map(distinct.__getitem__, numbers.tolist()))
+        if len(here):
+            different, which = np.unique(about[here], return_inverse=True)
+            numbers[here] = len(distinct) + which
+            distinct += map(reason, different.tolist())
+    return in_columns(distinct, numbers.tolist(), languages)
+
+
+def in_columns(distinct: list[Why], numbers: list[int], languages: tuple[Language, ...]) -> Reasons:
+    """The reasons with these numbers, told in these languages."""
+
+    def taken(of_each: list[Found]) -> list[Found]:
+        return list(map(of_each.__getitem__, numbers))
+
+    said = [[sentence(why, language) for why in distinct] for language in languages]
+    every: list[dict[Language, str]] = []
+    if len(languages) > 1:
+        every = taken([dict(zip(languages, each, strict=True)) for each in zip(*said, strict=True)])
+    because = [why.because for why in distinct]
+    return Reasons(taken(said[0]), taken(because), taken(distinct), every)
 
 
 def _named(item: Item) -> tuple[str, str]:

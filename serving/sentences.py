@@ -1,14 +1,16 @@
 """Reasons as sentences: one table of templates a language, by the codes of ``serving.why``.
 
-``sentence`` makes them, for the lists and for whoever reads lists: ``why`` of an item holds all that
-a sentence says. Another language, or other words, are another table of the same form.
+``sentence`` makes them, for the lists and for whoever reads lists: ``why`` of an item holds all
+that a sentence says. Another language, or other words, are another table of the same form.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from string import Formatter
 from types import MappingProxyType
 from typing import TypeAlias
 
-from serving.why import Language, Why, code_of
+from serving.why import REASONS, Language, Why, code_of
 
 Templates: TypeAlias = Mapping[str, str]
 """By code; an argument stands in braces, and ``{name}`` is an item's title, or its id."""
@@ -68,17 +70,30 @@ def sentence(why: Why, language: Language = "en", templates: Templates | None = 
 
     Raises:
         KeyError: the table lacks the code.
+        AttributeError: a template names an argument that the reason does not have.
     """
-    template = (TEMPLATES[language] if templates is None else templates)[code_of(type(why))]
-    # What is put in is not read as a template once more: titles and queries may hold braces.
-    return template.format_map(_Arguments(why))
+    if templates is None:
+        return _MAKERS[language][type(why)](why)
+    return _maker(templates[code_of(type(why))])(why)
 
 
-class _Arguments(dict[str, str]):
-    """The arguments of a reason, by name."""
+def _maker(template: str) -> Callable[[Why], str]:
+    """What puts a reason's arguments into a template, once and literally: they may hold braces."""
+    head, *rest = [(text, name) for text, name, _, _ in Formatter().parse(template)]
+    first, argument = head
+    if argument is None:
+        return lambda _: first
+    if len(rest) > 1 or any(name is not None for _, name in rest):
+        pieces = [head, *rest]
+        return lambda why: "".join(
+            text if name is None else text + str(getattr(why, name)) for text, name in pieces
+        )
+    # Nearly all have one argument, and each micro-batch has hundreds of them.
+    value, last = attrgetter(argument), "".join(text for text, _ in rest)
+    return lambda why: f"{first}{value(why)}{last}"
 
-    def __init__(self, why: Why) -> None:
-        self._why = why
 
-    def __missing__(self, name: str) -> str:
-        return str(getattr(self._why, name))
+_MAKERS = {
+    language: {reason: _maker(templates[code_of(reason)]) for reason in REASONS}
+    for language, templates in TEMPLATES.items()
+}

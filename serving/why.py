@@ -4,7 +4,7 @@ Codes and arguments are a contract. Sentences are made of them by ``serving.sent
 by any consumer who wants other ones; a title is the catalogue's, as it is.
 """
 
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeGuard, get_args
 
 import msgspec
 
@@ -89,7 +89,7 @@ class FitsHistory(AboutItem, frozen=True, gc=False, tag="fits_history"):
 
 
 class FitsProfile(Reason, frozen=True, gc=False, tag="fits_profile"):
-    """The network found it, and the catalogue has none of the items that the user dealt with."""
+    """The network found it, and there is no item of the user's to name."""
 
 
 class ForNewcomer(Reason, frozen=True, gc=False, tag="for_newcomer"):
@@ -159,3 +159,8 @@ REASONS: tuple[type[Reason], ...] = get_args(Why)
 def code_of(reason: type[Reason]) -> str:
     """The code on the wire."""
     return str(reason.__struct_config__.tag)
+
+
+def is_language(name: str) -> TypeGuard[Language]:
+    """Whether there are sentences in a language of this name."""
+    return name in LANGUAGES

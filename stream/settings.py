@@ -40,6 +40,7 @@ SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 NearestBy: TypeAlias = Literal["auto", "exact", "index"]
+Explain: TypeAlias = Literal["off", "cheap", "leave_one_out"]
 TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -206,6 +207,19 @@ class Settings(BaseSettings):
         "a cold GPU seconds.",
     )
     list_length: int = Field(10, ge=1, le=100, description="Items on a list.")
+    explain: Explain = Field(
+        "cheap",
+        description="Which of the user's items each item of a list names as what contributed most: "
+        "none (`off`), those that shared counts and purchases know of (`cheap`), or what the score "
+        "really loses without each of the newest 8, the network's part included "
+        "(`leave_one_out`: nine profiles are ranked for each list).",
+    )
+    reason_languages: str = Field(
+        "en",
+        pattern=r"^(en|zh)(,(en|zh))*$",
+        description="Languages of the sentences in lists, comma separated, the one of `reason` "
+        "first; two or more also stand in `reasons`.",
+    )
     max_batch: int = Field(
         256, ge=1, le=10_000, description="Events in a micro-batch at most: memory and latency."
     )

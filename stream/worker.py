@@ -20,9 +20,11 @@ from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
 from serving.parts import Parts
+from serving.reasons import Telling
 from serving.round_trip import Acknowledgement
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
+from serving.why import is_language
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
 from stream.interpreter import spare_what_is_loaded, switch_soon
@@ -198,7 +200,13 @@ def build_parts(settings: Settings) -> Parts:
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,
+        telling=_telling(settings),
     )
+
+
+def _telling(settings: Settings) -> Telling:
+    named = dict.fromkeys(settings.reason_languages.split(","))
+    return Telling(tuple(each for each in named if is_language(each)), settings.explain)
 
 
 def _cannot_mend_itself(error: Exception) -> bool:
