@@ -17,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 
-from model.events import Search, decode_event, encode_event
 from model.features import PADDING
 from serving import metrics
 from serving.candidates import CandidateTable
@@ -35,7 +34,7 @@ from serving.recommendation import (
     encode_recommendation,
     recommendation_id,
 )
-from serving.requests import list_requests
+from serving.requests import list_requests, search_now
 from serving.rerank import rerank
 
 logger = logging.getLogger(__name__)
@@ -179,9 +178,7 @@ async def request_now(
     request = ListRequest(user_id, "", now, AsOf("", 0, -1), profile)
     if query is None:
         return request
-    search = Search(event_id="now", user_id=user_id, ts=now, query=query)
-    decode_event(encode_event(search), now)
-    searched = profile.merge(Profile(queries=pack_query(search)))
+    searched = profile.merge(Profile(queries=pack_query(search_now(user_id, query, now))))
     return request._replace(profile=searched, query=query, searched_until=now)
 
 

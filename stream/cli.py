@@ -134,6 +134,11 @@ def replay(
     bad.exit()
 
 
+app.command(epilog="Example: `nextclick recommend household-17 --query 智能手机 --explain`")(
+    cli_recommend.recommend
+)
+
+
 @app.command(epilog="Example: `nextclick check --provider cpu`")
 def check(
     bundle: BundleOption = None, provider: ProviderOption = None, as_json: Json = False
@@ -189,9 +194,6 @@ app.command(epilog="Example: `nextclick export events.parquet --checkpoint run.p
 )
 app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-19`")(
     cli_model.evaluate
-)
-app.command(epilog="Example: `nextclick recommend household-17 --query 智能手机 --explain`")(
-    cli_recommend.recommend
 )
 app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
 app.add_typer(dlq, name="dlq")

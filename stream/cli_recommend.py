@@ -24,7 +24,9 @@ def recommend(
     user: Annotated[str, typer.Argument(help="User id.", show_default=False)],
     query: Annotated[
         str | None,
-        typer.Option("--query", help="Make the list that this search would get now."),
+        typer.Option(
+            "--query", help="Make the list that this search would get now.", show_default=False
+        ),
     ] = None,
     explain: Annotated[
         bool,

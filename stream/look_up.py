@@ -6,15 +6,18 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
-from model.events import check_id
 from serving.explanation import Explanation, explain_user
-from serving.parts import Parts
+from serving.parts import Parts, wall_clock_ms
 from serving.recommend import recommend_request, request_now
 from serving.recommendation import Recommendation
+from serving.requests import search_now
 from stream.catalog_feed import CatalogFeed
 from stream.kafka import require_broker
 from stream.settings import Settings
 from stream.worker import build_parts
+
+
+ANY_QUERY = "?"
 
 
 class LookedUp(NamedTuple):
@@ -37,7 +40,7 @@ async def look_up(settings: Settings, user_id: str, query: str | None = None) ->
         RedisError, StoreError: Redis is.
         BundleError, ProviderError, RankerError: the model cannot be run.
     """
-    async with _opened(settings, user_id) as (parts, opened_ms):
+    async with _opened(settings, user_id, query) as (parts, opened_ms):
         steps: dict[str, float] = {}
         request = await request_now(parts, user_id, query, steps)
         made = await recommend_request(parts, request, steps)
@@ -48,17 +51,17 @@ async def look_into(
     settings: Settings, user_id: str, query: str | None = None
 ) -> tuple[Explanation, dict[str, float]]:
     """As ``look_up``, with the list taken to pieces, and the milliseconds of ``opened_ms``."""
-    async with _opened(settings, user_id) as (parts, opened_ms):
+    async with _opened(settings, user_id, query) as (parts, opened_ms):
         return await explain_user(parts, user_id, query), opened_ms
 
 
 @asynccontextmanager
 async def _opened(
-    settings: Settings, user_id: str
+    settings: Settings, user_id: str, query: str | None
 ) -> AsyncIterator[tuple[Parts, dict[str, float]]]:
     """The parts of a worker, and the milliseconds that each took to be there."""
-    check_id("user_id", user_id)
-    # Before the model is loaded, which takes longer.
+    # Before the model is loaded, which takes longer. Without a query only the id is looked at.
+    search_now(user_id, ANY_QUERY if query is None else query, wall_clock_ms())
     require_broker(settings)
     marks = [("", time.perf_counter())]
     parts = build_parts(settings)
