@@ -79,18 +79,19 @@ def sentence(why: Why, language: Language = "en", templates: Templates | None = 
 
 def _maker(template: str) -> Callable[[Why], str]:
     """What puts a reason's arguments into a template, once and literally: they may hold braces."""
-    head, *rest = [(text, name) for text, name, _, _ in Formatter().parse(template)]
-    first, argument = head
-    if argument is None:
-        return lambda _: first
-    if len(rest) > 1 or any(name is not None for _, name in rest):
-        pieces = [head, *rest]
-        return lambda why: "".join(
-            text if name is None else text + str(getattr(why, name)) for text, name in pieces
-        )
-    # Nearly all have one argument, and each micro-batch has hundreds of them.
-    value, last = attrgetter(argument), "".join(text for text, _ in rest)
-    return lambda why: f"{first}{value(why)}{last}"
+    pieces = [(text, name) for text, name, _, _ in Formatter().parse(template)]
+    arguments = [name for _, name in pieces if name is not None]
+    if not arguments:
+        said = "".join(text for text, _ in pieces)
+        return lambda _: said
+    if len(arguments) == 1 and pieces[0][1] is not None:
+        # Nearly all are so, and each micro-batch has hundreds of them.
+        first, last = pieces[0][0], "".join(text for text, _ in pieces[1:])
+        value = attrgetter(arguments[0])
+        return lambda why: f"{first}{value(why)}{last}"
+    return lambda why: "".join(
+        text if name is None else f"{text}{getattr(why, name)}" for text, name in pieces
+    )
 
 
 _MAKERS = {

@@ -16,7 +16,6 @@ from stream.kafka import require_broker
 from stream.settings import Settings
 from stream.worker import build_parts
 
-
 ANY_QUERY = "?"
 
 

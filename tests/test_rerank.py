@@ -18,9 +18,12 @@ from model.pool_table import best_of_lists
 from model.signals import Pool
 from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, Ties
 from serving.catalog import Catalog
+from serving.contributions import Shown, ties_of_shown
 from serving.list_request import ListRequest, RequestTable
+from serving.reasons import Telling, reasons_of
 from serving.recommendation import AsOf, Recommended, Source
 from serving.rerank import rerank
+from serving.why import FitsProfile, Pinned, Sponsored
 from tests.parts import NOW, profile
 
 REPEAT_ALONE = BlendWeights(network=0, repeat=1)
@@ -215,7 +218,11 @@ def test_no_candidates_make_an_empty_list(catalog: Catalog) -> None:
         (["repeat", "together", "popular"], "you have bought this before", None),
         (["together", "nearest"], "often together with title b", "b"),
         (["nearest", "popular"], "fits what you chose last: title c", "c"),
+        (["chosen", "together"], "others chose this after searching “智能 手机”", "智能 手机"),
+        (["nearest", "new"], "fits what you chose last: title c", "c"),
+        (["new", "popular"], "new here", None),
         (["popular"], "popular in aisle a", "aisle a"),
+        (["rule", "search", "popular"], "picked by the shop", None),
     ],
 )
 def test_the_most_telling_source_gives_the_reason(
@@ -247,6 +254,31 @@ def test_the_newest_item_that_the_catalogue_has_is_named(catalog: Catalog) -> No
         assert made.because == named
 
 
+def test_a_place_that_was_paid_for_is_told_as_such(catalog: Catalog) -> None:
+    found = alone(pool(catalog, {"a": 1, "b": 1}, sources={"a": ["rule"], "b": ["rule"]}))
+    shown = Shown(
+        np.zeros(2, np.int64), np.arange(2), found.pool.rows, found.pool.sources,
+        sponsored=np.array([False, True]),
+    )  # fmt: skip
+    requests = RequestTable([request()])
+    ties = ties_of_shown(shown, found, catalog)
+    reasons = reasons_of(shown, ties, requests, catalog, ("en",))
+    assert reasons.why == [Pinned(), Sponsored()]
+    assert reasons.sentences == ["picked by the shop", "sponsored"]
+
+
+def test_sentences_come_in_the_languages_asked_for(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1, "b": 0}, sources={"a": ["together"]}, ties=[("c", "a", 1)])
+    asked = request(seen=["c"])
+    chinese = listed(catalog, found, asked, telling=Telling(("zh",)))
+    assert [each.reason for each in chinese] == ["常与“title c”一起被选择", "您以前买过"]
+    assert all(each.reasons == {} for each in chinese)
+    both = listed(catalog, found, asked, telling=Telling(("en", "zh"), "off"))
+    assert both[0].reasons == {"en": "often together with title c", "zh": chinese[0].reason}
+    assert [each.reasons["en"] for each in both] == [each.reason for each in both]
+    assert [each.why for each in both] == [each.why for each in chinese]
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -260,6 +292,12 @@ def test_a_reason_points_at_nothing_where_there_is_nothing(source: Source, reaso
     catalog.put(Item(item_id="a"))
     (made,) = listed(catalog, pool(catalog, {"a": 1}, sources={"a": [source]}))
     assert (made.reason, made.because) == (reason, None)
+
+
+def test_who_has_a_past_is_no_newcomer(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1}, sources={"a": ["nearest"]})
+    (made,) = listed(catalog, found, request(seen=["gone", "lost"]))
+    assert (made.reason, made.why) == ("fits your earlier choices", FitsProfile())
 
 
 @given(
