@@ -101,8 +101,8 @@ def _explanation_table(explained: "Explanation") -> "Table":
     names = list(explained.items[0].parts) if explained.items else []
     matches = any(each.match for each in explained.items)
     table = _table(
-        f"scores, from {explained.interactions} interactions, {explained.purchases} purchases and "
-        f"{explained.searches} searches",
+        f"where scores come from (interactions {explained.interactions}, purchases "
+        f"{explained.purchases}, searches {explained.searches})",
         "rank", "title", *names, *(["match"] if matches else []), "lost without",
     )  # fmt: skip
     for rank, item in enumerate(explained.items, start=1):

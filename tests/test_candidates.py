@@ -74,6 +74,9 @@ async def test_each_source_brings_its_own(parts: Parts) -> None:
         "together": set("bc"),
         "nearest": set(),
         "popular": set("abc"),
+        "rule": set(),
+        "chosen": set(),
+        "new": set(),
     }
 
 
