@@ -204,7 +204,7 @@ def _with_contributions(
     if found:
         known = parts.catalog.get(found[0].item_id)
         why = FitsHistory(found[0].item_id, known.title if known else "")
-    told = in_columns([why], [0], parts.telling.languages)
+    told = in_columns([why], np.zeros(1, np.int64), parts.telling.languages)
     return msgspec.structs.replace(
         item,
         contributions=found,

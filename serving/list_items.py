@@ -50,7 +50,7 @@ def list_items(
             [items[row].item_id for row in shown.rows.tolist()],
             ranks.tolist(),
             scores.tolist(),
-            [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
+            SOURCES_OF_BITS[shown.sources].tolist(),
             reasons.sentences,
             reasons.because,
             reasons.why,

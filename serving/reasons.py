@@ -4,7 +4,7 @@ The first of an item's sources gives the reason. Whatever needs the catalogue or
 looked up for all items of a micro-batch at once, and only for those that are shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -41,10 +41,22 @@ Explain: TypeAlias = Literal["off", "cheap", "leave_one_out"]
 
 Found = TypeVar("Found")
 
-SOURCES_OF_BITS: list[tuple[Source, ...]] = [
-    tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
-    for bits in range(2 * max(SOURCE_BIT.values()))
-]
+
+def objects(each: Sequence[object]) -> NDArray[np.object_]:
+    """An array of these, out of which numpy takes many at a time, five times as fast as Python."""
+    found = np.empty(len(each), np.object_)
+    for at, one in enumerate(each):
+        found[at] = one
+    return found
+
+
+SOURCES_OF_BITS = objects(
+    [
+        tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
+        for bits in range(2 * max(SOURCE_BIT.values()))
+    ]
+)
+"""The names of the sources, by their bits."""
 _FIRST_BIT = np.array([0, *(SOURCE_BIT[sources[0]] for sources in SOURCES_OF_BITS[1:])], np.uint8)
 
 UNKNOWN_ITEMS, NO_ITEMS = -1, -2
@@ -121,14 +133,17 @@ def reasons_of(
             different, which = np.unique(about[here], return_inverse=True)
             numbers[here] = len(distinct) + which
             distinct += map(reason, different.tolist())
-    return in_columns(distinct, numbers.tolist(), languages)
+    return in_columns(distinct, numbers, languages)
 
 
-def in_columns(distinct: list[Why], numbers: list[int], languages: tuple[Language, ...]) -> Reasons:
+def in_columns(
+    distinct: list[Why], numbers: NDArray[np.int64], languages: tuple[Language, ...]
+) -> Reasons:
     """The reasons with these numbers, told in these languages."""
 
-    def taken(of_each: list[Found]) -> list[Found]:
-        return list(map(of_each.__getitem__, numbers))
+    def taken(of_each: Sequence[Found]) -> list[Found]:
+        found: list[Found] = objects(of_each)[numbers].tolist()
+        return found
 
     said = [[sentence(why, language) for why in distinct] for language in languages]
     every: list[dict[Language, str]] = []
