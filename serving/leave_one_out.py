@@ -19,7 +19,7 @@ from model.ids import ITEM_HASH_BYTES
 from model.key_places import Keys, places_of
 from model.pool_table import with_nearest_of_lists
 from model.signals import seeds_of, signals_of
-from serving.contributions import Owed, contributions
+from serving.contributions import MOST_NAMED, Owed, contributions
 from serving.list_request import RequestTable
 from serving.parts import Parts
 from serving.profile import IDENTITY_BYTES, INTERACTIONS, PURCHASES, Profile
@@ -167,27 +167,43 @@ def rows_listed(parts: Parts, lists: Sequence[tuple[Recommended, ...]]) -> NDArr
     return rows
 
 
+def owed_to(parts: Parts, removals: Removals, lost: NDArray[np.float32]) -> Owed:
+    """What was lost, by shown item: item ``k`` of ``K`` of the list ``l`` is number ``lK + k``.
+
+    Args:
+        parts: for the catalogue.
+        removals: R of them.
+        lost: float32 [R, K], as of ``losses``.
+    """
+    size = lost.shape[1]
+    return Owed(
+        (removals.owner[:, None] * size + np.arange(size)).ravel(),
+        np.repeat(parts.catalog.rows_of_hashes(removals.items), size),
+        lost.ravel().astype(np.float64),
+    )
+
+
 async def with_losses(
     parts: Parts, requests: RequestTable, lists: list[tuple[Recommended, ...]]
 ) -> list[tuple[Recommended, ...]]:
-    """The same lists, whose items tell which of the user's newest items contributed most.
+    """The same lists, whose items tell what their scores lose without the user's newest items.
 
-    Raises as ``losses`` does.
+    Of older items they go on telling what counts and purchases know. Raises as ``losses`` does.
     """
     listed, removals = rows_listed(parts, lists), newest_items(requests)
     if not len(removals.items) or not listed.size:
         return lists
     lost = await losses(parts, requests, listed, removals)
+    found = contributions(owed_to(parts, removals, lost), listed.size, parts.catalog)
+    rows = parts.catalog.rows_of_hashes(removals.items)
+    removed: list[set[str]] = [set() for _ in lists]
+    for owner, row in zip(removals.owner.tolist(), rows.tolist(), strict=True):
+        if row >= 0:
+            removed[owner].add(parts.catalog.items[row].item_id)
     size = listed.shape[1]
-    owed = Owed(
-        (removals.owner[:, None] * size + np.arange(size)).ravel(),
-        np.repeat(parts.catalog.rows_of_hashes(removals.items), size),
-        lost.ravel().astype(np.float64),
-    )
-    found = contributions(owed, listed.size, parts.catalog)
     return [
         tuple(
-            _with_contributions(parts, each, found[number * size + at])
+            _with_contributions(parts, each, found[number * size + at], removed[number])
             for at, each in enumerate(items)
         )
         for number, items in enumerate(lists)
@@ -195,9 +211,13 @@ async def with_losses(
 
 
 def _with_contributions(
-    parts: Parts, item: Recommended, found: tuple[Contribution, ...]
+    parts: Parts, item: Recommended, found: tuple[Contribution, ...], removed: set[str]
 ) -> Recommended:
-    """The same item with these; where the network found it, the first of them is the reason."""
+    """The same item with what was found; where the network proposed it, the first is the reason."""
+    older = [each for each in item.contributions if each.item_id not in removed]
+    if older:
+        every = sorted([*found, *older], key=lambda each: each.amount, reverse=True)
+        found = tuple(every[:MOST_NAMED])
     if not isinstance(item.why, FitsLast):
         return msgspec.structs.replace(item, contributions=found)
     why: Why = FitsProfile()

@@ -41,7 +41,7 @@ def list_items(
     reasons = reasons_of(shown, ties, requests, catalog, telling.languages)
     items = catalog.items
     made_of_counts: list[tuple[Contribution, ...]] = []
-    if telling.explain == "cheap":
+    if telling.explain != "off":
         owed = owed_by_counts(shown, ties, candidates, weights)
         made_of_counts = contributions(owed, len(shown.rows), catalog)
     return list(
