@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.blend import BlendWeights
+from model.radix import radix_order
 from model.signals import Origin
 from serving.candidates import CandidateTable
 from serving.catalog import Catalog
@@ -40,7 +41,8 @@ class Shown(NamedTuple):
 
 
 class ShownTies(NamedTuple):
-    """What ties shown items to their users' items; of each one the strongest first: arrays [T]."""
+    """What ties shown items to their users' items: of each one the ``MOST_NAMED`` strongest, the
+    strongest first. Arrays [T]."""
 
     number: NDArray[np.int64]
     """Of the shown item, rising."""
@@ -54,8 +56,8 @@ class ShownTies(NamedTuple):
         """The row of that one of the user's items with which each shown item is seen most, and of
         equals the newest. Int64 [N]; -1 where there is none."""
         rows = np.full(shown, -1, np.int64)
-        first = _standing(self.number) == 0
-        rows[self.number[first]] = self.rows[first]
+        # The last one written stays.
+        rows[self.number[::-1]] = self.rows[::-1]
         return rows
 
 
@@ -78,11 +80,11 @@ def ties_of_shown(shown: Shown, candidates: CandidateTable, catalog: Catalog) ->
     here = np.flatnonzero(number >= 0)
     rows = catalog.rows_of_hashes(candidates.ties.seeds[here])
     here, rows = here[rows >= 0], rows[rows >= 0]
-    # A user's newest items come first, and the sort is stable.
-    order = np.lexsort((-candidates.ties.weights[here], number[here]))
-    here = here[order]
+    # A user's newest items come first: of equals the newest one is named.
+    best = _greatest(number[here], candidates.ties.weights[here], len(shown.rows), MOST_NAMED)
+    here = here[best]
     return ShownTies(
-        number[here], rows[order], candidates.ties.weights[here], candidates.tie_places[here]
+        number[here], rows[best], candidates.ties.weights[here], candidates.tie_places[here]
     )
 
 
@@ -94,17 +96,15 @@ def owed_by_counts(
     Where a user has more than ``model.signals.SEEDS`` items, the eleventh would take the place of
     one that went; that is not looked at.
     """
-    kept = _standing(ties.number) < MOST_NAMED
-    places = ties.places[kept]
-    together = candidates.pool.together[places].astype(np.float64)
-    own = ties.weights[kept] / candidates.units[candidates.owner[places]]
+    together = candidates.pool.together[ties.places].astype(np.float64)
+    own = ties.weights / candidates.units[candidates.owner[ties.places]]
     rest = np.maximum(together - own, 0)
     scale = weights.covisit_scale
     repeated = np.flatnonzero(shown.sources & Origin.REPEAT.value)
     strength = candidates.pool.repeat[shown.places[repeated]].astype(np.float64)
     return Owed(
-        np.concatenate([ties.number[kept], repeated]),
-        np.concatenate([ties.rows[kept], shown.rows[repeated]]),
+        np.concatenate([ties.number, repeated]),
+        np.concatenate([ties.rows, shown.rows[repeated]]),
         np.concatenate(
             [
                 weights.covisit * (np.log1p(together / scale) - np.log1p(rest / scale)),
@@ -121,8 +121,7 @@ def contributions(
     catalogue has. Amounts that are nothing, or less, are none."""
     amounts = owed.amounts.round(DIGITS)
     kept = np.flatnonzero((amounts > 0) & (owed.rows >= 0))
-    kept = kept[np.lexsort((-amounts[kept], owed.number[kept]))]
-    kept = kept[_standing(owed.number[kept]) < most]
+    kept = kept[_greatest(owed.number[kept], amounts[kept], shown, most)]
     items, number = catalog.items, owed.number[kept]
     made = list(
         map(
@@ -139,6 +138,20 @@ def contributions(
     return found
 
 
-def _standing(number: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The how-manieth of its number each is, from 0 on; numbers rise."""
-    return np.arange(len(number)) - np.searchsorted(number, number)
+def _greatest(
+    number: NDArray[np.int64], values: NDArray[np.float64], numbers: int, most: int
+) -> NDArray[np.int64]:
+    """Places of the ``most`` greatest values of each number below ``numbers``, number after number
+    and the greatest first; of equals the earlier one."""
+    if not len(number):
+        return np.empty(0, np.int64)
+    order = radix_order(number, numbers)
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    sizes = np.diff(starts, append=len(order))
+    # A row for each number: sorting many short rows is faster than sorting by two keys.
+    cells = np.arange(sizes.max()) < sizes[:, None]
+    table = np.full(cells.shape, np.inf)
+    table[cells] = -values[order]
+    best = np.argsort(table, axis=1, kind="stable")[:, :most]
+    places: NDArray[np.int64] = order[(starts[:, None] + best)[best < sizes[:, None]]]
+    return places
