@@ -231,5 +231,5 @@ def _with_contributions(
         why=why,
         reason=told.sentences[0],
         because=why.because,
-        reasons=told.every[0] if told.every else {},
+        reasons=told.every[0] if told.every else None,
     )

@@ -56,10 +56,13 @@ class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         tuple[Contribution, ...],
         Meta(description="The user's items that contributed most, the greatest amount first."),
     ] = ()
-    reasons: Annotated[
-        dict[Language, str],
-        Meta(description="The sentence in each language, where several are asked for."),
-    ] = {}
+    reasons: (
+        Annotated[
+            dict[Language, str],
+            Meta(description="The sentence in each language, where several are asked for."),
+        ]
+        | None
+    ) = None
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

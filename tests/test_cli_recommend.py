@@ -129,8 +129,9 @@ def test_reasons_in_chinese(shop: Settings) -> None:
     assert made.items[0].reason == "符合您的搜索“智能手机”"
     assert "符合您的搜索“智能手机”" in shown(shop, "ann", "--query", "智能手机", "--language", "zh")
     both = decode_recommendation(shown(shop, "ann", "--language", "zh,en", "--json").encode())
-    assert all(each.reasons["zh"] == each.reason for each in both.items)
-    assert all(each.reasons["en"] != each.reason for each in both.items)
+    for item in both.items:
+        assert item.reasons is not None
+        assert item.reasons["zh"] == item.reason != item.reasons["en"]
 
 
 @pytest.mark.parametrize("more", [[], ["--json"], ["--explain"], ["--explain", "--json"]])
