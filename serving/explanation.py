@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model.blend import SIGNAL_NAMES, BlendWeights, Signals, blend
+from model.blend import BlendWeights, Signals, blend
 from serving.contributions import DIGITS
 from serving.leave_one_out import Removals, every_item, look_at, losses, rows_listed
 from serving.list_request import ListRequest, RequestTable
@@ -15,6 +15,7 @@ from serving.parts import Parts
 from serving.recommend import recommend_request, request_now
 from serving.recommendation import Recommendation
 
+PARTS = (*(name for name in Signals.__struct_fields__ if name != "rows"), "unknown")
 PART_NAMES = {"covisit": "together"}
 """Parts of the blend that go by the name of their source."""
 
@@ -103,7 +104,7 @@ def blend_parts(weights: BlendWeights, signals: Signals) -> dict[str, NDArray[np
     """What each signal adds to the score, of the signals' shape; without those of weight 0."""
     whole = blend(weights, signals)
     parts = {}
-    for name in SIGNAL_NAMES:
+    for name in PARTS:
         if getattr(weights, name):
             without = blend(msgspec.structs.replace(weights, **{name: 0.0}), signals)
             parts[PART_NAMES.get(name, name)] = whole - without

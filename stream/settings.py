@@ -212,7 +212,8 @@ class Settings(BaseSettings):
         description="Which of the user's items each item of a list names as what contributed most: "
         "none (`off`), those that shared counts and purchases know of (`cheap`), or what the score "
         "really loses without each of the newest 8, the network's part included "
-        "(`leave_one_out`: nine profiles are ranked for each list).",
+        "(`leave_one_out`: candidates and network for nine profiles a list, at ten times the cost "
+        "of both).",
     )
     reason_languages: str = Field(
         "en",
