@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.events import MAX_TIME_MS, Context
 from model.features import Histories, PurchaseTable, Searches
-from serving.profile import Profile, histories_of, purchases_of
+from serving.profile import QUERIES, Profile, histories_of, purchases_of
 from serving.recommendation import AsOf
 
 
@@ -29,6 +29,12 @@ class ListRequest(NamedTuple):
     """Epoch milliseconds: later searches are not what this list is for."""
     context: Context | None = None
     """Where the cause happened, as far as it says so."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the profile holds anything but the search that the list is for."""
+        searched = 0 if self.query is None else QUERIES.width
+        return len(self.profile.queries) > searched or any(self.profile._replace(queries=b""))
 
 
 class RequestTable(Sequence[ListRequest]):

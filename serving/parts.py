@@ -11,6 +11,7 @@ from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.policy import Policy
 from serving.ranker import Ranker
+from serving.reasons import TELLING, Telling
 from serving.store import Store
 
 
@@ -31,6 +32,8 @@ class Parts:
     """Publish lists for replayed and old events too."""
     policy: Policy | None = None
     """What the shop declares about its lists, if it does."""
+    telling: Telling = TELLING
+    """What lists tell of themselves."""
     now_ms: Callable[[], int] = wall_clock_ms
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a micro-batch is learnt: one at a time."""

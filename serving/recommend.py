@@ -22,8 +22,10 @@ from serving import metrics
 from serving.candidates import CandidateTable
 from serving.intake import DeadLetter, Record, decode
 from serving.learning import current_profile, learn
+from serving.leave_one_out import with_losses
 from serving.list_request import ListRequest, RequestTable
 from serving.parts import Parts
+from serving.profile import Profile, pack_query
 from serving.ranker import Scores
 from serving.recommendation import (
     AsOf,
@@ -32,7 +34,7 @@ from serving.recommendation import (
     encode_recommendation,
     recommendation_id,
 )
-from serving.requests import list_requests
+from serving.requests import list_requests, search_now
 from serving.rerank import rerank
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,9 @@ async def _make_lists(
 
     with _timed(steps, "rerank"):
         final = _final_lists(parts, requests, candidates, scores)
+    if parts.telling.explain == "leave_one_out":
+        with _timed(steps, "explain"):
+            final = await with_losses(parts, requests, final)
 
     if empty := sum(not items for items in final):
         metrics.EMPTY_LISTS.inc(empty)
@@ -152,13 +157,45 @@ async def _make_lists(
     ]
 
 
-async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
-    """The list of one user at this moment, from the stored profile; nothing is published."""
-    profile = await current_profile(parts, user_id)
-    request = ListRequest(user_id, "", parts.now_ms(), AsOf("", 0, -1), profile)
+async def recommend_user(parts: Parts, user_id: str, query: str | None = None) -> Recommendation:
+    """The list of one user at this moment, from the stored profile; nothing is published.
+
+    With a query it is the list that a search of this moment would get.
+
+    Raises:
+        model.events.ContractError: no user can have this id, or no search this query.
+        redis.RedisError, serving.store.StoreError: Redis could not do its part.
+        serving.ranker.RankerError: the network could not.
+    """
+    steps: dict[str, float] = {}
+    return await recommend_request(parts, await request_now(parts, user_id, query, steps), steps)
+
+
+async def request_now(
+    parts: Parts, user_id: str, query: str | None, steps: dict[str, float]
+) -> ListRequest:
+    """What ``recommend_user`` makes a list for; its time goes into ``steps``. Raises as it does."""
+    now = parts.now_ms()
+    with _timed(steps, "profiles"):
+        profile = await current_profile(parts, user_id)
+    request = ListRequest(user_id, "", now, AsOf("", 0, -1), profile)
+    if query is None:
+        return request
+    searched = profile.merge(Profile(queries=pack_query(search_now(user_id, query, now))))
+    return request._replace(profile=searched, query=query, searched_until=now)
+
+
+async def recommend_request(
+    parts: Parts, request: ListRequest, steps: dict[str, float]
+) -> Recommendation:
+    """The list of one request, which took ``steps`` so far; nothing is published.
+
+    Raises as ``recommend_user`` does, contract aside.
+    """
     asked = RequestTable([request])
-    candidates = await parts.candidates.gather(asked)
-    return (await _make_lists(parts, asked, candidates, {}))[0]
+    with _timed(steps, "candidates"):
+        candidates = await parts.candidates.gather(asked)
+    return (await _make_lists(parts, asked, candidates, steps))[0]
 
 
 def _final_lists(
@@ -178,6 +215,7 @@ def _final_lists(
         repeats_allowed=parts.bundle.manifest.repeats_allowed,
         length=parts.list_length,
         policy=parts.policy,
+        telling=parts.telling,
     )
 
 

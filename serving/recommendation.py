@@ -6,9 +6,11 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from serving.why import Language, Why
+
 Source: TypeAlias = Literal[
     "rule", "search", "chosen", "repeat", "together", "nearest", "new", "popular"
-]
+]  # fmt: skip
 """Where a candidate came from, the most telling first: an item proposed by several keeps all."""
 
 Placed: TypeAlias = Literal["pinned", "sponsored"]
@@ -26,6 +28,13 @@ class AsOf(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
+class Contribution(msgspec.Struct, frozen=True, gc=False):
+    """An item that the user has dealt with, and what speaks for another one because of it."""
+
+    item_id: str
+    amount: Annotated[float, Meta(description="What the score loses without that item.")]
+
+
 class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One item of a list."""
 
@@ -33,10 +42,27 @@ class Recommended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rank: Annotated[int, Meta(ge=1)]
     score: float
     sources: tuple[Source, ...]
-    reason: Annotated[str, Meta(description="A sentence for a person, in English.")]
+    reason: Annotated[
+        str, Meta(description="A sentence for a person, in the first of the languages asked for.")
+    ]
     because: (
         Annotated[
             str, Meta(description="What the reason points at: an item id, a category or a query.")
+        ]
+        | None
+    ) = None
+    why: (
+        Annotated[Why, Meta(description="The reason as a code with arguments, for machines.")]
+        | None
+    ) = None
+    contributions: Annotated[
+        tuple[Contribution, ...],
+        Meta(description="The user's items that contributed most, the greatest amount first."),
+    ] = ()
+    reasons: (
+        Annotated[
+            dict[Language, str],
+            Meta(description="The sentence in each language, where several are asked for."),
         ]
         | None
     ) = None

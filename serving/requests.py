@@ -1,9 +1,19 @@
 """Which events get a list: each search its own, a user's other events of a batch one together."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
-from model.events import MAX_TIME_MS, Cart, Click, Favorite, Purchase, Rating, Search
+from model.events import (
+    MAX_TIME_MS,
+    Cart,
+    Click,
+    Favorite,
+    Purchase,
+    Rating,
+    Search,
+    decode_event,
+)
 from model.signals import LOOKED_AT
 from serving import metrics
 from serving.intake import Decoded
@@ -79,3 +89,16 @@ def _request(each: Decoded, profile: Profile) -> ListRequest:
         event.user_id, event.event_id, event.time, as_of, profile, query, current, searched_until,
         event.context,
     )  # fmt: skip
+
+
+def search_now(user_id: str, query: str, now_ms: int) -> Search:
+    """A search of this moment, which nobody has sent.
+
+    Raises:
+        ContractError: no user can have this id, or no search this query.
+    """
+    event = {"type": "search", "event_id": "now", "user_id": user_id, "ts": now_ms, "query": query}
+    # By way of JSON, which refuses what cannot be written in it.
+    decoded = decode_event(json.dumps(event).encode(), now_ms)
+    assert isinstance(decoded, Search)
+    return decoded

@@ -5,7 +5,6 @@ decides among equals. Without a query the blend decides alone. What the shop dec
 lists (``serving.policy``) comes before either.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import msgspec
@@ -24,10 +23,12 @@ from model.pool_table import (
 from model.signals import Origin, signals_of
 from serving.candidates import CandidateTable
 from serving.catalog import Catalog
+from serving.contributions import DIGITS, Shown
+from serving.list_items import list_items
 from serving.list_request import RequestTable
 from serving.placements import NOT_PLACED, PINNED, SPONSORED
 from serving.policy import Composed, Policy
-from serving.reasons import SOURCES_OF_BITS, Reason, Shown, reasons_of
+from serving.reasons import TELLING, Telling
 from serving.recommendation import Placed, Recommended
 
 PLACED: dict[int, Placed] = {PINNED: "pinned", SPONSORED: "sponsored"}
@@ -46,6 +47,7 @@ def rerank(
     repeats_allowed: bool,
     length: int,
     policy: Policy | None = None,
+    telling: Telling = TELLING,
 ) -> list[tuple[Recommended, ...]]:
     """The final list of each of L requests.
 
@@ -61,6 +63,7 @@ def rerank(
         repeats_allowed: whether items that the user already dealt with may return.
         length: of a list, at most.
         policy: what the shop declares about its lists, if it does.
+        telling: what the lists tell of themselves.
     """
     if policy is not None:
         policy.catch_up()
@@ -93,12 +96,15 @@ def rerank(
         sources = shown.sources | np.where(placed == NOT_PLACED, 0, Origin.RULE).astype(np.uint8)
         shown = shown._replace(sources=sources, sponsored=placed == SPONSORED)
     starts = np.append(0, ends)
-    made = _recommended(
+    made = list_items(
         shown,
         np.arange(1, len(places) + 1) - starts[shown.owner],
-        scores[places].astype(np.float64).round(4),
-        reasons_of(shown, requests, candidates, catalog),
-        catalog,
+        scores[places].astype(np.float64).round(DIGITS),
+        requests,
+        candidates,
+        catalog=catalog,
+        weights=weights,
+        telling=telling,
     )
     if placed is not None:
         for at in np.flatnonzero(placed != NOT_PLACED).tolist():
@@ -120,24 +126,3 @@ def _may_return(
         ]
     # Asked once more: an item may have been removed while the network was running.
     return catalog.usable(rows) & may_return(Keys(joined.owner, rows), current, seen)
-
-
-def _recommended(
-    shown: Shown,
-    ranks: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    reasons: Sequence[Reason],
-    catalog: Catalog,
-) -> list[Recommended]:
-    items = catalog.items
-    return list(
-        map(
-            Recommended,
-            [items[row].item_id for row in shown.rows.tolist()],
-            ranks.tolist(),
-            scores.tolist(),
-            [SOURCES_OF_BITS[bits] for bits in shown.sources.tolist()],
-            [sentence for sentence, _ in reasons],
-            [pointed_at for _, pointed_at in reasons],
-        )
-    )

@@ -10,14 +10,11 @@ from faust.app import BootStrategy
 from faust.utils.terminal import SpinnerHandler
 from mode import ServiceT
 
-from serving.recommend import recommend_user
-from serving.recommendation import Recommendation
 from stream.agents import run_agent
 from stream.batches import RecordBatch, batch_topic, faust_settings
-from stream.catalog_feed import CatalogFeed
 from stream.kafka import faust_credentials
 from stream.settings import Settings
-from stream.worker import Worker, build_parts
+from stream.worker import Worker
 
 
 class ConsumerOnly(BootStrategy):
@@ -96,20 +93,3 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         return _app_of_the_environment()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-async def recommend_now(settings: Settings, user_id: str) -> Recommendation:
-    """The list of one user at this moment, from the live profile; nothing is published.
-
-    Raises what ``build_parts`` raises, RedisError, KafkaError and TopicError.
-    """
-    parts = build_parts(settings)
-    feed = CatalogFeed(settings, parts.catalog)
-    try:
-        await parts.store.open()
-        await feed.read_whole()
-        await parts.candidates.refresh_popular()
-        return await recommend_user(parts, user_id)
-    finally:
-        await feed.stop()
-        await parts.store.redis.aclose()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import cli_evaluate, cli_forget, cli_model
+from stream import cli_evaluate, cli_forget, cli_model, cli_recommend
 from stream.cli_dlq import dlq
 from stream.cli_output import (
     INCOMPLETE,
@@ -134,29 +134,9 @@ def replay(
     bad.exit()
 
 
-@app.command(epilog="Example: `nextclick recommend household-17`")
-def recommend(
-    user: Annotated[str, typer.Argument(help="User id.", show_default=False)],
-    bundle: BundleOption = None,
-    provider: ProviderOption = None,
-    as_json: Json = False,
-) -> None:
-    """Show the list that a user would get now, from the live profile; nothing is published."""
-    from rich.table import Table
-
-    from serving.recommendation import encode_recommendation
-    from stream.app import recommend_now
-
-    override_environment({"bundle": bundle, "provider": provider})
-    found = asyncio.run(recommend_now(Settings(), user))
-    if as_json:
-        sys.stdout.write(encode_recommendation(found).decode() + "\n")
-        return
-    table = Table("rank", "item", "score", "source", "reason", title=f"for {user}")
-    for item in found.items:
-        sources = ", ".join(item.sources)
-        table.add_row(str(item.rank), item.item_id, f"{item.score:.3f}", sources, item.reason)
-    out.print(table, soft_wrap=False)
+app.command(epilog="Example: `nextclick recommend household-17 --query 智能手机 --explain`")(
+    cli_recommend.recommend
+)
 
 
 @app.command(epilog="Example: `nextclick check --provider cpu`")

@@ -9,7 +9,7 @@ start: a typing error must not turn into a default.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, model_validator
@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from stream.kafka_settings import KafkaSettings
 from stream.settings_rules import (
     check_attribution,
     check_brokers,
@@ -36,71 +37,22 @@ DEFAULT_CONFIG = Path("nextclick.toml")
 TEST_PREFIX = f"{PREFIX}TEST_"
 """Left to the test suite."""
 
-KafkaSecurity: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Durability: TypeAlias = Literal["none", "replica", "disk"]
-SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 NearestBy: TypeAlias = Literal["auto", "exact", "index"]
-TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Explain: TypeAlias = Literal["off", "cheap", "leave_one_out"]
 
 
 class SettingsError(ValueError):
     """A setting is unknown, wrong or impossible beside another; the message says what to do."""
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings):
     """Every setting of nextclick. Raises SettingsError where they make no sense."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
-    )
-
-    brokers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma separated.")
-    kafka_security: KafkaSecurity = Field(
-        "PLAINTEXT", description="How to speak to Kafka: TLS is in the names with SSL."
-    )
-    kafka_sasl_mechanism: SaslMechanism = Field(
-        "SCRAM-SHA-512", description="How to log in, where the security is a SASL one."
-    )
-    kafka_username: str | None = Field(None, description="SASL user name.")
-    kafka_password: SecretStr | None = Field(None, description="SASL password.")
-    kafka_ca_file: Path | None = Field(
-        None, description="PEM file of the authority that signed Kafka's certificates."
-    )
-    kafka_cert_file: Path | None = Field(
-        None, description="PEM client certificate, where Kafka asks for one."
-    )
-    kafka_key_file: Path | None = Field(None, description="PEM key of that certificate.")
-    kafka_timeout_s: float = Field(
-        15, gt=0, le=300, description="A request to Kafka fails after that; nothing hangs."
-    )
-
-    group: TopicName = Field("nextclick", description="Consumer group of the workers.")
-    events_topic: TopicName = Field("events", description="Where events come from.")
-    dlq_topic: TopicName = Field(
-        "events.dlq", description="Where records go that break the contract."
-    )
-    recommendations_topic: TopicName = Field("recommendations", description="Where the lists go.")
-    catalog_topic: TopicName = Field("catalog", description="Compacted topic of the items.")
-    partitions: PositiveInt = Field(
-        16, description="Of each topic made by `nextclick topics`: the most workers that can share."
-    )
-    replication_factor: PositiveInt = Field(
-        1, description="Copies of each partition; 3 wherever data must survive a machine."
-    )
-    min_insync_replicas: PositiveInt = Field(
-        1, description="Copies that must confirm a write; 2 beside a replication of 3."
-    )
-    events_retention_hours: PositiveInt = Field(
-        168, description="How far back events can be read again: a week."
-    )
-    events_max_message_bytes: int = Field(
-        1_048_588,
-        ge=1_024,
-        le=100_000_000,
-        description="Largest record of the events topic (Kafka's default); the dead-letter topic "
-        "takes 64 KiB more, for its headers.",
     )
 
     redis_url: str = Field(
@@ -244,6 +196,20 @@ class Settings(BaseSettings):
         description="Folder for what a text encoder made of items' texts; workers share it.",
     )
     list_length: int = Field(10, ge=1, le=100, description="Items on a list.")
+    explain: Explain = Field(
+        "cheap",
+        description="Which of the user's items each item of a list names as what contributed most: "
+        "none (`off`), those that shared counts and purchases know of (`cheap`), or what the score "
+        "really loses without each of the newest 8, the network's part included "
+        "(`leave_one_out`: candidates and network for nine profiles a list, at ten times the cost "
+        "of both).",
+    )
+    reason_languages: str = Field(
+        "en",
+        pattern=r"^(en|zh)(,(en|zh))*$",
+        description="Languages of the sentences in lists, comma separated, the one of `reason` "
+        "first; two or more also stand in `reasons`.",
+    )
     max_batch: int = Field(
         256, ge=1, le=10_000, description="Events in a micro-batch at most: memory and latency."
     )

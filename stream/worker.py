@@ -24,11 +24,13 @@ from serving.counts import Counts
 from serving.execution import ProviderError
 from serving.parts import Parts
 from serving.policy import Policy
+from serving.reasons import Telling
 from serving.round_trip import Acknowledgement
 from serving.rules import NO_RULES, RulesError
 from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from serving.vector_cache import VectorCacheError
+from serving.why import is_language
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
 from stream.interpreter import spare_what_is_loaded, switch_soon
@@ -268,7 +270,13 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,
         policy=_policy(settings, bundle, catalog, rules),
+        telling=_telling(settings),
     )
+
+
+def _telling(settings: Settings) -> Telling:
+    named = dict.fromkeys(settings.reason_languages.split(","))
+    return Telling(tuple(each for each in named if is_language(each)), settings.explain)
 
 
 def _cannot_mend_itself(error: Exception) -> bool:

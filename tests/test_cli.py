@@ -103,6 +103,7 @@ UNREACHED = {
     "ingest": ["a.jsonl"],
     "replay": ["a.jsonl"],
     "forget": ["household-17"],
+    "recommend": ["household-17"],
     "dlq list": [],
     "dlq show": ["0:0"],
     "dlq redrive": ["--all"],

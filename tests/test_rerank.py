@@ -1,7 +1,7 @@
 """Order, rules and reasons of a list, on candidates whose right order is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.blend import BlendWeights
+from model.events import Context
 from model.features import Vocabulary
 from model.ids import item_hashes
 from model.items import Item
@@ -18,9 +19,13 @@ from model.pool_table import best_of_lists
 from model.signals import Pool
 from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, Ties
 from serving.catalog import Catalog
+from serving.contributions import Shown, ties_of_shown
 from serving.list_request import ListRequest, RequestTable
+from serving.reasons import Telling, reasons_of
 from serving.recommendation import AsOf, Recommended, Source
 from serving.rerank import rerank
+from serving.source import Place
+from serving.why import FitsProfile, Pinned, Sponsored
 from tests.parts import NOW, profile
 
 REPEAT_ALONE = BlendWeights(network=0, repeat=1)
@@ -92,6 +97,7 @@ def listed(
     *,
     network: Mapping[str, float] | None = None,
     nearest: Mapping[str, float] | None = None,
+    in_countries: tuple[Place, ...] = (),
     **changes: Any,
 ) -> tuple[Recommended, ...]:
     """The list; ``network`` scores candidates, ``nearest`` are the network's own items."""
@@ -105,7 +111,7 @@ def listed(
     }
     (made,) = rerank(
         RequestTable([asked or request()]),
-        alone(candidates),
+        replace(alone(candidates), in_countries=in_countries),
         np.array([network.get(name, 0) for name in names], np.float32),
         catalog.rows_of_hashes(item_hashes(list(nearest)))[None],
         np.array([list(nearest.values())], np.float32),
@@ -226,11 +232,15 @@ def test_no_candidates_make_an_empty_list(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("sources", "reason", "because"),
     [
-        (["search", "popular"], "matches your search “智能 手机”", "智能 手机"),
+        (["search", "popular"], "comes near your search “智能 手机”", "智能 手机"),
         (["repeat", "together", "popular"], "you have bought this before", None),
         (["together", "nearest"], "often together with title b", "b"),
         (["nearest", "popular"], "fits what you chose last: title c", "c"),
+        (["chosen", "together"], "others chose this after searching “智能 手机”", "智能 手机"),
+        (["nearest", "new"], "fits what you chose last: title c", "c"),
+        (["new", "popular"], "new here", None),
         (["popular"], "popular in aisle a", "aisle a"),
+        (["rule", "search", "popular"], "picked by the shop", None),
     ],
 )
 def test_the_most_telling_source_gives_the_reason(
@@ -245,6 +255,28 @@ def test_the_most_telling_source_gives_the_reason(
     asked = request(seen=["b", "c", "unknown"], query="智能 手机")
     (made,) = listed(catalog, found, asked)
     assert (made.reason, made.because, made.sources) == (reason, because, tuple(sources))
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("title a", "matches your search “title a”"),
+        ("titel a", "matches “title”, which your search “titel a” was taken for"),
+        ("nothing of it", "comes near your search “nothing of it”"),
+    ],
+)
+def test_how_an_item_matches_the_query_is_said(catalog: Catalog, query: str, reason: str) -> None:
+    found = pool(catalog, {"b": 1}, sources={"b": ["search"]})
+    (made,) = listed(catalog, found, request(query=query))
+    assert (made.reason, made.because) == (reason, query)
+
+
+def test_what_is_popular_in_the_country_of_the_list_says_so(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1, "b": 2}, sources={"a": ["popular"], "b": ["popular"]})
+    here = Place(np.array([0]), np.array([catalog.row_of("a")]), np.ones(1))
+    asked = request()._replace(context=Context(country="FR"))
+    made = listed(catalog, found, asked, in_countries=(here,))
+    assert [each.reason for each in made] == ["popular in aisle b", "popular in your country (FR)"]
 
 
 def test_of_items_that_tie_it_equally_the_newest_is_named(catalog: Catalog) -> None:
@@ -262,6 +294,31 @@ def test_the_newest_item_that_the_catalogue_has_is_named(catalog: Catalog) -> No
         assert made.because == named
 
 
+def test_a_place_that_was_paid_for_is_told_as_such(catalog: Catalog) -> None:
+    found = alone(pool(catalog, {"a": 1, "b": 1}, sources={"a": ["rule"], "b": ["rule"]}))
+    shown = Shown(
+        np.zeros(2, np.int64), np.arange(2), found.pool.rows, found.pool.sources,
+        sponsored=np.array([False, True]),
+    )  # fmt: skip
+    requests = RequestTable([request()])
+    ties = ties_of_shown(shown, found, catalog)
+    reasons = reasons_of(shown, ties, requests, catalog, ("en",))
+    assert reasons.why == [Pinned(), Sponsored()]
+    assert reasons.sentences == ["picked by the shop", "sponsored"]
+
+
+def test_sentences_come_in_the_languages_asked_for(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1, "b": 0}, sources={"a": ["together"]}, ties=[("c", "a", 1)])
+    asked = request(seen=["c"])
+    chinese = listed(catalog, found, asked, telling=Telling(("zh",)))
+    assert [each.reason for each in chinese] == ["常与“title c”一起被选择", "您以前买过"]
+    assert all(each.reasons is None for each in chinese)
+    both = listed(catalog, found, asked, telling=Telling(("en", "zh"), "off"))
+    assert both[0].reasons == {"en": "often together with title c", "zh": chinese[0].reason}
+    assert [each.reasons and each.reasons["en"] for each in both] == [each.reason for each in both]
+    assert [each.why for each in both] == [each.why for each in chinese]
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -275,6 +332,12 @@ def test_a_reason_points_at_nothing_where_there_is_nothing(source: Source, reaso
     catalog.put(Item(item_id="a"))
     (made,) = listed(catalog, pool(catalog, {"a": 1}, sources={"a": [source]}))
     assert (made.reason, made.because) == (reason, None)
+
+
+def test_who_has_a_past_is_no_newcomer(catalog: Catalog) -> None:
+    found = pool(catalog, {"a": 1}, sources={"a": ["nearest"]})
+    (made,) = listed(catalog, found, request(seen=["gone", "lost"]))
+    assert (made.reason, made.why) == ("fits your earlier choices", FitsProfile())
 
 
 @given(
