@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from model.features import FIRST_ITEM, PADDING
+from model.index_filter import BARRED
 from model.index_lists import make_lists
-from model.item_index import BARRED, IndexFiles, ItemIndex, Nearest
+from model.item_index import IndexFiles, ItemIndex, Nearest
 from serving.catalog import NEVER
 
 GROUPS, EACH, DIM = 40, 50, 16
