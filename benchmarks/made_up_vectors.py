@@ -50,9 +50,7 @@ def made_up_vectors(items: int, *, seed: int = 0) -> NDArray[np.float32]:
     return made
 
 
-def made_up_states(
-    vectors: NDArray[np.float32], count: int, *, seed: int
-) -> NDArray[np.float32]:
+def made_up_states(vectors: NDArray[np.float32], count: int, *, seed: int) -> NDArray[np.float32]:
     """States of so many users, float32 [count, 65], the last column 1."""
     chance = np.random.default_rng(seed)
     rows = chance.integers(FIRST_ITEM, len(vectors), count)

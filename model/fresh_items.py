@@ -151,12 +151,12 @@ class FreshItems:
         if not count:
             return
         while len(self._free) < count:
-            slots = len(self._vectors)
-            self._free += range(2 * slots - 1, slots - 1, -1)
+            size = len(self._vectors)
+            self._free += range(2 * size - 1, size - 1, -1)
             self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
         slots = [self._free.pop() for _ in range(count)]
         self._vectors[slots] = change.vectors
         self._slot_of_row[change.rows] = slots
         padded = self._padding.items(change.vectors)
-        rows, centres = map(np.ascontiguousarray, (change.rows, change.centres))
-        self._lists.add_core(count, *map(faiss.swig_ptr, (padded, rows, centres)))
+        arrays = (padded, *map(np.ascontiguousarray, (change.rows, change.centres)))
+        self._lists.add_core(count, *map(faiss.swig_ptr, arrays))

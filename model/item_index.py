@@ -10,6 +10,7 @@ The files of a bundle are mapped and never written, so that the workers of a mac
 memory once. What changes later stands beside them, see ``model.fresh_items``.
 """
 
+import math
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,7 +200,7 @@ class ItemIndex:
     def _probed_for(self, allowed: int) -> int:
         """Lists to read where so many may be recommended: the fewer, the farther they lie."""
         share = min(1.0, allowed / max(1, int(self._lists.ntotal)))
-        return min(round(self.probed / share**0.5), self.lists)
+        return min(round(self.probed / math.sqrt(share)), self.lists)
 
     def _settle(self) -> None:
         if self._fresh.waiting:

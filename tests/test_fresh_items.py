@@ -66,12 +66,6 @@ def test_an_item_whose_vector_changes_is_found_where_it_is_now(index: ItemIndex)
         found = index.nearest(USERS, NO_BIAS, 20).rows
         assert found[user, 0] == row
     assert row not in found[0], "where it was first"
-    products = USERS @ best_for(9)[0]
-    assert all(
-        products[each] == pytest.approx(scores[place], rel=1e-5)
-        for each, place in np.argwhere(found == row)
-        for scores in [index.nearest(USERS[each : each + 1], NO_BIAS, 20).scores[0]]
-    )
 
 
 def test_what_is_removed_is_found_no_more_until_it_is_put_in_again(index: ItemIndex) -> None:
@@ -159,7 +153,7 @@ def test_searches_beside_a_stream_of_changes_see_only_whole_items(index: ItemInd
             found = index.nearest(USERS, LONG_BIAS, 20)
             if any(len({*each}) != 20 for each in found.rows.tolist()):
                 failed.append("an item stands twice in a list")
-            if (FIRST_ITEM + EACH == found.rows).any():
+            if np.isin(found.rows, FIRST_ITEM + EACH).any():
                 failed.append("what was removed was found")
 
     index.remove(rows(FIRST_ITEM + EACH))

@@ -3,13 +3,14 @@ short, and scores exactly."""
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from model.features import FIRST_ITEM, PADDING
 from model.index_filter import BARRED
-from model.index_lists import make_lists
+from model.index_lists import Padding, make_lists
 from model.item_index import IndexFiles, ItemIndex, Nearest
 from serving.catalog import NEVER
 
@@ -157,3 +158,21 @@ def test_an_index_of_other_vectors_is_refused(index: ItemIndex, tmp_path: Path) 
     index.write(files.lists)
     with pytest.raises(RuntimeError, match=r"holds 2000 items .*copy the whole bundle again"):
         ItemIndex.read(files, threads=1)
+
+
+def test_an_index_of_another_kind_is_refused(tmp_path: Path) -> None:
+    files = IndexFiles(tmp_path / "unused", tmp_path / "vectors.npy", tmp_path / "lists")
+    np.save(files.vectors, VECTORS)
+    faiss.write_index(faiss.index_factory(DIM + 1, "Flat"), str(files.lists))
+    with pytest.raises(RuntimeError, match=r"made by another nextclick; run `nextclick train`"):
+        ItemIndex.read(files, threads=1)
+
+
+def test_a_vector_stands_in_the_lists_so_that_products_stay_in_their_order() -> None:
+    vectors = VECTORS.copy()
+    vectors[FREE, -1] = np.random.default_rng(7).standard_normal(SIZE - FIRST_ITEM) - 9
+    padding = Padding.fit(vectors, square=5.0)
+    assert (padding.dim + padding.parts) % 8 == 0
+    assert padding == Padding.of_lists(vectors, padding.dim + padding.parts)
+    products = padding.states(USERS) @ padding.items(vectors).T
+    assert np.allclose(products - USERS @ vectors.T, 9, atol=0.1)
