@@ -187,9 +187,10 @@ class ItemIndex:
         self._lists.nprobe = min(count, self.lists)
 
     def write(self, file: Path) -> None:
-        """Write the lists of the bundle, not the vectors."""
+        """Write the lists of the bundle, not the vectors; a file there may be in use still."""
         import faiss
 
+        file.unlink(missing_ok=True)  # who has it mapped keeps it as it was
         faiss.write_index(self._lists, str(file))
 
     @property

@@ -176,3 +176,14 @@ def test_a_vector_stands_in_the_lists_so_that_products_stay_in_their_order() -> 
     assert padding == Padding.of_lists(vectors, padding.dim + padding.parts)
     products = padding.states(USERS) @ padding.items(vectors).T
     assert np.allclose(products - USERS @ vectors.T, 9, atol=0.1)
+
+
+def test_an_index_in_use_may_be_written_over(index: ItemIndex, tmp_path: Path) -> None:
+    files = IndexFiles(tmp_path / "unused", tmp_path / "vectors.npy", tmp_path / "lists")
+    np.save(files.vectors, VECTORS)
+    index.write(files.lists)
+    using = ItemIndex.read(files, threads=1)
+    index_of(VECTORS[:300], probed=1, lists=2).write(files.lists)
+    assert np.array_equal(
+        using.nearest(USERS, NO_BIAS, 20).rows, index.nearest(USERS, NO_BIAS, 20).rows
+    )
