@@ -4,7 +4,7 @@
 
 ``index`` is the bundle's, read as a worker reads it, and ``exact`` the product with all items.
 ``hnswlib`` and ``usearch`` are graphs, for comparison; they are made here, and refuse where their
-package is not installed. All search on one thread.
+package is not installed. All search on one thread, with Python set as in a worker.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from benchmarks.retrieval_stream import stream
 from model.features import FIRST_ITEM
 from model.index_gate import RECALL
 from model.item_index import ItemIndex
+from stream.interpreter import spare_what_is_loaded, switch_soon
 
 NEIGHBOURS, EXPANSION = 16, 100
 """Of a graph, when it is made."""
@@ -114,6 +115,8 @@ class Turns:
         self._before_mb = memory()
         self._made = _MAKERS[kind](self._given)
         self._top = self._given.nearest.shape[1]
+        spare_what_is_loaded()
+        switch_soon()
 
     def answer(self, task: str, **more: Any) -> dict[str, Any]:
         """One of the methods below."""

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.features import FIRST_ITEM
 from model.index_lists import Padding, centres_of
 
 ABSENT = -1
 """Slot of a row that is not here, and centre of one that is to be removed."""
+ROOM = 2
+"""Times the bundle's rows for which there is a slot number at once: untouched, it is no memory."""
 FIRST_SLOTS = 1024
 
 
@@ -50,7 +53,8 @@ class FreshItems:
         self._lists.is_trained = True
         self._lists.set_direct_map_type(faiss.DirectMap.Hashtable)
         self._waiting: deque[_Change] = deque()
-        self._slot_of_row = np.full(0, ABSENT, np.int64)
+        # One more than the slot: zeros take memory where they are written to, and nowhere else.
+        self._after_slot = np.zeros(ROOM * (FIRST_ITEM + lists.ntotal), np.int32)
         self._vectors = np.zeros((FIRST_SLOTS, padding.dim + 1), np.float32)
         self._free = list(range(FIRST_SLOTS - 1, -1, -1))
 
@@ -108,13 +112,13 @@ class FreshItems:
     def holds(self, count: int) -> NDArray[np.bool_]:
         """bool [count]: which of the first rows are here."""
         held = np.zeros(count, np.bool_)
-        known = self._slot_of_row[:count]
-        held[: len(known)] = known != ABSENT
+        known = self._after_slot[:count]
+        held[: len(known)] = known != 0
         return held
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [N, D + 1] of rows that are here."""
-        return self._vectors[self._slot_of_row[rows]]
+        return self._vectors[self._slots(rows)]
 
     def search(
         self, padded: NDArray[np.float32], count: int, reach: Any
@@ -125,24 +129,31 @@ class FreshItems:
             Rows int64 [B, count], -1 for none, and where their vectors are in ``table``.
         """
         _, rows = self._lists.search(padded, count, params=reach)
-        return rows, np.where(rows >= 0, self._slot_of_row[rows], ABSENT)
+        return rows, np.where(rows >= 0, self._slots(rows), ABSENT)
 
     @property
     def table(self) -> NDArray[np.float32]:
         """float32 [slots, D + 1], see ``search``."""
         return self._vectors
 
+    def _slots(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._after_slot[rows].astype(np.int64) - 1
+
     def _drop(self, rows: NDArray[np.int64]) -> None:
+        """Of sorted rows those that are here."""
         import faiss
 
-        if rows[-1] >= len(self._slot_of_row):
-            more = max(2 * len(self._slot_of_row), int(rows[-1]) + 1) - len(self._slot_of_row)
-            self._slot_of_row = np.append(self._slot_of_row, np.full(more, ABSENT))
-        held = np.ascontiguousarray(rows[self._slot_of_row[rows] != ABSENT])
+        if rows[-1] >= len(self._after_slot):
+            longer = np.zeros(ROOM * (int(rows[-1]) + 1), np.int32)
+            longer[: len(self._after_slot)] = self._after_slot
+            self._after_slot = longer
+        slots = self._slots(rows)
+        is_held = slots != ABSENT
+        held = np.ascontiguousarray(rows[is_held])
         if len(held):
             self._lists.remove_ids(faiss.IDSelectorArray(len(held), faiss.swig_ptr(held)))
-            self._free += self._slot_of_row[held].tolist()
-            self._slot_of_row[held] = ABSENT
+            self._free += slots[is_held].tolist()
+            self._after_slot[held] = 0
 
     def _add(self, change: _Change) -> None:
         import faiss
@@ -156,7 +167,7 @@ class FreshItems:
             self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
         slots = [self._free.pop() for _ in range(count)]
         self._vectors[slots] = change.vectors
-        self._slot_of_row[change.rows] = slots
+        self._after_slot[change.rows] = np.array(slots) + 1
         padded = self._padding.items(change.vectors)
         arrays = (padded, *map(np.ascontiguousarray, (change.rows, change.centres)))
         self._lists.add_core(count, *map(faiss.swig_ptr, arrays))
