@@ -25,8 +25,9 @@ from model.state_graph import StateGraphError, cut_state_graph
 
 INDEX_FROM = 50_000
 """Items from which an index is made unasked: a run for 64 users on one core (AMD EPYC, 64 numbers
-an item, .97 of the nearest found) then takes 12.8 ms in place of 16.2; 14.2 in place of 26.5 with
-a hundred thousand, 30.5 in place of 169 with a million."""
+an item, .975 of the nearest found, ``benchmarks.pinned``) then takes 15.2 ms in place of 16.6, that
+for one 0.6 in place of 1.7; with a hundred thousand 19.3 in place of 28.7, and 1.2 in place of
+3.1."""
 RECALL = 0.975
 """Share of the exact nearest that a search should find, so that other users' is .97 at least."""
 FIRST_PROBED = 8
