@@ -27,14 +27,14 @@ from benchmarks.contender import Contender, ContenderError
 from benchmarks.machine import machine
 from benchmarks.printed import print_figures
 from benchmarks.ratios import median_ratio
-from benchmarks.retrieval_set import read_set, retrieval_set
+from benchmarks.retrieval_set import USERS, read_set, retrieval_set
 
 MODULE = "benchmarks.retrieval_contender"
 KINDS = ("index", "exact", "hnswlib", "usearch")
 TENTH = 10
 UNAVAILABLE = (0.3, 0.9)
 FEW = 200
-"""Users for whom the exact answer is found anew, where items are unavailable."""
+"""Users for whom the product with all items is made."""
 BATCH = 64
 Answers = list[dict[str, Any]]
 
@@ -58,13 +58,15 @@ def measure(asked: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
         rounds: dict[str, Answers] = {kind: [] for kind in (*kinds, "tenth")}
         for _ in range(asked.rounds):
             for kind, contender in {**contenders, "tenth": small}.items():
-                rounds[kind].append(contender.ask(task="turn"))
+                rounds[kind].append(
+                    contender.ask(task="turn", users=FEW if kind == "exact" else USERS)
+                )
                 progress.advance(bar)
         index = contenders["index"]
         memory = {kind: each.ask(task="memory") for kind, each in contenders.items()}
         small.close()
         second = opened("index", whole)
-        second.ask(task="turn")
+        second.ask(task="turn", users=USERS)
         pair = [each.ask(task="memory") for each in (index, second)]
         second.close()
         batch = index.ask(task="together", users=BATCH)

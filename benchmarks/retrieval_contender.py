@@ -123,10 +123,10 @@ class Turns:
         found: dict[str, Any] = getattr(self, task)(**more)
         return found
 
-    def turn(self) -> dict[str, Any]:
-        """Every user alone."""
-        states, rows, took, spent = self._given.states, [], [], []
-        for at in range(-WARM, len(states)):
+    def turn(self, users: int) -> dict[str, Any]:
+        """So many users, each alone."""
+        states, rows, took, spent = self._given.states[:users], [], [], []
+        for at in range(-min(WARM, users // 4), len(states)):
             state = states[max(at, 0)][None]
             start, processor = time.perf_counter(), time.thread_time()
             row = self._made.nearest(state, self._top)[0]
@@ -137,7 +137,7 @@ class Turns:
         return {
             **percentiles("ms", took),
             **percentiles("cpu_ms", spent),
-            "recall": recall(np.array(rows), self._given.nearest),
+            "recall": recall(np.array(rows), self._given.nearest[:users]),
         }
 
     def together(self, users: int) -> dict[str, Any]:

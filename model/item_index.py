@@ -28,8 +28,8 @@ STATE_OUTPUTS = ("states", "candidate_scores")
 SPARE = 5
 """Of so many that are asked for, one more is taken from the lists: eight bits order them nearly."""
 FARTHER = 0.75
-"""Where fewer items may be recommended, those that are nearest lie in more lists: the power of their
-share. Of a tenth, 5.6 times as many are read; with 0.5, .953 of the nearest are found, not .983."""
+"""Where fewer items may be recommended, the nearest of them lie in more lists: the power of their
+share. Of a tenth, 5.6 times as many are read; with 0.5, .953 of them are found, not .983."""
 MOST_WAITING = 1024
 """Changes that wait for a search to take them in."""
 WIDER = 4

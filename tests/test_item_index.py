@@ -187,3 +187,20 @@ def test_an_index_in_use_may_be_written_over(index: ItemIndex, tmp_path: Path) -
     assert np.array_equal(
         using.nearest(USERS, NO_BIAS, 20).rows, index.nearest(USERS, NO_BIAS, 20).rows
     )
+
+
+def test_the_files_are_mapped_so_that_workers_have_them_in_memory_once(
+    index: ItemIndex, tmp_path: Path
+) -> None:
+    files = IndexFiles(tmp_path / "unused", tmp_path / "vectors.npy", tmp_path / "lists")
+    np.save(files.vectors, VECTORS)
+    index.write(files.lists)
+    using = ItemIndex.read(files, threads=1)
+    using.nearest(USERS, NO_BIAS, 20)
+    mapped = {
+        line.split()[5]: line.split()[1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if str(tmp_path) in line
+    }
+    assert set(mapped) == {str(files.vectors), str(files.lists)}
+    assert all("w" not in rights and rights.endswith("s") for rights in mapped.values())
