@@ -83,8 +83,13 @@ def measure(asked: argparse.Namespace, kinds: Sequence[str]) -> dict[str, Any]:
         "recall": _median(rounds["index"])["recall"],
         "p99_ms": _median(rounds["index"])["p99_ms"],
         "growth": _growth(rounds["index"], rounds["tenth"]),
-        "slowest_vs_p99": median(each["slowest_vs_p99"] for each in streams),
-        "slowest_vs_p99_cpu": median(each["slowest_vs_p99_cpu"] for each in streams),
+        **{
+            f"{quiet}slowest_vs_p99{unit}": median(
+                each[f"{quiet}slowest_vs_p99{unit}"] for each in streams
+            )
+            for unit in ("", "_cpu")
+            for quiet in ("", "quiet_")
+        },
         "slowest_visible_ms": max(each["visible_after_ms"]["max"] for each in streams),
         "not_found": sum(each["not_found"] for each in streams),
         "contenders": {kind: _median(answers) for kind, answers in rounds.items()},

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.made_up_vectors import STATE_LENGTH
 from model.features import FIRST_ITEM
-from model.item_index import ItemIndex
+from model.item_index import ItemIndex, Nearest
 
 LIKENESS = 0.16
 """Length of a new item's vector, as a share of a state's: it is a long one and points where the
 state does, so that hardly another comes before it."""
+LENGTH = STATE_LENGTH**2
+"""Product of a state with itself, but for the bias."""
 RESERVE = 10_000
 """Rows for new items."""
 
@@ -63,14 +66,15 @@ def stream(
 
     Returns:
         ``slowest_vs_p99``: the slowest search beside the changes, over the 99th percentile of those
-        without; by the clock and by the searching thread's processor time.
+        without; by the clock and by the searching thread's processor time. ``quiet_slowest_vs_p99``
+        is the same of those without: what the machine does to a search by itself.
     """
     bias = np.zeros(len(index.vectors) + RESERVE, np.float32)
 
-    def search(user: int) -> tuple[NDArray[np.int64], float, float]:
+    def search(user: int) -> tuple[Nearest, float, float]:
         start, processor = time.perf_counter(), time.thread_time()
-        rows = index.nearest(states[user][None], bias, top, 0).rows[0]
-        return rows, time.perf_counter() - start, time.thread_time() - processor
+        found = index.nearest(states[user][None], bias, top, 0)
+        return found, time.perf_counter() - start, time.thread_time() - processor
 
     def searches(changes: _Changes | None) -> tuple[NDArray[np.float64], list[float], int]:
         took: list[tuple[float, float]] = []
@@ -80,12 +84,15 @@ def stream(
         while time.perf_counter() - begun < seconds:
             sent = changes.sent.popleft() if changes and changes.sent else None
             user = sent.user if sent else number % len(states)
-            rows, clock, processor = search(user)
+            found, clock, processor = search(user)
             took.append((clock, processor))
             number += 1
             if sent is not None:
-                missed += sent.row not in rows
-                lags.append(time.perf_counter() - sent.at)
+                is_found = sent.row in found.rows[0]
+                if is_found:
+                    lags.append(time.perf_counter() - sent.at)
+                # Of some users a hundred items are nearer still.
+                missed += not is_found and found.scores[0, -1] < LIKENESS * LENGTH
         return 1000 * np.array(took), lags, missed
 
     search(0)
@@ -99,16 +106,22 @@ def stream(
     return {
         "searches": len(busy),
         "upserts": len(changes.put_ms),
-        "not_found": missed,
+        "not_found": int(missed),
         "visible_after_ms": _spread([1000 * lag for lag in lags]),
         "upsert_ms": _spread(changes.put_ms),
         "quiet_ms": _spread(clock),
         "busy_ms": _spread(busy[:, 0]),
         "quiet_cpu_ms": _spread(processor),
         "busy_cpu_ms": _spread(busy[:, 1]),
-        "slowest_vs_p99": round(float(busy[:, 0].max() / np.percentile(clock, 99)), 3),
-        "slowest_vs_p99_cpu": round(float(busy[:, 1].max() / np.percentile(processor, 99)), 3),
+        "slowest_vs_p99": _slowest(busy[:, 0], clock),
+        "slowest_vs_p99_cpu": _slowest(busy[:, 1], processor),
+        "quiet_slowest_vs_p99": _slowest(clock, clock),
+        "quiet_slowest_vs_p99_cpu": _slowest(processor, processor),
     }
+
+
+def _slowest(ones: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    return round(float(ones.max() / np.percentile(others, 99)), 3)
 
 
 def _spread(values: Any) -> dict[str, float]:
