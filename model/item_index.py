@@ -27,6 +27,8 @@ STATE_OUTPUTS = ("states", "candidate_scores")
 """Of the graph of ``model.state_graph``."""
 SPARE = 5
 """Of so many that are asked for, one more is taken from the lists: eight bits order them nearly."""
+FRESH_WIDER = 8
+"""Times as many lists of fresh items are read, which are short: else one in a hundred is missed."""
 MOST_WAITING = 1024
 """Changes that wait for a search to take them in."""
 WIDER = 4
@@ -227,8 +229,11 @@ class ItemIndex:
 
         wanted = count + -(-count // SPARE)
         listed, free = (
-            faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(bits), nprobe=probed)
-            for bits in (self._filter.listed_bits, self._filter.bits)
+            faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(bits), nprobe=most)
+            for bits, most in (
+                (self._filter.listed_bits, probed),
+                (self._filter.bits, min(FRESH_WIDER * probed, self.lists)),
+            )
         )
         _, rows = self._lists.search(padded, wanted, params=listed)
         scores = _products(states, self.vectors, rows)
