@@ -148,7 +148,8 @@ class Ranker:
         if self.index is None:
             return Scores(*outputs)
         states, scores = outputs
-        return Scores(*self.index.nearest(states, item_bias, self._top_k), scores)
+        nearest = self.index.nearest(states, item_bias, self._top_k, bias_edition)
+        return Scores(*nearest, scores)
 
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         """Make a run; the one place that all of them pass."""

@@ -3,13 +3,15 @@ short, and scores exactly."""
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from model.features import FIRST_ITEM, PADDING
-from model.index_lists import make_lists
-from model.item_index import BARRED, IndexFiles, ItemIndex, Nearest
+from model.index_filter import BARRED
+from model.index_lists import Padding, make_lists
+from model.item_index import IndexFiles, ItemIndex, Nearest
 from serving.catalog import NEVER
 
 GROUPS, EACH, DIM = 40, 50, 16
@@ -156,3 +158,49 @@ def test_an_index_of_other_vectors_is_refused(index: ItemIndex, tmp_path: Path) 
     index.write(files.lists)
     with pytest.raises(RuntimeError, match=r"holds 2000 items .*copy the whole bundle again"):
         ItemIndex.read(files, threads=1)
+
+
+def test_an_index_of_another_kind_is_refused(tmp_path: Path) -> None:
+    files = IndexFiles(tmp_path / "unused", tmp_path / "vectors.npy", tmp_path / "lists")
+    np.save(files.vectors, VECTORS)
+    faiss.write_index(faiss.index_factory(DIM + 1, "Flat"), str(files.lists))
+    with pytest.raises(RuntimeError, match=r"made by another nextclick; run `nextclick train`"):
+        ItemIndex.read(files, threads=1)
+
+
+def test_a_vector_stands_in_the_lists_so_that_products_stay_in_their_order() -> None:
+    vectors = VECTORS.copy()
+    vectors[FREE, -1] = np.random.default_rng(7).standard_normal(SIZE - FIRST_ITEM) - 9
+    padding = Padding.fit(vectors, square=5.0)
+    assert (padding.dim + padding.parts) % 8 == 0
+    assert padding == Padding.of_lists(vectors, padding.dim + padding.parts)
+    products = padding.states(USERS) @ padding.items(vectors).T
+    assert np.allclose(products - USERS @ vectors.T, 9, atol=0.1)
+
+
+def test_an_index_in_use_may_be_written_over(index: ItemIndex, tmp_path: Path) -> None:
+    files = IndexFiles(tmp_path / "unused", tmp_path / "vectors.npy", tmp_path / "lists")
+    np.save(files.vectors, VECTORS)
+    index.write(files.lists)
+    using = ItemIndex.read(files, threads=1)
+    index_of(VECTORS[:300], probed=1, lists=2).write(files.lists)
+    assert np.array_equal(
+        using.nearest(USERS, NO_BIAS, 20).rows, index.nearest(USERS, NO_BIAS, 20).rows
+    )
+
+
+def test_the_files_are_mapped_so_that_workers_have_them_in_memory_once(
+    index: ItemIndex, tmp_path: Path
+) -> None:
+    files = IndexFiles(tmp_path / "unused", tmp_path / "vectors.npy", tmp_path / "lists")
+    np.save(files.vectors, VECTORS)
+    index.write(files.lists)
+    using = ItemIndex.read(files, threads=1)
+    using.nearest(USERS, NO_BIAS, 20)
+    mapped = {
+        line.split()[5]: line.split()[1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if str(tmp_path) in line
+    }
+    assert set(mapped) == {str(files.vectors), str(files.lists)}
+    assert all("w" not in rights and rights.endswith("s") for rights in mapped.values())
