@@ -68,8 +68,10 @@ class Placements:
         owner, rows = np.concatenate(owners), np.concatenate(offered)
         held = places_of(Keys(owner, rows), Keys(joined.owner, joined.pool.rows), len(requests))
         span = len(self._catalog.items)
-        lacking = np.unique(owner[held < 0] * span + rows[held < 0])
-        return _extended(joined, *np.divmod(lacking, span))
+        lacking = np.sort(owner[held < 0] * span + rows[held < 0])
+        # Two rules may bring the same.
+        distinct = lacking[np.diff(lacking, prepend=-1) > 0]
+        return _extended(joined, *np.divmod(distinct, span))
 
     def fix(
         self,

@@ -211,12 +211,14 @@ class Policy:
         """The group of each candidate under a rule, int64 [N]; -1 for none."""
         rule, told = self._rules[number], self._groups[number]
         assert isinstance(rule, AtMost)
-        here = hits.places(number)
         column = self._columns.brand if rule.per == "brand" else self._columns.category
-        codes = column[rows[here]]
+        codes = column[rows]
         codes = codes if told is None else told(codes)
-        groups = np.full(len(rows), -1, np.int64)
-        groups[here] = np.where(codes == NONE, -1, codes)
+        groups = np.where(codes == NONE, -1, codes).astype(np.int64)
+        if rule.is_given or rule.when is not None:
+            is_meant = np.zeros(len(rows), np.bool_)
+            is_meant[hits.places(number)] = True
+            groups[~is_meant] = -1
         return groups
 
     def _variety(self, rows: NDArray[np.int64]) -> Variety | None:

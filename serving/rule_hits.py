@@ -55,7 +55,7 @@ class RuleBits:
         """The rows that a rule selects, whatever their age; the newest items first where age
         matters, else as they came."""
         word, bit = divmod(number, WORD_BITS)
-        rows = np.flatnonzero(self._words[word] & np.uint64(1 << bit))
+        rows = np.flatnonzero(self._words[word] & np.uint64(1 << bit) != 0)
         selection = self._selections[number]
         if selection is not None and selection.is_aged:
             created = np.nan_to_num(self._columns.created[rows], nan=-np.inf)
@@ -94,14 +94,19 @@ class RuleHits:
     ) -> None:
         self._bits, self._requests = bits, requests
         self._owner, self._rows = owner, rows
-        self._words = bits.words_of(rows)
+        # No rule is about most candidates: those are passed over once, for all rules.
+        self._some: list[tuple[NDArray[np.int64], NDArray[np.uint64]]] = []
+        for word in bits.words_of(rows):
+            some = np.flatnonzero(word != 0)
+            self._some.append((some, word[some]))
 
     def places(self, number: int) -> NDArray[np.int64]:
         """The candidates that a rule is about, as places among all, rising."""
         rule = self._bits.rules[number]
         if rule.is_given:
-            word, bit = divmod(number, WORD_BITS)
-            found = np.flatnonzero(self._words[word] & np.uint64(1 << bit))
+            at, bit = divmod(number, WORD_BITS)
+            some, word = self._some[at]
+            found: NDArray[np.int64] = some[word & np.uint64(1 << bit) != 0]
         else:
             found = np.arange(len(self._rows))
         if rule.when is not None and len(found):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.events import ContractError
+from model.events import MAX_TIME_MS, ContractError
 from model.items import MAX_ITEM_BYTES, Item, decode_item, encode_item
 
 
@@ -37,10 +37,25 @@ def test_what_is_no_json_is_malformed(data: bytes) -> None:
         {"item_id": "i", "price": "1.99"},
         {"item_id": "i", "available": "yes"},
         {"item_id": "i", "available": 1},
+        {"item_id": "i", "tags": "new"},
+        {"item_id": "i", "stock": "many"},
+        {"item_id": "i", "created": "yesterday"},
+        {"item_id": "i", "created": "2026-01-31T12:00:00"},
     ],
 )
 def test_wrong_types_are_invalid(fields: dict[str, Any]) -> None:
     assert reason(json.dumps(fields).encode()) == "invalid"
+
+
+@pytest.mark.parametrize("created", [-1, MAX_TIME_MS, "1969-12-31T23:59:59Z"])
+def test_an_item_is_of_1970_or_later(created: int | str) -> None:
+    assert reason(json.dumps({"item_id": "i", "created": created}).encode()) == "time_range"
+
+
+def test_a_time_is_kept_in_milliseconds() -> None:
+    item = decode_item(b'{"item_id": "i", "created": "2026-01-31T13:00:00.001+01:00"}')
+    assert item.created == item.created_ms == 1_769_860_800_001
+    assert Item(item_id="i").created_ms is None
 
 
 def test_a_large_item_is_refused() -> None:
@@ -65,6 +80,9 @@ def test_only_the_id_is_required_and_unknown_fields_are_ignored() -> None:
         brand=st.none() | st.text(max_size=9),
         price=st.none() | st.floats(0, 1e9),
         available=st.booleans(),
+        tags=st.lists(st.text(max_size=9), max_size=3).map(tuple),
+        stock=st.none() | st.floats(0, 1e9),
+        created=st.none() | st.integers(0, MAX_TIME_MS - 1),
     )
 )
 def test_every_item_survives_the_wire(item: Item) -> None:
