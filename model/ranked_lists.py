@@ -6,7 +6,7 @@ the tuned counts have learned all that came before the judged days, the network 
 end of its training range.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -17,9 +17,11 @@ from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import blend
 from model.bundle import Bundle, Precision
 from model.calibration import list_probability
+from model.cold_items import cold_positions
 from model.dataset import Baskets, EventLog
 from model.evaluate import CandidateTable, Judge
 from model.features import UNKNOWN
+from model.items import Item
 from model.list_quality import NOTHING
 from model.method import Scores
 from model.past_counts import cases_of
@@ -51,12 +53,24 @@ class Served(NamedTuple):
 class BundleJudge:
     """Asks a bundle, through ONNX Runtime on the CPU and by the rules of a worker.
 
+    Args:
+        bundle: what is asked.
+        log: all rows.
+        precision: of the graph.
+        items: the catalogue, for a bundle with an item tower.
+
     Raises:
         model.bundle.BundleError: the bundle holds no graph of that precision.
     """
 
-    def __init__(self, bundle: Bundle, log: EventLog, precision: Precision = "fp32") -> None:
-        manifest = bundle.manifest
+    def __init__(
+        self,
+        bundle: Bundle,
+        log: EventLog,
+        precision: Precision = "fp32",
+        items: Sequence[Item] = (),
+    ) -> None:
+        manifest, tower = bundle.manifest, bundle.tower_path
         self._blend = manifest.blend
         self._calibration = manifest.calibration
         self._judge = Judge(
@@ -67,6 +81,7 @@ class BundleJudge:
             popularity_half_life_days=manifest.popularity_half_life_days,
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             repeats_allowed=manifest.repeats_allowed,
+            cold=cold_positions(tower, items, log, bundle.vocabulary) if tower and items else None,
         )
 
     def ask(self, asked: Baskets, progress: Callable[[float], None] = lambda share: None) -> Served:

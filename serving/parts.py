@@ -9,6 +9,7 @@ from model.bundle import Bundle
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.item_vectors import ItemVectors
 from serving.ranker import Ranker
 from serving.store import Store
 
@@ -34,5 +35,7 @@ class Parts:
     publish_replayed: bool
     """Publish lists for replayed and old events too."""
     now_ms: Callable[[], int] = wall_clock_ms
+    item_vectors: ItemVectors | None = None
+    """Of items that the network has not learned; None of a bundle without an item tower."""
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a micro-batch is learnt: one at a time."""

@@ -37,6 +37,8 @@ class Scores:
     top_scores: NDArray[np.float32]
     candidate_scores: NDArray[np.float32]
     """[B, C]"""
+    states: NDArray[np.float32] | None = None
+    """[B, D + 1], the last column 1; None where the graph does not give them."""
 
 
 class Ranker:
@@ -148,7 +150,7 @@ class Ranker:
         if self.index is None:
             return Scores(*outputs)
         states, scores = outputs
-        return Scores(*self.index.nearest(states, item_bias, self._top_k), scores)
+        return Scores(*self.index.nearest(states, item_bias, self._top_k), scores, states)
 
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         """Make a run; the one place that all of them pass."""

@@ -161,13 +161,20 @@ async def recommend_user(parts: Parts, user_id: str) -> Recommendation:
 def _final_lists(
     parts: Parts, requests: RequestTable, candidates: CandidateTable, scores: Scores
 ) -> list[tuple[Recommended, ...]]:
-    nearest = parts.catalog.rows_of_model(scores.top_rows)
+    nearest, nearest_scores = parts.catalog.rows_of_model(scores.top_rows), scores.top_scores
+    if parts.item_vectors is None:
+        candidate_scores = scores.candidate_scores[candidates.cells]
+    else:
+        candidate_scores = parts.item_vectors.scores(candidates, scores)
+        new_rows, new_scores = parts.item_vectors.nearest(scores)
+        nearest = np.hstack([nearest, new_rows])
+        nearest_scores = np.hstack([nearest_scores, new_scores])
     return rerank(
         requests,
         candidates,
-        scores.candidate_scores[candidates.cells],
+        candidate_scores,
         nearest,
-        scores.top_scores,
+        nearest_scores,
         parts.candidates.popularity(nearest, candidates.units[:, None]),
         catalog=parts.catalog,
         weights=parts.bundle.manifest.blend,

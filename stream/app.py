@@ -104,7 +104,7 @@ async def recommend_now(settings: Settings, user_id: str) -> Recommendation:
     Raises what ``build_parts`` raises, RedisError, KafkaError and TopicError.
     """
     parts = build_parts(settings)
-    feed = CatalogFeed(settings, parts.catalog)
+    feed = CatalogFeed(settings, parts.catalog, parts.item_vectors)
     try:
         await parts.store.open()
         await feed.read_whole()

@@ -19,6 +19,7 @@ from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
+from serving.item_vectors import ItemVectors
 from serving.parts import Parts
 from serving.round_trip import Acknowledgement
 from serving.store import Store, StoreError
@@ -77,7 +78,7 @@ class Worker(Service):
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         self._parts = parts
-        self._feed = feed = CatalogFeed(self.settings, parts.catalog)
+        self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.item_vectors)
         if self.settings.metrics_port:
             # First: whoever watches sees this worker wait.
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
@@ -195,6 +196,7 @@ def build_parts(settings: Settings) -> Parts:
             catalog, counts, repeat_half_life_days=manifest.blend.repeat_half_life_days
         ),
         ranker=ranker,
+        item_vectors=ItemVectors(bundle.tower_path, catalog) if bundle.tower_path else None,
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,

@@ -18,6 +18,7 @@ from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import Execution
 from serving.intake import decode
+from serving.item_vectors import ItemVectors
 from serving.learning import Learned, learn
 from serving.parts import Parts
 from serving.profile import Profile, pack_interaction, pack_purchase
@@ -132,6 +133,16 @@ async def open_store(
         await redis.aclose()
 
 
+def _item_vectors(bundle: Bundle | None, catalog: Catalog) -> ItemVectors | None:
+    """Of the catalogue as it is now."""
+    if bundle is None or bundle.tower_path is None:
+        return None
+    vectors = ItemVectors(bundle.tower_path, catalog)
+    while vectors.waiting:
+        vectors.take_in()
+    return vectors
+
+
 @asynccontextmanager
 async def open_parts(
     url: str,
@@ -153,6 +164,7 @@ async def open_parts(
             "store": store,
             "counts": counts,
             "candidates": CandidateSources(catalog, counts, repeat_half_life_days=60),
+            "item_vectors": _item_vectors(bundle, catalog),
             "ranker": cast(Ranker, bundle and Ranker(bundle, Execution("cpu"))),
             "list_length": 10,
             "max_event_age_ms": HOUR_MS,
