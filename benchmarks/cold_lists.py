@@ -51,6 +51,20 @@ def new_items(log: EventLog, baskets: Baskets, start: int, end: int) -> NewItems
     return NewItems(items, baskets.take(np.array(bought, np.int64)), [targets[n] for n in bought])
 
 
+def unsold(log: EventLog, new: NewItems) -> NewItems:
+    """The same where only items count that nobody had bought by the midnight before a basket: they
+    stand for those that have no interaction at all."""
+    first = first_sales(log)[new.items]
+    targets = []
+    for number, each in enumerate(new.targets):
+        midnight = new.baskets.time(number) // DAY_MS * DAY_MS
+        targets.append(each[first[each] >= midnight])
+    kept = [number for number, each in enumerate(targets) if len(each)]
+    return NewItems(
+        new.items, new.baskets.take(np.array(kept, np.int64)), [targets[n] for n in kept]
+    )
+
+
 def first_sales(log: EventLog) -> NDArray[np.int64]:
     """When each item was first sold, epoch ms."""
     first = np.full(len(log.item_ids), np.iinfo(np.int64).max)

@@ -34,6 +34,7 @@ from benchmarks.cold_lists import (
     network_scores,
     new_items,
     recall,
+    unsold,
 )
 from benchmarks.temporal_data import complete_journey, online_retail
 from model.baselines import DecayedPopularity, FrequentThenPopular
@@ -52,6 +53,7 @@ SEED = 7
 TEST_DAYS = 28
 VALIDATION_DAYS = 14
 COMPLETE_JOURNEY = "complete_journey"
+BASELINE = "newest popular in category"
 CHOICE_BASKETS = 1_000
 HALF_LIVES = {
     "popularity_half_life_days": (7.0, 14.0, 28.0),
@@ -222,28 +224,28 @@ def _cold(
         states = judge.states(new.baskets)
         return lambda weight: recall(new, network_scores(new, states, vectors, popular, weight))
 
-    chosen = max(POPULAR_WEIGHTS, key=ours(validation))
-    of_test = ours(test)
-    report: dict[str, Any] = {
-        "new": len(test.items),
-        "baskets": len(test.baskets),
-        "by the network": of_test(0.0),
-        "by the network and popularity": of_test(chosen),
-        "weight of popularity": chosen,
-    }
-    for name, by_share in (("newest popular in category", False),
-                           ("the same, weighed by category share", True)):  # fmt: skip
+    def baseline(new: NewItems, level: int, by_share: bool) -> float:
+        return recall(new, newest.scores(new, level, by_share))
 
-        def baseline(new: NewItems, level: int, by_share: bool = by_share) -> float:
-            return recall(new, newest.scores(new, level, by_share))
-
-        level = max(range(newest.levels), key=lambda level: baseline(validation, level))
-        report[name] = baseline(test, level)
+    report: dict[str, Any] = {"new": len(test.items)}
+    for name, chosen_on, judged in (
+        ("live counts", validation, test),
+        ("without a sale by then", unsold(log, validation), unsold(log, test)),
+    ):
+        found: dict[str, float] = {"baskets": len(judged.baskets)}
+        report[name] = found
+        weight, of_test = max(POPULAR_WEIGHTS, key=ours(chosen_on)), ours(judged)
+        found["weight of popularity"] = weight
+        found["by the network"] = of_test(0.0)
+        found["by the network and popularity"] = of_test(weight)
+        for title, by_share in ((BASELINE, False), ("the same, weighed by category share", True)):
+            tried = [baseline(chosen_on, level, by_share) for level in range(newest.levels)]
+            found[title] = baseline(judged, tried.index(max(tried)), by_share)
+        found["network and popularity / newest popular in category"] = (
+            found["by the network and popularity"] / found[BASELINE]
+        )
     table = judge.candidates(test.baskets)
     report["among all items, by the blend"] = _among_all(log, test, table, weights)
-    report["network and popularity / newest popular in category"] = (
-        report["by the network and popularity"] / report["newest popular in category"]
-    )
     return report
 
 

@@ -1,0 +1,66 @@
+"""Who buys new items: which are new, and how lists of them are judged."""
+
+import numpy as np
+import pytest
+
+from benchmarks.cold_lists import LENGTH, NewestPopular, new_items, recall, unsold
+from model.dataset import EventLog, next_baskets
+from model.items import Item
+from tests.planted import at, log_of
+
+
+def shop() -> EventLog:
+    """``mug-2`` and ``tea-2`` are new from day 10 on; on day 11 the first has been sold twice."""
+    return log_of(
+        [
+            ("ann", "tea-1", at(1)), ("ben", "mug-1", at(1.1)), ("cid", "mug-1", at(1.2)),
+            ("cid", "mug-2", at(10.2)), ("ann", "mug-2", at(10.3)),
+            ("ann", "tea-2", at(11.4)), ("ben", "mug-2", at(11.5)),
+        ]
+    )  # fmt: skip
+
+
+ITEMS = [
+    Item(item_id=f"{name}-{number}", category=("shop", name))
+    for name in ("mug", "tea")
+    for number in (1, 2)
+]
+
+
+def test_new_are_items_first_sold_in_the_judged_days_and_their_buyers_are_asked() -> None:
+    log = shop()
+    new = new_items(log, next_baskets(log, at(10), at(12)), at(10), at(12))
+    assert [log.item_ids[item] for item in new.items] == ["mug-2", "tea-2"]
+    users = [log.user_ids[log.users[end - 1]] for end in new.baskets.ends]
+    assert [(user, targets.tolist()) for user, targets in zip(users, new.targets, strict=True)] == [
+        ("ann", [0]), ("ann", [1]), ("ben", [0]), ("cid", [0]),
+    ]  # fmt: skip
+    assert not len(new_items(log, new.baskets, at(12), at(13)).baskets)
+
+
+def test_what_was_sold_by_midnight_is_no_longer_without_a_sale() -> None:
+    log = shop()
+    new = unsold(log, new_items(log, next_baskets(log, at(10), at(12)), at(10), at(12)))
+    assert [targets.tolist() for targets in new.targets] == [[0], [1], [0]]
+
+
+def test_recall_is_the_share_of_a_basket_among_the_first_fifty() -> None:
+    log = shop()
+    new = new_items(log, next_baskets(log, at(10), at(12)), at(10), at(12))
+    first = np.zeros(LENGTH + 2)
+    first[0] = -1.0
+    # The first item is the last of all, the second one of the first fifty.
+    assert recall(new, [first] * 4) == pytest.approx(1 / 4)
+
+
+def test_the_baseline_puts_the_users_own_categories_first_and_then_what_is_popular() -> None:
+    log = shop()
+    new = new_items(log, next_baskets(log, at(10), at(12)), at(10), at(12))
+    baseline = NewestPopular(log, ITEMS, 14)
+    assert baseline.levels == 2
+    for by_share in (False, True):
+        *_, tea_lover, mug_lover, _ = baseline.scores(new, 1, by_share)
+        assert mug_lover[0] > mug_lover[1]
+    alike = list(baseline.scores(new, 0, False))
+    assert alike[1][0] > alike[1][1], "of one category the more popular"
+    assert tea_lover[0] > tea_lover[1]
