@@ -212,8 +212,8 @@ def _cold(
     log = made.log
     validation_from, test_from = cut_times(log, config.validation_days, config.test_days)
     end = int(log.times.max()) + 1
-    validation = new_items(log, split.validation, validation_from, test_from).spread(most)
-    test = new_items(log, split.test, test_from, end).spread(most)
+    validation = new_items(log, split.validation, validation_from, test_from)
+    test = new_items(log, split.test, test_from, end)
     item_of = {item.item_id: item for item in items}
     tower = ItemTower(made.tower)
     popular = DecayedPopularity(log, config.popularity_half_life_days)
@@ -229,8 +229,12 @@ def _cold(
 
     report: dict[str, Any] = {"new": len(test.items)}
     for name, chosen_on, judged in (
-        ("live counts", validation, test),
-        ("without a sale by then", unsold(log, validation), unsold(log, test)),
+        ("live counts", validation.spread(most), test.spread(most)),
+        (
+            "without a sale by then",
+            unsold(log, validation).spread(most),
+            unsold(log, test).spread(most),
+        ),
     ):
         found: dict[str, float] = {"baskets": len(judged.baskets)}
         report[name] = found
@@ -244,8 +248,9 @@ def _cold(
         found["network and popularity / newest popular in category"] = (
             found["by the network and popularity"] / found[BASELINE]
         )
-    table = judge.candidates(test.baskets)
-    report["among all items, by the blend"] = _among_all(log, test, table, weights)
+    some = test.spread(most)
+    table = judge.candidates(some.baskets)
+    report["among all items, by the blend"] = _among_all(some, table, weights)
     return report
 
 

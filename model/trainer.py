@@ -168,21 +168,22 @@ class Trainer:
         inputs = {name: torch.from_numpy(each) for name, each in batch.features._asdict().items()}
         kinds = _disturbed(inputs["kinds"], self._config.kind_noise)
         self.network.train()
-        answers, sample = torch.from_numpy(batch.target_row), self._sampler.draw()
+        items, gaps, queries = inputs["items"], inputs["gaps"], inputs.get("queries")
+        answers = torch.from_numpy(batch.target_row)
         vectors: Tensor = self.network.item_table.weight
         biases: Tensor = self.network.item_bias
-        embedded: Tensor | None = None
-        if self.network.tower is not None:
-            table = StepTable.of(
-                self.network, inputs["items"], answers, sample.rows, self._config.id_dropout
-            )
+        if self.network.tower is None:
+            states = self.network.encode(items, kinds, gaps, queries=queries)
+            sample = self._sampler.draw()
+        else:
+            sample = self._sampler.draw()
+            table = StepTable.of(self.network, items, answers, sample.rows, self._config.id_dropout)
             place, vectors, biases = table.place, table.vectors, table.biases
-            embedded, answers = vectors[place[inputs["items"]]], place[answers]
+            states = self.network.encode(
+                items, kinds, gaps, embedded=vectors[place[items]], queries=queries
+            )
+            answers = place[answers]
             sample = Sample(place[sample.rows], sample.log_q, sample.drawn[table.rows])
-        states = self.network.encode(
-            inputs["items"], kinds, inputs["gaps"], embedded=embedded,
-            queries=inputs.get("queries"),
-        )  # fmt: skip
         states = states.flatten(0, 1)[torch.from_numpy(batch.positions)]
         loss = next_basket_loss(
             self.network.for_tasks(states, torch.from_numpy(batch.kinds)),

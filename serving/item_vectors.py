@@ -43,7 +43,7 @@ class ItemVectors:
     def take_in(self) -> None:
         """Look at the next rows, one batch of the tower at most; call while ``waiting``.
 
-        Some 30 ms, so that a worker that reads a whole catalogue goes on with other work between.
+        Some 12 ms, so that a worker that reads a whole catalogue goes on with other work between.
         """
         catalog, items = self._catalog, self._catalog.items
         until = min(self._done + BATCH, len(items))
