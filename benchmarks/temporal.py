@@ -254,7 +254,7 @@ def _cold(
     return report
 
 
-def _among_all(log: EventLog, new: NewItems, table: CandidateTable, weights: BlendWeights) -> float:
+def _among_all(new: NewItems, table: CandidateTable, weights: BlendWeights) -> float:
     """Of the first fifty of all items as a worker would list them."""
     scores = blend(weights, table.signals)
     nothing = np.zeros(len(scores), np.float32)
