@@ -30,13 +30,15 @@ class NewItems(NamedTuple):
     baskets: Baskets
     targets: list[NDArray[np.int64]]
     """Of each basket, places in ``items``."""
+    listed: NDArray[np.bool_]
+    """bool [B, new items]: which may stand in the list of each basket."""
 
     def spread(self, count: int) -> "NewItems":
         """At most ``count`` of the baskets, evenly spread."""
         chosen = np.linspace(0, len(self.baskets) - 1, min(len(self.baskets), count))
         numbers = chosen.astype(np.int64)
         targets = [self.targets[number] for number in numbers.tolist()]
-        return NewItems(self.items, self.baskets.take(numbers), targets)
+        return NewItems(self.items, self.baskets.take(numbers), targets, self.listed[numbers])
 
 
 def new_items(log: EventLog, baskets: Baskets, start: int, end: int) -> NewItems:
@@ -48,21 +50,20 @@ def new_items(log: EventLog, baskets: Baskets, start: int, end: int) -> NewItems
     targets = [place[baskets.targets(number)] for number in range(len(baskets))]
     targets = [each[each >= 0] for each in targets]
     bought = [number for number, each in enumerate(targets) if len(each)]
-    return NewItems(items, baskets.take(np.array(bought, np.int64)), [targets[n] for n in bought])
+    asked = baskets.take(np.array(bought, np.int64))
+    listed = np.ones((len(bought), len(items)), np.bool_)
+    return NewItems(items, asked, [targets[number] for number in bought], listed)
 
 
 def unsold(log: EventLog, new: NewItems) -> NewItems:
-    """The same where only items count that nobody had bought by the midnight before a basket: they
-    stand for those that have no interaction at all."""
-    first = first_sales(log)[new.items]
-    targets = []
-    for number, each in enumerate(new.targets):
-        midnight = new.baskets.time(number) // DAY_MS * DAY_MS
-        targets.append(each[first[each] >= midnight])
-    kept = [number for number, each in enumerate(targets) if len(each)]
-    return NewItems(
-        new.items, new.baskets.take(np.array(kept, np.int64)), [targets[n] for n in kept]
-    )
+    """The same with those items alone that nobody had bought by the midnight before a basket: they
+    stand for items that have no interaction at all."""
+    times = np.array([new.baskets.time(number) for number in range(len(new.baskets))], np.int64)
+    listed = first_sales(log)[new.items] >= (times // DAY_MS * DAY_MS)[:, None]
+    targets = [each[listed[number, each]] for number, each in enumerate(new.targets)]
+    kept = np.array([number for number, each in enumerate(targets) if len(each)], np.int64)
+    left = [targets[number] for number in kept.tolist()]
+    return NewItems(new.items, new.baskets.take(kept), left, listed[kept])
 
 
 def first_sales(log: EventLog) -> NDArray[np.int64]:
@@ -78,8 +79,8 @@ def recall(new: NewItems, scores: Iterable[NDArray[np.floating]]) -> float:
     Of equal scores the lower place comes first, as in a catalogue.
     """
     found = []
-    for targets, each in zip(new.targets, scores, strict=True):
-        best = np.argsort(-each, kind="stable")[:LENGTH]
+    for targets, listed, each in zip(new.targets, new.listed, scores, strict=True):
+        best = np.argsort(np.where(listed, -each, np.inf), kind="stable")[:LENGTH]
         found.append(np.isin(targets, best).mean())
     return float(np.mean(found))
 

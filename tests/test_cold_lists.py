@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.cold_lists import LENGTH, NewestPopular, new_items, recall, unsold
+from benchmarks.cold_lists import LENGTH, NewestPopular, NewItems, new_items, recall, unsold
 from model.dataset import EventLog, next_baskets
 from model.items import Item
 from tests.planted import at, log_of
@@ -44,13 +44,16 @@ def test_what_was_sold_by_midnight_is_no_longer_without_a_sale() -> None:
     assert [targets.tolist() for targets in new.targets] == [[0], [1], [0]]
 
 
-def test_recall_is_the_share_of_a_basket_among_the_first_fifty() -> None:
-    log = shop()
-    new = new_items(log, next_baskets(log, at(10), at(12)), at(10), at(12))
-    first = np.zeros(LENGTH + 2)
-    first[0] = -1.0
-    # The first item is the last of all, the second one of the first fifty.
-    assert recall(new, [first] * 4) == pytest.approx(1 / 4)
+def test_recall_is_the_share_of_a_basket_among_the_first_fifty_that_may_be_listed() -> None:
+    count = LENGTH + 2
+    baskets = next_baskets(shop(), at(11), at(12))
+    targets = [np.array([0]), np.array([1, count - 1])]
+    listed = np.ones((2, count), np.bool_)
+    new = NewItems(np.arange(count), baskets, targets, listed)
+    falling = -np.arange(count, dtype=np.float64)
+    assert recall(new, [falling, falling]) == pytest.approx((1 + 1 / 2) / 2)
+    listed[1, 2:5] = False
+    assert recall(new, [falling, falling]) == 1.0
 
 
 def test_the_baseline_puts_the_users_own_categories_first_and_then_what_is_popular() -> None:
