@@ -17,6 +17,7 @@ from model.features import DAY_MS
 from model.items import Item
 
 LENGTH = 50
+ORDER_SEED = 7
 POPULAR_SCALE = 0.4
 POPULAR_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Tried for what popularity counts beside a new item's score, on the validation days."""
@@ -26,7 +27,7 @@ class NewItems(NamedTuple):
     """The new items of some days, and the baskets that hold some."""
 
     items: NDArray[np.int64]
-    """Positions in the log's ``item_ids``, ascending."""
+    """Positions in the log's ``item_ids``, in random order."""
     baskets: Baskets
     targets: list[NDArray[np.int64]]
     """Of each basket, places in ``items``."""
@@ -45,6 +46,8 @@ def new_items(log: EventLog, baskets: Baskets, start: int, end: int) -> NewItems
     """Items first sold from ``start`` to before ``end`` (epoch ms), and who bought them."""
     first = first_sales(log)
     items = np.flatnonzero((first >= start) & (first < end))
+    # A log names items in the order of their first sales, which nobody may know.
+    items = np.random.default_rng(ORDER_SEED).permutation(items)
     place = np.full(len(log.item_ids), -1)
     place[items] = np.arange(len(items))
     targets = [place[baskets.targets(number)] for number in range(len(baskets))]
@@ -76,7 +79,7 @@ def first_sales(log: EventLog) -> NDArray[np.int64]:
 def recall(new: NewItems, scores: Iterable[NDArray[np.floating]]) -> float:
     """Mean share of a basket's new items among the 50 best; scores [new items] of each basket.
 
-    Of equal scores the lower place comes first, as in a catalogue.
+    Of equal scores the lower place comes first, which is chance.
     """
     found = []
     for targets, listed, each in zip(new.targets, new.listed, scores, strict=True):
