@@ -4,7 +4,7 @@ Rank metrics per case come from ``model.ranks``, their intervals from ``model.in
 lists are like from ``model.list_quality``, parts of the answers from ``model.slices``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from model.calibration import Calibration, calibrate
 from model.choice import Budget
 from model.dataset import Baskets, EventLog
 from model.intervals import LEVEL, RESAMPLES, Interval, bootstrap
+from model.items import Item
 from model.list_quality import (
     Distance,
     by_category,
@@ -61,6 +62,9 @@ class Request:
     """Of the counts."""
     precision: Precision = "fp32"
     """Of the bundle's graphs, the one that is judged."""
+    items: Sequence[Item] = field(default=(), repr=False)
+    """The catalogue, for a bundle with an item tower; without one, what it has not learned is
+    scored as "another item"."""
     categories: NDArray[np.int64] | None = field(default=None, repr=False)
     """int64 [items of the log]: for diversity; negative where it is unknown."""
     diversity: float | None = None
@@ -142,8 +146,9 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
         raise NothingToJudge("the days to judge hold no case")
     asked = every if request.cases is None else sampled(every, request.cases, request.seed)
     judge = BundleJudge(
-        bundle, log, request.precision, diversity=request.diversity, categories=request.categories
-    )
+        bundle, log, request.precision, request.items,
+        diversity=request.diversity, categories=request.categories,
+    )  # fmt: skip
     served = judge.ask(asked, lambda share: progress("the bundle's lists", 0.5 * share))
     lists = {SERVED: served.blend, NETWORK: served.network}
     changed: dict[str, NDArray[np.bool_]] = {}

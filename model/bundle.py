@@ -29,6 +29,7 @@ MODEL_FILE = "model.onnx"
 ITEMS_FILE = "items.json"
 MANIFEST_FILE = "manifest.json"
 FILES = (MODEL_FILE, ITEMS_FILE)
+TOWER_FILE = "tower.onnx"
 
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 """The numbers that a graph computes in."""
@@ -129,6 +130,12 @@ class Bundle:
         """Where ONNX Runtime finds the full graph."""
         return self.path / MODEL_FILE
 
+    @property
+    def tower_path(self) -> Path | None:
+        """The graph that gives items outside the vocabulary their vectors; None where there is
+        none."""
+        return self.path / TOWER_FILE if TOWER_FILE in self.manifest.files else None
+
     def graph(self, precision: Precision = "fp32") -> Path:
         """Where ONNX Runtime finds the graph of a precision.
 
@@ -194,6 +201,7 @@ def write_bundle(
     manifest: Manifest,
     variants: Mapping[Precision, Path] | None = None,
     index: IndexFiles | None = None,
+    tower: Path | None = None,
 ) -> Manifest:
     """Write a bundle folder in one step: a reader sees the whole of it or nothing.
 
@@ -204,6 +212,7 @@ def write_bundle(
         manifest: everything but ``version``, ``created`` and ``files``.
         variants: the graphs of other precisions that were admitted, copied in.
         index: the parts of an index that was admitted, copied in.
+        tower: the graph of the item tower, copied in.
 
     Returns:
         The manifest as written.
@@ -220,6 +229,7 @@ def write_bundle(
         graphs: dict[Precision, Path] = {**(variants or {}), "fp32": model}
         copied = {MODEL_FILES[precision]: file for precision, file in graphs.items()}
         copied |= dict(zip(INDEX_FILES, index, strict=True)) if index else {}
+        copied |= {TOWER_FILE: tower} if tower else {}
         for name, file in copied.items():
             shutil.copyfile(file, staging / name)
         (staging / ITEMS_FILE).write_bytes(msgspec.json.encode(list(item_ids)))

@@ -35,6 +35,9 @@ class ItemContent:
     """int64 [items + 1]: the bag of item i is ``tokens[starts[i]:starts[i + 1]]``, perhaps empty.
     """
     token_count: int
+    token_weights: NDArray[np.float32] | None = None
+    """float32 [token_count]: what each token weighs in a bag before it is scaled to length 1; None
+    where bags of other items will not be asked for."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -15,12 +15,17 @@ class ContentTower(nn.Module):
     Args:
         content: of the items, in the order of the vocabulary.
         dim: D.
+        biased: whether a token speaks for its items beside their vector: the last column then is
+            a bias, which starts at zero.
     """
 
-    def __init__(self, content: ItemContent, dim: int) -> None:
+    def __init__(self, content: ItemContent, dim: int, *, biased: bool = False) -> None:
         super().__init__()
-        self.token_table = nn.Embedding(content.token_count, dim)
+        self.token_table = nn.Embedding(content.token_count, dim + biased)
         nn.init.normal_(self.token_table.weight, std=dim**-0.5)
+        if biased:
+            nn.init.zeros_(self.token_table.weight[:, -1])
+        self.token_weights = content.token_weights
         ends = np.concatenate([np.zeros(FIRST_ITEM, np.int64), content.starts[1:]])
         starts = np.concatenate([np.zeros(FIRST_ITEM, np.int64), content.starts[:-1]])
         for name, values in (
@@ -36,7 +41,7 @@ class ContentTower(nn.Module):
         self.sizes: Tensor
 
     def forward(self, rows: Tensor) -> Tensor:
-        """float32 [U, D] of some rows of the vocabulary, int64 [U]."""
+        """float32 [U, D], or [U, D + 1] with a bias, of some rows of the vocabulary, int64 [U]."""
         sizes = self.sizes[rows]
         offsets = sizes.cumsum(0) - sizes
         places = torch.repeat_interleave(self.starts[rows] - offsets, sizes)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from model.baselines import CoVisits, DecayedPopularity
 from model.blend import BlendWeights, Signals, blend
+from model.cold_items import ColdItems
 from model.dataset import Baskets, EventLog
 from model.features import (
     FIRST_ITEM,
@@ -52,6 +53,7 @@ from model.signals import (
 
 CUT = 10
 BATCH = 64
+_NO_STATES = np.empty((0, 0), np.float32)
 
 
 class TopMetrics(NamedTuple):
@@ -155,6 +157,8 @@ class Judge:
         repeats_allowed: False leaves out whatever the user has dealt with.
         index: finds the nearest items in the place of the model.
         top_k: how many, of an index; a model says it itself.
+        cold: vectors of items outside the vocabulary, by position in ``log.item_ids``; None where
+            the bundle has no item tower.
     """
 
     def __init__(
@@ -169,11 +173,13 @@ class Judge:
         repeats_allowed: bool = True,
         index: IndexFiles | None = None,
         top_k: int = 0,
+        cold: ColdItems | None = None,
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._index = ItemIndex.read(index, threads=os.cpu_count() or 1) if index else None
         self._top_k = top_k
+        self._cold = cold
         self._session = onnxruntime.InferenceSession(
             str(index.states if index else model), options, providers=["CPUExecutionProvider"]
         )
@@ -222,6 +228,23 @@ class Judge:
             [part.nearest for part in scored],
         )
 
+    def states(self, baskets: Baskets) -> NDArray[np.float32]:
+        """The states of the users of N baskets, float32 [N, D + 1], the last column 1.
+
+        Raises:
+            ValueError: there are no cold items, so that nothing is scored by states.
+        """
+        if self._cold is None:
+            raise ValueError("states score items outside the vocabulary; give some")
+        found = []
+        for start in range(0, len(baskets), BATCH):
+            features = baskets.inputs(
+                range(start, min(start + BATCH, len(baskets))), self._vocabulary, self._length,
+                queries=self._reads_queries,
+            )  # fmt: skip
+            found.append(self._run({**features._asdict(), "candidates": features.items[:, -1:]})[2])
+        return np.concatenate(found)
+
     def _score(self, baskets: Baskets, numbers: list[int]) -> Iterator["_Scored"]:
         profiles = [self._profile(baskets, number) for number in numbers]
         table = self._table(profiles)
@@ -232,23 +255,32 @@ class Judge:
         features = baskets.inputs(
             numbers, self._vocabulary, self._length, queries=self._reads_queries
         )
-        nearest, scores = self._run({**features._asdict(), "candidates": rows})
-        yield from self._joined(
-            profiles, table, scores[is_candidate], self._item_of_row[nearest.rows], nearest.scores
-        )
+        found, table_scores, states = self._run({**features._asdict(), "candidates": rows})
+        nearest, nearest_scores = self._item_of_row[found.rows], found.scores
+        scores = table_scores[is_candidate]
+        if self._cold is not None:
+            scores = self._cold.rescored(scores, states, table.owner, table.pool.rows)
+            cold = self._cold.nearest(states, _is_in_log)
+            nearest = np.hstack([nearest, cold.rows])
+            nearest_scores = np.hstack([nearest_scores, cold.scores])
+        yield from self._joined(profiles, table, scores, nearest, nearest_scores)
 
-    def _run(self, inputs: dict[str, NDArray[np.int64]]) -> tuple[Nearest, NDArray[np.float32]]:
-        """The nearest items of B users, and the scores of their candidates."""
+    def _run(
+        self, inputs: dict[str, NDArray[np.int64]]
+    ) -> tuple[Nearest, NDArray[np.float32], NDArray[np.float32]]:
+        """The nearest items of B users, scores of their candidates, and states for cold items."""
         bias = np.zeros(len(self._vocabulary), np.float32)
         if self._index is None:
-            rows, nearest_scores, scores = self._session.run(
-                ["top_items", "top_scores", "candidate_scores"], {**inputs, "item_bias": bias}
+            asked = ["top_items", "top_scores", "candidate_scores"]
+            asked += ["states"] if self._cold is not None else []
+            rows, nearest_scores, scores, *states = self._session.run(
+                asked, {**inputs, "item_bias": bias}
             )
-            return Nearest(rows, nearest_scores), scores
+            return Nearest(rows, nearest_scores), scores, states[0] if states else _NO_STATES
         states, scores = self._session.run(
             list(STATE_OUTPUTS), {**inputs, ITEM_VECTORS: self._index.vectors}
         )
-        return self._index.nearest(states, bias, self._top_k), scores
+        return self._index.nearest(states, bias, self._top_k), scores, states
 
     def _profile(self, baskets: Baskets, number: int) -> "_Profile":
         # The user's own signals are those of the last list a worker made; the shared counts are

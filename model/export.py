@@ -17,7 +17,8 @@ input                                  meaning
 
 Outputs: ``top_items`` int64 [B, K] and ``top_scores`` float32 [B, K], the best of the whole
 vocabulary with ``item_bias`` (never padding or unknown); ``candidate_scores`` float32 [B, C],
-the same scores without the bias, in the order of ``candidates``.
+the same scores without the bias, in the order of ``candidates``. A network with an item tower has
+one more: ``states`` float32 [B, D + 1], the last column 1, for ``model.cold_items``.
 """
 
 import warnings
@@ -29,6 +30,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.features import FIRST_ITEM, PADDING, NetworkInputs, needed_lengths
 from model.network import NEVER, Network
@@ -38,6 +40,7 @@ OPSET = 17
 INPUTS = ("items", "kinds", "gaps", "item_bias", "candidates")
 QUERIES = "queries"
 OUTPUTS = ("top_items", "top_scores", "candidate_scores")
+STATES = "states"
 MAX_DIFFERENCE = 1e-3
 """Scores differ by 1e-5 between two correct float32 runtimes; a wrong graph is off by far more."""
 PARITY_TOP = 20
@@ -64,10 +67,19 @@ class RankingGraph(nn.Module):
         network: gives the states and has the items.
         top_k: K.
         newest: gives the states of what is exported, in the network's place.
+        states: whether to give the states too.
     """
 
-    def __init__(self, network: Network, top_k: int, newest: NewestState | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        top_k: int,
+        newest: NewestState | None = None,
+        *,
+        states: bool = False,
+    ) -> None:
         super().__init__()
+        self.states = states
         self.network = network
         self.newest = newest
         self.top_k = min(top_k, network.config.vocabulary_size - FIRST_ITEM)
@@ -84,7 +96,7 @@ class RankingGraph(nn.Module):
         item_bias: Tensor,
         candidates: Tensor,
         queries: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """See the module's table for shapes."""
         if self.newest is None:
             user = self.network.encode(items, kinds, gaps, newest_only=True, queries=queries)[:, 0]
@@ -92,14 +104,17 @@ class RankingGraph(nn.Module):
             user = self.newest(items, kinds, gaps, queries)
         scores = user @ self.network.item_vectors().T + self.network.item_bias
         best = torch.topk(scores + (item_bias + self.never), self.top_k, dim=1)
-        return best.indices, best.values, torch.gather(scores, 1, candidates)
+        found = best.indices, best.values, torch.gather(scores, 1, candidates)
+        return (*found, functional.pad(user, (0, 1), value=1.0)) if self.states else found
 
 
-def export_network(network: Network, path: Path, users: NetworkInputs, top_k: int = 100) -> Parity:
+def export_network(
+    network: Network, path: Path, users: NetworkInputs, top_k: int = 100, *, states: bool = False
+) -> Parity:
     """Write ``network`` to ``path`` as ONNX, after comparing both on ``users``.
 
     What the network computes of its items alone (content, norms) is computed once, here: the graph
-    holds a table of finished vectors.
+    holds a table of finished vectors. With ``states`` it gives these too.
 
     Raises:
         ExportError: when scores differ by more than ``MAX_DIFFERENCE`` or are no numbers; ``path``
@@ -107,7 +122,8 @@ def export_network(network: Network, path: Path, users: NetworkInputs, top_k: in
     """
     graph = RankingGraph(network.eval(), top_k).eval()
     folded = network.folded()
-    exported = RankingGraph(folded, top_k, NewestState(folded)).eval()
+    exported = RankingGraph(folded, top_k, NewestState(folded), states=states).eval()
+    outputs = (*OUTPUTS, STATES) if states else OUTPUTS
     arguments = _graph_inputs(users, network.config.vocabulary_size, slice(0, 2))
     with warnings.catch_warnings():
         # The legacy exporter is the one that was measured to agree; its notice is no news.
@@ -117,10 +133,10 @@ def export_network(network: Network, path: Path, users: NetworkInputs, top_k: in
             tuple(torch.from_numpy(value) for value in arguments.values()),
             str(path),
             input_names=list(arguments),
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_axes={
                 **{name: {0: "B", 1: "L"} for name in ("items", "kinds", "gaps")},
-                **{name: {0: "B"} for name in OUTPUTS},
+                **{name: {0: "B"} for name in outputs},
                 "candidates": {0: "B", 1: "C"},
                 "candidate_scores": {0: "B", 1: "C"},
                 **({QUERIES: {0: "B", 1: "L", 2: "W"}} if QUERIES in arguments else {}),

@@ -53,6 +53,9 @@ class NetworkConfig:
     is not what one buys next."""
     queries: bool = False
     """Whether it reads the words of the query that is open after each interaction."""
+    content_bias: bool = False
+    """Whether content says how much an item is asked for, so that one of which nothing else is
+    known can be scored."""
 
     @property
     def reach(self) -> int:
@@ -148,7 +151,10 @@ class Network(nn.Module):
             spread: float = config.spread or config.dim**-0.5
             nn.init.normal_(table.weight, std=spread)
             nn.init.zeros_(table.weight[PADDING])
-        self.tower = ContentTower(content, config.dim) if content is not None else None
+        self.tower: ContentTower | None = None
+        if content is not None:
+            self.tower = ContentTower(content, config.dim, biased=config.content_bias)
+        self.cold_bias = nn.Parameter(torch.zeros(())) if config.content_bias else None
         self.task_gain = nn.Parameter(torch.ones(KIND_COUNT, config.dim)) if config.tasks else None
         self.task_shift = (
             nn.Parameter(torch.zeros(KIND_COUNT, config.dim)) if config.tasks else None
@@ -177,8 +183,15 @@ class Network(nn.Module):
         if self.tower is not None:
             if rows is None:
                 rows = torch.arange(self.config.vocabulary_size)
-            vectors = vectors + self.tower(rows)
+            vectors = vectors + self.tower(rows)[:, : self.config.dim]
         return functional.normalize(vectors, dim=1) if self.config.unit_items else vectors
+
+    def item_biases(self, rows: Tensor, kept: Tensor | None = None) -> Tensor:
+        """What speaks for rows of the vocabulary whoever asks, float32 [U]; args of those above."""
+        own: Tensor = self.item_bias[rows]
+        if kept is None or self.tower is None or self.cold_bias is None:
+            return own
+        return torch.where(kept, own, self.tower(rows)[:, -1] + self.cold_bias)
 
     def encode(
         self,
@@ -248,7 +261,7 @@ class Network(nn.Module):
         """
         if self.config.tasks != (task is not None):
             raise ValueError("give a task to a network that has tasks, and to no other")
-        plain = Network(replace(self.config, unit_items=False, tasks=False))
+        plain = Network(replace(self.config, unit_items=False, tasks=False, content_bias=False))
         own = self.state_dict()
         state = {name: own[name].clone() for name in plain.state_dict()}
         state["item_table.weight"] = self.item_vectors().clone()

@@ -6,7 +6,7 @@ the tuned counts have learned all that came before the judged days, the network 
 end of its training range.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -17,11 +17,13 @@ from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import blend
 from model.bundle import Bundle, Precision
 from model.calibration import list_probability
+from model.cold_items import cold_positions
 from model.dataset import Baskets, EventLog
 from model.diversity import Traits
 from model.evaluate import CandidateTable, Judge
 from model.features import UNKNOWN
 from model.item_vectors import diversity_of
+from model.items import Item
 from model.list_composition import FREE, Ranked, Variety, compose
 from model.list_quality import NOTHING
 from model.method import Scores
@@ -55,9 +57,10 @@ class BundleJudge:
     """Asks a bundle, through ONNX Runtime on the CPU and by the rules of a worker.
 
     Args:
-        bundle: what to ask.
-        log: what it is asked about.
+        bundle: what is asked.
+        log: all rows.
         precision: of the graph.
+        items: the catalogue, for a bundle with an item tower.
         diversity: of the lists, from 0 to 1; None for what the manifest says.
         categories: int64, a number of each item's category, -1 for none; None where none is known.
 
@@ -70,11 +73,12 @@ class BundleJudge:
         bundle: Bundle,
         log: EventLog,
         precision: Precision = "fp32",
+        items: Sequence[Item] = (),
         *,
         diversity: float | None = None,
         categories: NDArray[np.int64] | None = None,
     ) -> None:
-        manifest = bundle.manifest
+        manifest, tower = bundle.manifest, bundle.tower_path
         strength = manifest.diversity if diversity is None else diversity
         self._diversity = diversity_of(bundle, strength)
         self._categories = np.zeros(len(log.item_ids), np.int32)
@@ -90,6 +94,7 @@ class BundleJudge:
             popularity_half_life_days=manifest.popularity_half_life_days,
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             repeats_allowed=manifest.repeats_allowed,
+            cold=cold_positions(tower, items, log, bundle.vocabulary) if tower and items else None,
         )
 
     def ask(self, asked: Baskets, progress: Callable[[float], None] = lambda share: None) -> Served:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from model.loss import NegativeSampler, Sample, gbce_loss, softmax_loss
 from model.network import Network, NetworkConfig
 from model.packing import PackedRows, batches, pack
 from model.sequences import Sequences
+from model.step_table import StepTable
 from model.transformer_settings import TransformerSettings
 
 
@@ -111,7 +111,10 @@ class SequenceTrainer:
         asked = answers.flatten().nonzero()[:, 0]
         answers = answers.flatten()[asked]
         sample = self._sample(sampler)
-        table = _StepTable.of(self.network, items, answers, sample, settings.id_dropout)
+        table = StepTable.of(
+            self.network, items, answers, None if sample is None else sample.rows,
+            settings.id_dropout,
+        )  # fmt: skip
         states = self.network.encode(
             items, kinds, gaps, segments=segments, embedded=table.vectors[table.place[items]]
         )
@@ -134,12 +137,12 @@ class SequenceTrainer:
         return Sample(rows, torch.zeros(len(rows)), torch.zeros(high, dtype=torch.bool))
 
     def _loss(
-        self, states: Tensor, answers: Tensor, table: "_StepTable", sample: Sample | None
+        self, states: Tensor, answers: Tensor, table: StepTable, sample: Sample | None
     ) -> Tensor:
         settings, place = self.settings, table.place
         if sample is not None:
             sample = Sample(place[sample.rows], sample.log_q, sample.drawn[table.rows])
-        bias = self.network.item_bias[table.rows]
+        bias = table.biases
         if settings.loss == "gbce":
             assert sample is not None
             share = settings.negatives / (self.network.config.vocabulary_size - FIRST_ITEM - 1)
@@ -177,34 +180,3 @@ class SequenceTrainer:
         self.network.load_state_dict(state["network"])  # type: ignore[arg-type]
         self._optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.epoch = int(state["epoch"])  # type: ignore[call-overload]
-
-
-class _StepTable(NamedTuple):
-    """The items that one step deals with: of a large catalogue, a small part."""
-
-    rows: Tensor
-    """int64 [U], of the vocabulary."""
-    place: Tensor
-    """int64 [V]: where in ``rows`` each row is that is in it."""
-    vectors: Tensor
-    """float32 [U, D]."""
-
-    @classmethod
-    def of(
-        cls,
-        network: Network,
-        items: Tensor,
-        answers: Tensor,
-        sample: Sample | None,
-        id_dropout: float,
-    ) -> "_StepTable":
-        """The table of a step; without a sample, of the whole vocabulary."""
-        size = network.config.vocabulary_size
-        if sample is None:
-            rows = torch.arange(size)
-        else:
-            rows = torch.cat([items.flatten(), answers, sample.rows]).unique()  # type: ignore[no-untyped-call]
-        place = torch.zeros(size, dtype=torch.int64)
-        place[rows] = torch.arange(len(rows))
-        kept = torch.rand(len(rows)) >= id_dropout if id_dropout else None
-        return cls(rows, place, network.item_vectors(rows, kept))

@@ -19,6 +19,7 @@ from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import BlendWeights, fit_blend
 from model.bundle import Manifest, ParityReport, Precision, VariantReport, write_bundle
 from model.checkpoint import Checkpoint
+from model.cold_items import ColdItems, cold_positions
 from model.dataset import Baskets, EventLog, Split, cut_times, next_baskets, split_by_time
 from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
 from model.events import KIND_NAMES
@@ -27,10 +28,13 @@ from model.features import NetworkInputs, Vocabulary
 from model.index_gate import Indexing, is_wanted, make_index
 from model.index_report import IndexReport
 from model.item_index import IndexFiles
+from model.item_tokens import catalogue_content
+from model.items import Item
 from model.learning_curve import LearningCurve
 from model.network import Network
 from model.task_calibration import calibrate_tasks
 from model.tasks import served_kind
+from model.tower_export import export_tower
 from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
 from model.training_report import SearchReport, TrainingReport
 
@@ -55,6 +59,8 @@ class TrainedNetwork:
     """Of the network alone, on a sample of the validation baskets."""
     epoch: int
     report: TrainingReport
+    whole: Network
+    """The same before a task was folded in: with its tower, where it has one."""
     tasks: dict[int, float]
     """The kinds whose answers were learned, and what a basket of each weighed; ``network`` is that
     of the served one."""
@@ -67,6 +73,7 @@ def train(
     *,
     seed: int = 0,
     checkpoint: Path | None = None,
+    items: Sequence[Item] = (),
 ) -> TrainedNetwork:
     """Train a network on ``split.train``, choosing the epoch by ``split.validation``.
 
@@ -77,13 +84,14 @@ def train(
         seed: the same seed, log and number of threads give the same network.
         checkpoint: written after each epoch and removed at the end; where it is there already,
             training goes on from it.
+        items: the catalogue, where items are to be known by their content too.
 
     Raises:
         TrainError: no item of the log occurs often enough, or training has diverged.
         model.checkpoint.CheckpointError: the checkpoint is damaged, or of another run.
     """
     vocabulary = frequent_items(split.train, config.min_count)
-    trainer = trainer_of(split, vocabulary, config, seed)
+    trainer = trainer_of(split, vocabulary, config, seed, items)
     saved = Checkpoint(checkpoint, trainer.fingerprint) if checkpoint else None
     curve = LearningCurve(trainer.network.state_dict())
     if saved and (state := saved.load()):
@@ -104,7 +112,7 @@ def train(
     trainer.network.load_state_dict(curve.best)
     return TrainedNetwork(
         trainer.served(), vocabulary, curve.best_ndcg, curve.best_epoch, curve.report(),
-        trainer.tasks,
+        trainer.network, trainer.tasks,
     )  # fmt: skip
 
 
@@ -125,14 +133,22 @@ def split_of(log: EventLog, config: TrainConfig) -> Split:
         raise TrainError(str(error)) from None
 
 
-def trainer_of(split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int) -> Trainer:
+def trainer_of(
+    split: Split,
+    vocabulary: Vocabulary,
+    config: TrainConfig,
+    seed: int,
+    items: Sequence[Item] = (),
+) -> Trainer:
     """A training that has not begun.
 
     Raises:
-        TrainError: the settings do not go with each other, or with the log.
+        TrainError: the settings do not go with each other or with the log, or the catalogue does
+            not.
     """
     try:
-        return Trainer(split, vocabulary, config, seed)
+        content = catalogue_content(items, vocabulary) if items else None
+        return Trainer(split, vocabulary, config, seed, content)
     except ValueError as error:
         raise TrainError(str(error)) from None
 
@@ -148,6 +164,7 @@ def train_bundle(
     precisions: Sequence[Precision] = (),
     indexing: Indexing = "auto",
     search: SearchReport | None = None,
+    items: Sequence[Item] = (),
 ) -> Manifest:
     """Train, export, fit the blend on validation, judge on the test window, write the bundle.
 
@@ -162,6 +179,7 @@ def train_bundle(
         indexing: whether to make an index of the items, which is admitted only if lists stay as
             good.
         search: how ``config`` was chosen, for the manifest.
+        items: the catalogue: the bundle then gets an item tower, which scores what is new.
 
     Returns:
         The manifest; ``metrics`` holds every contender on both windows.
@@ -171,13 +189,17 @@ def train_bundle(
         model.export.ExportError: the exported graph is not the network.
     """
     split = split_of(log, config)
-    trained = train(split, config, progress, seed=seed, checkpoint=checkpoint)
+    trained = train(split, config, progress, seed=seed, checkpoint=checkpoint, items=items)
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         progress("exporting", TRAINING_SHARE)
         users = some_users(split.validation, trained.vocabulary, config)
-        parity = export_network(trained.network, model, users, config.top_k)
-        judge = judge_of(model, trained.vocabulary, log, config)
+        parity = export_network(trained.network, model, users, config.top_k, states=bool(items))
+        tower = Path(folder) / "tower.onnx" if items else None
+        if tower:
+            export_tower(trained.whole, tower, items, trained.vocabulary)
+        cold = cold_positions(tower, items, log, trained.vocabulary) if tower else None
+        judge = judge_of(model, trained.vocabulary, log, config, cold=cold)
         progress("choosing the blend on validation baskets", TRAINING_SHARE + 0.05)
         validation = judge.candidates(split.validation)
         weights = fitted_weights(validation, config)
@@ -191,11 +213,13 @@ def train_bundle(
         if precisions:
             progress("judging smaller graphs on validation baskets", TRAINING_SHARE + 0.1)
             variants, files = _variants(model, precisions, users, trained.vocabulary,
-                                        split.validation, config, weights)  # fmt: skip
+                                        split.validation, config, weights, cold)  # fmt: skip
         index: tuple[IndexReport, IndexFiles | None] | None = None
         if is_wanted(indexing, len(trained.vocabulary.ids)):
             progress("judging an index of the items on validation baskets", TRAINING_SHARE + 0.12)
-            index = _index(model, users, trained.vocabulary, split.validation, config, weights)
+            index = _index(
+                model, users, trained.vocabulary, split.validation, config, weights, cold
+            )
         progress("judging on the test window", TRAINING_SHARE + 0.15)
         metrics |= _judged("test", split.test, judge.candidates(split.test), weights)
         manifest = Manifest(
@@ -223,7 +247,7 @@ def train_bundle(
             search=UNSET if search is None else search,
         )
         written = write_bundle(
-            out, model, trained.vocabulary.ids, manifest, files, index[1] if index else None
+            out, model, trained.vocabulary.ids, manifest, files, index[1] if index else None, tower
         )
     progress(f"bundle {written.version} written", 1.0)
     return written
@@ -257,6 +281,7 @@ def judge_of(
     log: EventLog,
     config: TrainConfig,
     index: IndexFiles | None = None,
+    cold: ColdItems | None = None,
 ) -> Judge:
     """The judge of an exported graph, or of its index, with the half-lives of ``config``."""
     return Judge(
@@ -269,6 +294,7 @@ def judge_of(
         repeats_allowed=config.repeats_allowed,
         index=index,
         top_k=config.top_k,
+        cold=cold,
     )
 
 
@@ -280,6 +306,7 @@ def _variants(
     validation: Baskets,
     config: TrainConfig,
     weights: BlendWeights,
+    cold: ColdItems | None,
 ) -> tuple[dict[str, VariantReport], dict[Precision, Path]]:
     """Smaller graphs, judged by the blended lists that they make for validation baskets."""
     # Only here: converters take seconds to import, and most trainings need none.
@@ -288,7 +315,7 @@ def _variants(
     some = validation.spread(VARIANT_BASKETS)
 
     def quality(graph: Path) -> float:
-        judge = judge_of(graph, vocabulary, validation.log, config)
+        judge = judge_of(graph, vocabulary, validation.log, config, cold=cold)
         return judge.candidates(some).metrics(weights).ndcg
 
     return make_variants(model, precisions, model.parent, users, quality)
@@ -301,12 +328,13 @@ def _index(
     validation: Baskets,
     config: TrainConfig,
     weights: BlendWeights,
+    cold: ColdItems | None,
 ) -> tuple[IndexReport, IndexFiles | None]:
     """An index of the items, judged by the blended lists that it makes for validation baskets."""
     some = validation.spread(VARIANT_BASKETS)
 
     def quality(index: IndexFiles | None) -> float:
-        judge = judge_of(model, vocabulary, validation.log, config, index)
+        judge = judge_of(model, vocabulary, validation.log, config, index, cold)
         return judge.candidates(some).metrics(weights).ndcg
 
     top_k = min(config.top_k, len(vocabulary.ids))

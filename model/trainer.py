@@ -3,17 +3,20 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from model.content import ItemContent
 from model.dataset import Split
 from model.evaluate import rank_metrics
 from model.export import RankingGraph
-from model.features import KIND_COUNT, PADDING, Vocabulary
-from model.loss import DIVERGED, NegativeSampler, next_basket_loss
+from model.features import FIRST_ITEM, KIND_COUNT, PADDING, Vocabulary
+from model.loss import DIVERGED, NegativeSampler, Sample, next_basket_loss
 from model.network import Network, NetworkConfig
+from model.step_table import StepTable
 from model.tasks import task_weights
 from model.windows import Batch, TrainingWindows
 
@@ -63,6 +66,8 @@ class TrainConfig:
     the kind out."""
     queries: bool = False
     """Whether the network reads what was searched for."""
+    id_dropout: float = 0.25
+    """Share of a step's items that are seen by their content alone, where a catalogue is given."""
 
 
 class Trainer:
@@ -73,7 +78,12 @@ class Trainer:
     """
 
     def __init__(
-        self, split: Split, vocabulary: Vocabulary, config: TrainConfig, seed: int
+        self,
+        split: Split,
+        vocabulary: Vocabulary,
+        config: TrainConfig,
+        seed: int,
+        content: ItemContent | None = None,
     ) -> None:
         if config.queries and not len(split.train.searches):
             raise ValueError("the log holds no search to learn from; train without queries")
@@ -90,7 +100,9 @@ class Trainer:
             NetworkConfig(
                 len(vocabulary), config.length, config.dim, config.blocks, config.heads,
                 config.dropout, tasks=self.task is not None, queries=config.queries,
-            )
+                content_bias=content is not None,
+            ),
+            content,
         )  # fmt: skip
         self._windows = TrainingWindows(
             split.train, vocabulary, config.length, config.stride, self.tasks,
@@ -101,6 +113,8 @@ class Trainer:
         with torch.no_grad():
             # Starting at the logarithm of popularity saves an epoch of learning it.
             self.network.item_bias.copy_(torch.log((counts + 0.1) / (counts + 0.1).sum()))
+            if self.network.cold_bias is not None:
+                self.network.cold_bias.copy_(self.network.item_bias[FIRST_ITEM:].mean())
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -118,8 +132,9 @@ class Trainer:
             for number in range(len(self._selection))
         ]
         self.fingerprint = repr(
-            (config, seed, len(split.train), len(split.train.searches), len(vocabulary))
-        )
+            (config, seed, len(split.train), len(split.train.searches), len(vocabulary),
+             None if content is None else crc32(content.tokens.tobytes()))
+        )  # fmt: skip
 
     def run_epoch(self, epoch: int, progress: Progress) -> float:
         """Learn from every moment once.
@@ -153,18 +168,31 @@ class Trainer:
         inputs = {name: torch.from_numpy(each) for name, each in batch.features._asdict().items()}
         kinds = _disturbed(inputs["kinds"], self._config.kind_noise)
         self.network.train()
-        states = self.network.encode(
-            inputs["items"], kinds, inputs["gaps"], queries=inputs.get("queries")
-        )
+        items, gaps, queries = inputs["items"], inputs["gaps"], inputs.get("queries")
+        answers = torch.from_numpy(batch.target_row)
+        vectors: Tensor = self.network.item_table.weight
+        biases: Tensor = self.network.item_bias
+        if self.network.tower is None:
+            states = self.network.encode(items, kinds, gaps, queries=queries)
+            sample = self._sampler.draw()
+        else:
+            sample = self._sampler.draw()
+            table = StepTable.of(self.network, items, answers, sample.rows, self._config.id_dropout)
+            place, vectors, biases = table.place, table.vectors, table.biases
+            states = self.network.encode(
+                items, kinds, gaps, embedded=vectors[place[items]], queries=queries
+            )
+            answers = place[answers]
+            sample = Sample(place[sample.rows], sample.log_q, sample.drawn[table.rows])
         states = states.flatten(0, 1)[torch.from_numpy(batch.positions)]
         loss = next_basket_loss(
             self.network.for_tasks(states, torch.from_numpy(batch.kinds)),
             torch.from_numpy(batch.target_state),
-            torch.from_numpy(batch.target_row),
+            answers,
             torch.from_numpy(batch.weight),
-            self.network.item_table.weight,
-            self.network.item_bias,
-            self._sampler.draw(),
+            vectors,
+            biases,
+            sample,
         )
         if not math.isfinite(value := float(loss.detach())):
             raise FloatingPointError(DIVERGED)

@@ -9,6 +9,7 @@ from serving.candidates import CandidateSources
 from serving.candidates import wall_clock_ms as wall_clock_ms
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.new_item_vectors import NewItemVectors
 from serving.policy import Policy
 from serving.ranker import Ranker
 from serving.reasons import TELLING, Telling
@@ -35,5 +36,7 @@ class Parts:
     telling: Telling = TELLING
     """What lists tell of themselves."""
     now_ms: Callable[[], int] = wall_clock_ms
+    new_item_vectors: NewItemVectors | None = None
+    """Of items that the network has not learned; None of a bundle without an item tower."""
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a micro-batch is learnt: one at a time."""

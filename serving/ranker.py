@@ -37,6 +37,8 @@ class Scores:
     top_scores: NDArray[np.float32]
     candidate_scores: NDArray[np.float32]
     """[B, C]"""
+    states: NDArray[np.float32] | None = None
+    """[B, D + 1], the last column 1; None where the graph does not give them."""
 
 
 class Ranker:
@@ -149,7 +151,7 @@ class Ranker:
             return Scores(*outputs)
         states, scores = outputs
         nearest = self.index.nearest(states, item_bias, self._top_k, bias_edition)
-        return Scores(*nearest, scores)
+        return Scores(*nearest, scores, states)
 
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         """Make a run; the one place that all of them pass."""

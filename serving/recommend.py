@@ -203,12 +203,20 @@ def _final_lists(
 ) -> list[tuple[Recommended, ...]]:
     most = parts.candidates.quotas.nearest
     nearest = parts.catalog.rows_of_model(scores.top_rows[:, :most])
+    nearest_scores = scores.top_scores[:, :most]
+    if parts.new_item_vectors is None:
+        candidate_scores = scores.candidate_scores[candidates.cells]
+    else:
+        candidate_scores = parts.new_item_vectors.scores(candidates, scores)
+        new_rows, new_scores = parts.new_item_vectors.nearest(scores)
+        nearest = np.hstack([nearest, new_rows[:, :most]])
+        nearest_scores = np.hstack([nearest_scores, new_scores[:, :most]])
     return rerank(
         requests,
         candidates,
-        scores.candidate_scores[candidates.cells],
+        candidate_scores,
         nearest,
-        scores.top_scores[:, :most],
+        nearest_scores,
         parts.candidates.nearest_popularity(candidates, nearest),
         catalog=parts.catalog,
         weights=parts.bundle.manifest.blend,

@@ -10,6 +10,7 @@ from model.events import ContractError
 from model.items import decode_item
 from serving import metrics
 from serving.catalog import Catalog
+from serving.new_item_vectors import NewItemVectors
 from stream.kafka import consumer_arguments
 from stream.offsets import OffsetReader
 from stream.settings import Settings
@@ -21,11 +22,20 @@ RETRY_S = 1.0
 
 
 class CatalogFeed:
-    """Reads every partition by assignment: each worker needs the whole catalogue, in no group."""
+    """Reads every partition by assignment: each worker needs the whole catalogue, in no group.
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    Args:
+        settings: where the topic is.
+        catalog: gets the items.
+        vectors: makes vectors of those that the network has not learned; None: nothing does.
+    """
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, vectors: NewItemVectors | None = None
+    ) -> None:
         self._settings = settings
         self._catalog = catalog
+        self._vectors = vectors
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._stopped = asyncio.Event()
@@ -100,6 +110,9 @@ class CatalogFeed:
             for record in records:
                 self._apply(place, record.offset, record.key, record.value)
             self._next[place] = records[-1].offset + 1
+            await asyncio.sleep(0)
+        while self._vectors is not None and self._vectors.waiting:
+            self._vectors.take_in()
             await asyncio.sleep(0)
         return sum(map(len, fetched.values()))
 

@@ -74,8 +74,8 @@ def evaluate(
     catalog: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Catalogue file: how diverse lists are is then told by category; may be given "
-            "again.",
+            help="Catalogue file: how diverse lists are is then told by category, and items that "
+            "the bundle has not learned are scored as in a worker. May be given again.",
             show_default=False,
         ),
     ] = None,

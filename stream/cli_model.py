@@ -12,6 +12,7 @@ from stream.made_bundle import tell_bundle
 from stream.settings import Settings
 
 if TYPE_CHECKING:
+    from model.items import Item
     from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
@@ -74,6 +75,14 @@ Queries = Annotated[
     typer.Option("--queries/--no-queries", help="Whether the network reads what users search for."),
 ]
 
+Catalog = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Catalogue file: the network then learns what words, categories, brands and prices "
+        "say, and scores items that it has not learned by those. May be given again.",
+        show_default=False,
+    ),
+]
 Index = Annotated[
     IndexWish,
     typer.Option(
@@ -96,6 +105,7 @@ def train(
     task: Task = None,
     task_weights: TaskWeights = None,
     queries: Queries = False,
+    catalog: Catalog = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="File to keep after each epoch, and to go on from where it exists."),
@@ -159,6 +169,7 @@ def train(
     manifest = train_to(
         log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
         precisions=("fp16", "int8") if variants else (), indexing=index.value, search=search,
+        items=_items(catalog, bad),
     )  # fmt: skip
     tell_bundle(manifest, folder, bad, as_json=as_json)
 
@@ -178,6 +189,7 @@ def export(
     task: Task = None,
     task_weights: TaskWeights = None,
     queries: Queries = False,
+    catalog: Catalog = None,
     index: Index = IndexWish.auto,
     as_json: Json = False,
 ) -> None:
@@ -198,9 +210,17 @@ def export(
     log = read_event_log(files, bad.report)
     folder = out_folder or Settings().bundle
     manifest = export_to(
-        log, folder, config, seed=seed, checkpoint=checkpoint, console=err, indexing=index.value
-    )
+        log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
+        indexing=index.value, items=_items(catalog, bad),
+    )  # fmt: skip
     tell_bundle(manifest, folder, bad, as_json=as_json)
+
+
+def _items(paths: list[Path] | None, bad: BadRows) -> "list[Item]":
+    """The items of catalogue files."""
+    from stream.ingest import read_items
+
+    return list(read_items(paths, bad.report)) if paths else []
 
 
 def _config(**asked: Any) -> "TrainConfig":

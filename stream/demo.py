@@ -67,7 +67,7 @@ def run_demo(console: Console) -> None:
 
         items, log = load_items(), load_purchases()
     console.print(f"{len(log):,} purchases, {len(items):,} products")
-    manifest = _bundle(log, console)
+    manifest = _bundle(log, items, console)
     shop = demo_events(log, items, seed=SEED)
     shop.write(FOLDER / "events.jsonl")
     (FOLDER / "catalog.jsonl").write_bytes(b"".join(encode_item(item) + b"\n" for item in items))
@@ -88,7 +88,7 @@ def run_demo(console: Console) -> None:
     console.print(f"done in {time.monotonic() - started:.0f} s; nothing is left running")
 
 
-def _bundle(log: EventLog, console: Console) -> Manifest:
+def _bundle(log: EventLog, items: Sequence[Item], console: Console) -> Manifest:
     """The bundle of an earlier run, or a new one trained on what came before the replay."""
     path = FOLDER / "bundle"
     try:
@@ -99,8 +99,9 @@ def _bundle(log: EventLog, console: Console) -> Manifest:
         from stream.training import train_to
 
         manifest = train_to(
-            log, path, TrainConfig(), seed=SEED, checkpoint=FOLDER / "training", console=console
-        )
+            log, path, TrainConfig(), seed=SEED, checkpoint=FOLDER / "training", console=console,
+            items=items,
+        )  # fmt: skip
         console.print(f"bundle {manifest.version} trained and exported")
     return manifest
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from model.assessment import Assessment
     from model.bundle import Bundle, Precision
     from model.dataset import EventLog
+    from model.items import Item
 
 PREQUENTIAL_CASES = 20_000
 """A day's hit rate is then known to a few percent, and a walk takes minutes on two cores."""
@@ -53,7 +54,8 @@ def evaluate_bundle(
         bundle: its shipped ONNX graph is judged.
         log: what to serve from and to predict.
         request: how.
-        catalogue: item files, whose categories tell how diverse a list is.
+        catalogue: item files, whose categories tell how diverse a list is, and by which a bundle
+            with an item tower scores what it has not learned.
         report: gets each row of those that breaks the contract.
         progress: called with a text and the share that is done.
 
@@ -65,7 +67,9 @@ def evaluate_bundle(
     from model.assessment import TUNING, NothingToJudge, Request, assess
     from model.choice import Budget
     from model.protocols import PREQUENTIAL
+    from stream.ingest import read_items
 
+    items = list(read_items(catalogue, report)) if catalogue else []
     start = first_judged_day(bundle.manifest, request.since)
     cases = request.cases
     if cases is None and request.protocol == PREQUENTIAL:
@@ -77,7 +81,8 @@ def evaluate_bundle(
         seed=request.seed,
         tuning=Budget(seconds=request.tune_seconds, trials=TUNING.trials),
         precision=request.precision,
-        categories=_categories(catalogue, log, report) if catalogue else None,
+        categories=_categories(items, catalogue, log) if catalogue else None,
+        items=items,
         diversity=request.diversity,
     )
     try:
@@ -137,17 +142,15 @@ def _is_known(path: Path) -> bool:
 
 
 def _categories(
-    paths: Sequence[Path], log: "EventLog", report: Callable[[BadRow], None]
+    items: "Sequence[Item]", paths: Sequence[Path], log: "EventLog"
 ) -> "NDArray[np.int64]":
     """A number for each item's whole category, -1 where none is known."""
     import numpy as np
 
-    from stream.ingest import read_items
-
     places = {item_id: place for place, item_id in enumerate(log.item_ids)}
     numbers: dict[tuple[str, ...], int] = {}
     categories = np.full(len(places), -1, np.int64)
-    for item in read_items(paths, report):
+    for item in items:
         place = places.get(item.item_id)
         if place is not None and item.category:
             categories[place] = numbers.setdefault(item.category, len(numbers))

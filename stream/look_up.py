@@ -65,7 +65,7 @@ async def _opened(
     marks = [("", time.perf_counter())]
     parts = build_parts(settings)
     marks.append(("bundle", time.perf_counter()))
-    feed = CatalogFeed(settings, parts.catalog)
+    feed = CatalogFeed(settings, parts.catalog, parts.new_item_vectors)
     try:
         await parts.store.open()
         marks.append(("redis", time.perf_counter()))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from model.bundle import Manifest, Precision
     from model.dataset import EventLog
     from model.index_gate import Indexing
+    from model.items import Item
     from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
@@ -46,6 +47,7 @@ def train_to(
     precisions: "Sequence[Precision]" = (),
     indexing: "Indexing" = "auto",
     search: "SearchRequest | None" = None,
+    items: "Sequence[Item]" = (),
 ) -> "Manifest":
     """Search for settings if that is asked for, train, and write a bundle.
 
@@ -64,7 +66,7 @@ def train_to(
     with training_bar(console) as progress:
         return train_bundle(
             log, out, config, seed=seed, progress=progress, checkpoint=checkpoint,
-            precisions=precisions, indexing=indexing, search=found,
+            precisions=precisions, indexing=indexing, search=found, items=items,
         )  # fmt: skip
 
 
@@ -77,6 +79,7 @@ def export_to(
     checkpoint: Path,
     console: Console,
     indexing: "Indexing" = "auto",
+    items: "Sequence[Item]" = (),
 ) -> "Manifest":
     """Write a bundle of the best epoch so far; the checkpoint stays as it is.
 
@@ -89,7 +92,7 @@ def export_to(
 
     split = split_of(log, config)
     vocabulary = frequent_items(split.train, config.min_count)
-    fingerprint = trainer_of(split, vocabulary, config, seed).fingerprint
+    fingerprint = trainer_of(split, vocabulary, config, seed, items).fingerprint
     state = Checkpoint(checkpoint, fingerprint).load()
     if state is None:
         raise CheckpointError(
@@ -101,8 +104,9 @@ def export_to(
         finished = Path(folder) / "finished"
         Checkpoint(finished, fingerprint).save({**state, "epoch": config.epochs})
         return train_bundle(
-            log, out, config, seed=seed, progress=progress, checkpoint=finished, indexing=indexing
-        )
+            log, out, config, seed=seed, progress=progress, checkpoint=finished,
+            indexing=indexing, items=items,
+        )  # fmt: skip
 
 
 class JudgedDay(NamedTuple):

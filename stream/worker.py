@@ -22,6 +22,7 @@ from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
+from serving.new_item_vectors import NewItemVectors
 from serving.parts import Parts
 from serving.policy import Policy
 from serving.reasons import Telling
@@ -93,7 +94,7 @@ class Worker(Service):
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         self._parts = parts
-        self._feed = feed = CatalogFeed(self.settings, parts.catalog)
+        self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         if self.settings.metrics_port:
             # First: whoever watches sees this worker wait.
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
@@ -266,6 +267,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             bundle=manifest.version if settings.attribution_hours else None,
         ),
         ranker=ranker,
+        new_item_vectors=NewItemVectors(bundle.tower_path, catalog) if bundle.tower_path else None,
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,

@@ -19,6 +19,7 @@ from serving.counts import Counts
 from serving.execution import Execution
 from serving.intake import decode
 from serving.learning import Learned, learn
+from serving.new_item_vectors import NewItemVectors
 from serving.parts import Parts
 from serving.profile import Profile, pack_interaction, pack_purchase
 from serving.ranker import Ranker
@@ -132,6 +133,16 @@ async def open_store(
         await redis.aclose()
 
 
+def _new_item_vectors(bundle: Bundle | None, catalog: Catalog) -> NewItemVectors | None:
+    """Of the catalogue as it is now."""
+    if bundle is None or bundle.tower_path is None:
+        return None
+    vectors = NewItemVectors(bundle.tower_path, catalog)
+    while vectors.waiting:
+        vectors.take_in()
+    return vectors
+
+
 @asynccontextmanager
 async def open_parts(
     url: str,
@@ -153,6 +164,7 @@ async def open_parts(
             "store": store,
             "counts": counts,
             "candidates": CandidateSources(catalog, counts, repeat_half_life_days=60),
+            "new_item_vectors": _new_item_vectors(bundle, catalog),
             "ranker": cast(Ranker, bundle and Ranker(bundle, Execution("cpu"))),
             "list_length": 10,
             "max_event_age_ms": HOUR_MS,

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from msgspec import UNSET, to_builtins
 
+from model import ranked_lists
 from model.bundle import load_bundle
+from model.cold_items import ColdItems, cold_positions
 from model.dataset import split_by_time
 from model.events import Purchase, encode_event
+from model.items import Item, encode_item
 from model.train import TrainConfig, train
 from stream import cli
 from stream.event_log import read_event_log
@@ -92,6 +95,37 @@ def test_train_then_evaluate(
     table = capsys.readouterr().out
     assert "next baskets" in table
     assert f"{metrics['network']['ndcg@10']:.4f}" in table
+
+
+def test_train_and_evaluate_with_a_catalogue(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog, bundle = tmp_path / "catalog.jsonl", tmp_path / "bundle"
+    items = [
+        Item(item_id=f"s{shelf}-{item}", title=f"shelf {shelf}", category=(f"s{shelf}",))
+        for shelf in range(SHELVES)
+        for item in range(WIDTH)
+    ]
+    catalog.write_bytes(b"\n".join(map(encode_item, items)))
+    status, _, errors = run(
+        monkeypatch, capsys, "train", log, "--out", bundle, "--catalog", catalog, *OPTIONS,
+        "--min-count", "28", "--no-variants", "--json",
+    )  # fmt: skip
+    assert status == 1, errors
+    loaded = load_bundle(bundle)
+    assert loaded.tower_path is not None
+    assert len(loaded.vocabulary.ids) < len(items)
+    options = "evaluate", log, "--bundle", bundle, "--tune-seconds", "0", "--json"
+    scored: list[int] = []
+
+    def watched(*given: Any) -> ColdItems:
+        scored.append(len(cold := cold_positions(*given)))
+        return cold
+
+    monkeypatch.setattr(ranked_lists, "cold_positions", watched)
+    for more in ((), ("--catalog", catalog)):
+        run(monkeypatch, capsys, *options, *more)
+    assert scored == [len(items) - len(loaded.vocabulary.ids)]
 
 
 def test_train_tells_what_became_of_the_index(

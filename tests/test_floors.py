@@ -12,8 +12,8 @@ PACKAGES = ("stream", "serving", "model")
 TRAINING = {"torch", "onnx"}
 """What only the training rooms load."""
 TRAINING_ROOMS = {
-    "network", "content_tower", "loss", "train", "trainer", "checkpoint", "export",
-    "variants", "item_start", "sequence_training", "member", "scoring",
+    "network", "content_tower", "step_table", "loss", "train", "trainer", "checkpoint",
+    "export", "tower_export", "variants", "item_start", "sequence_training", "member", "scoring",
     "reranking_network", "learning_curve", "newest_state", "state_graph",
 }  # fmt: skip
 

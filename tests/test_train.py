@@ -12,11 +12,22 @@ from msgspec import UNSET
 from model.baselines import MostPopular
 from model.bundle import digest_of, load_bundle
 from model.checkpoint import Checkpoint, CheckpointError
-from model.dataset import Split, split_by_time
+from model.cold_items import cold_positions
+from model.dataset import EventLog, Split, split_by_time
 from model.evaluate import rank_metrics
 from model.item_index import ItemIndex
+from model.items import Item
 from model.search_log import SearchLog
-from model.train import TrainConfig, TrainedNetwork, TrainError, train, train_bundle
+from model.train import (
+    TrainConfig,
+    TrainedNetwork,
+    TrainError,
+    judge_of,
+    split_of,
+    train,
+    train_bundle,
+    trainer_of,
+)
 from tests.planted import ITEMS, at, log_of, succession
 
 CONFIG = TrainConfig(
@@ -267,3 +278,62 @@ def test_rare_items_are_unknown_to_the_network(split: Split) -> None:
     trained = train(small, replace(CONFIG, epochs=1, min_count=2), silent, seed=0)
     assert sorted(trained.vocabulary.ids) == [f"item-{n}" for n in range(5)]
     assert np.isfinite(trained.network.item_bias.detach().numpy()).all()
+
+
+def shelves(users: int = 30, days: int = 40, width: int = 6) -> tuple[EventLog, list[Item]]:
+    """Everyone buys an item a day, of shelf n today and of shelf n + 1 tomorrow, any item of it.
+
+    A last item of each shelf is sold in the test days alone, and only its words tell its shelf.
+    """
+    chance = np.random.default_rng(3)
+    names = ("tea", "mug", "bag", "cup")
+    rows = []
+    for user in range(users):
+        for day in range(days):
+            is_new = day >= days - 3 and (user + day) % 5 == 0
+            item = width if is_new else int(chance.integers(width))
+            shelf = names[(user + day) % len(names)]
+            rows.append((f"user-{user}", f"{shelf}-{item}", at(day + 0.4 + user / 1000)))
+    items = [
+        Item(item_id=f"{name}-{number}", title=f"{name} no{number % 3}")
+        for name in names
+        for number in range(width + 1)
+    ]
+    return log_of(rows), items
+
+
+def test_an_item_that_was_never_sold_is_found_by_its_words(tmp_path: Path) -> None:
+    log, items = shelves()
+    manifest = train_bundle(log, tmp_path / "bundle", CONFIG, seed=1, progress=silent, items=items)
+    loaded = load_bundle(tmp_path / "bundle")
+    assert loaded.manifest == manifest
+    assert loaded.tower_path is not None
+    new = [item for item in items if item.item_id not in loaded.vocabulary.ids]
+    assert len(new) == 4
+    cold = cold_positions(loaded.tower_path, items, log, loaded.vocabulary)
+    judge = judge_of(loaded.model_path, loaded.vocabulary, log, CONFIG, cold=cold)
+    baskets = split_of(log, CONFIG).test
+    nearest = cold.nearest(judge.states(baskets), lambda rows: rows >= 0)
+    first = [log.item_ids[row].split("-")[0] for row in nearest.rows[:, 0].tolist()]
+    bought = [log.item_ids[min(each)].split("-")[0] for each in baskets.target_sets()]
+    # Of four shelves, one is right.
+    assert np.mean([one == other for one, other in zip(first, bought, strict=True)]) > 0.85
+
+
+def test_training_with_a_catalogue_goes_on_from_a_checkpoint_of_the_same_one(
+    tmp_path: Path,
+) -> None:
+    log, items = shelves()
+    split = split_of(log, CONFIG)
+    whole = train(split, CONFIG, silent, items=items)
+    vocabulary = whole.vocabulary
+    trainers = (trainer_of(split, vocabulary, CONFIG, 0, some) for some in (items, items[:9], []))
+    fingerprints = {each.fingerprint for each in trainers}
+    assert len(fingerprints) == 3
+    assert same(whole, train(split, CONFIG, silent, items=items))
+
+
+def test_a_catalogue_of_another_shop_is_refused() -> None:
+    log, _ = shelves()
+    with pytest.raises(TrainError, match="give the catalogue of the log"):
+        train(split_of(log, CONFIG), CONFIG, silent, items=[Item(item_id="x", title="wall")])

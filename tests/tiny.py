@@ -25,7 +25,10 @@ from model.features import (
 )
 from model.index_gate import Quality, make_index
 from model.item_index import ITEM_VECTORS, IndexFiles, ItemIndex
+from model.item_tokens import catalogue_content
+from model.items import Item
 from model.network import Network, NetworkConfig
+from model.tower_export import export_tower
 
 DEFAULT_BLEND = BlendWeights(network=1.0, repeat=1.0, covisit=0.5, popular=0.1)
 
@@ -44,6 +47,7 @@ def tiny_bundle(
     index: bool = False,
     shaped: Callable[[Network], None] | None = None,
     users: int = 16,
+    catalog: Sequence[Item] = (),
 ) -> Manifest:
     """Write a small untrained bundle over ``item_ids`` to ``path``.
 
@@ -57,13 +61,15 @@ def tiny_bundle(
         index: whether to make an index of the items.
         shaped: called with the network, to give it what training would.
         users: to compare graphs on.
+        catalog: of which the network gets an item tower; none without.
     """
     torch.manual_seed(seed)
     vocabulary = Vocabulary(item_ids)
     config = NetworkConfig(
-        vocabulary_size=len(vocabulary), length=length, dim=dim, blocks=blocks, queries=queries
-    )
-    network = Network(config)
+        vocabulary_size=len(vocabulary), length=length, dim=dim, blocks=blocks, queries=queries,
+        content_bias=bool(catalog),
+    )  # fmt: skip
+    network = Network(config, catalogue_content(catalog, vocabulary) if catalog else None)
     if network.query_table is not None:
         # Words say something, as they would after training.
         torch.nn.init.normal_(network.query_table.weight[PADDING + 1 :])
@@ -82,7 +88,10 @@ def tiny_bundle(
         model = Path(folder) / "model.onnx"
         searches = [NO_SEARCHES] * len(histories) if queries else None
         inputs = featurize(histories, vocabulary, length, searches)
-        parity = export_network(network, model, inputs, top_k)
+        parity = export_network(network, model, inputs, top_k, states=bool(catalog))
+        tower = Path(folder) / "tower.onnx" if catalog else None
+        if tower:
+            export_tower(network, tower, catalog, vocabulary)
         manifest = Manifest(
             history_length=length,
             top_k=min(top_k, len(item_ids)),
@@ -103,7 +112,7 @@ def tiny_bundle(
                 model, Path(folder), inputs, manifest.top_k, likeness(model, inputs)
             )
             manifest = msgspec.structs.replace(manifest, index=report)
-        return write_bundle(path, model, item_ids, manifest, index=files)
+        return write_bundle(path, model, item_ids, manifest, index=files, tower=tower)
 
 
 def likeness(model: Path, users: NetworkInputs) -> Quality:

@@ -1,0 +1,272 @@
+"""What do all sources together give over the best one, and who finds new items' buyers?
+
+    python -m benchmarks.temporal --dataset online_retail --data DIR --json
+    python -m benchmarks.temporal --dataset complete_journey --json
+
+Next baskets of the last 28 days of a shop, all items ranked, from the profile just before each and
+counts of the midnight before. A network with an item tower learns from what came before the
+validation days; the blend and all other settings are chosen on those. A single source orders its
+own candidates by its own signal; ``repeat, then popular`` is the personal frequency that is filled
+up with popular items. New items are those first sold in the judged days: see
+``benchmarks.cold_lists``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from msgspec import to_builtins
+from numpy.typing import NDArray
+
+from benchmarks.cold_lists import (
+    LENGTH,
+    POPULAR_WEIGHTS,
+    NewestPopular,
+    NewItems,
+    network_scores,
+    new_items,
+    recall,
+    unsold,
+)
+from benchmarks.temporal_data import complete_journey, online_retail
+from model.baselines import DecayedPopularity, FrequentThenPopular
+from model.blend import BlendWeights, blend
+from model.cold_items import ColdItems, ItemTower, cold_positions
+from model.dataset import EventLog, Split, cut_times
+from model.evaluate import CandidateTable, Judge, rank_metrics
+from model.export import export_network
+from model.items import Item
+from model.pool_table import best_of_lists
+from model.tower_export import export_tower
+from model.train import TrainedNetwork, fitted_weights, judge_of, some_users, split_of, train
+from model.trainer import TrainConfig
+
+SEED = 7
+TEST_DAYS = 28
+VALIDATION_DAYS = 14
+COMPLETE_JOURNEY = "complete_journey"
+BASELINE = "newest popular in category"
+CHOICE_BASKETS = 1_000
+HALF_LIVES = {
+    "popularity_half_life_days": (7.0, 14.0, 28.0),
+    "repeat_half_life_days": (60.0, 120.0, 240.0),
+}
+"""Tried on validation baskets."""
+
+
+class Made(NamedTuple):
+    """A network and what judges it."""
+
+    trained: TrainedNetwork
+    model: Path
+    tower: Path
+    log: EventLog
+    cold: ColdItems
+
+    def judge_with(self, config: TrainConfig) -> Judge:
+        """The judge with the half-lives of ``config``."""
+        return judge_of(self.model, self.trained.vocabulary, self.log, config, cold=self.cold)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, judge and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", choices=("online_retail", COMPLETE_JOURNEY), required=True)
+    parser.add_argument("--data", type=Path, help="its folder; the groceries come with a package")
+    parser.add_argument("--epochs", type=int, default=TrainConfig.epochs)
+    parser.add_argument("--id-dropout", type=float, default=TrainConfig.id_dropout)
+    parser.add_argument("--test-days", type=int, default=TEST_DAYS)
+    parser.add_argument("--baskets", type=int, default=4_000, help="at most so many are judged")
+    parser.add_argument("--threads", type=int, default=1, help="of the training")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--json", action="store_true", help="the only output there is")
+    asked = parser.parse_args(arguments)
+    if asked.data is None and asked.dataset != COMPLETE_JOURNEY:
+        parser.error(f"--dataset {asked.dataset} needs --data FOLDER")
+    sys.stdout.write(json.dumps(temporal(asked), indent=1) + "\n")
+
+
+def temporal(asked: argparse.Namespace) -> dict[str, Any]:
+    """The whole report."""
+    torch.set_num_threads(asked.threads)
+    begun, spent = time.perf_counter(), time.process_time()
+    read: Callable[[Path], tuple[EventLog, list[Item]]] = (
+        complete_journey if asked.dataset == COMPLETE_JOURNEY else online_retail
+    )
+    log, items = read(asked.data)
+    config = replace(
+        TrainConfig(), epochs=asked.epochs, id_dropout=asked.id_dropout,
+        validation_days=VALIDATION_DAYS, test_days=asked.test_days,
+    )  # fmt: skip
+    split = split_of(log, config)
+    with TemporaryDirectory() as folder:
+        made = _made(log, items, split, config, asked.seed, Path(folder))
+        learned = time.process_time() - spent
+        config = _with_half_lives(made, split, config)
+        judged = replace(split, validation=split.validation.spread(asked.baskets),
+                         test=split.test.spread(asked.baskets))  # fmt: skip
+        judge = made.judge_with(config)
+        weights, sources = _sources(judge, judged, config)
+        cold = _cold(made, judge, items, split, config, weights, asked.baskets)
+    return {
+        "dataset": asked.dataset,
+        "test_days": asked.test_days,
+        "baskets": len(judged.test),
+        "baskets_in_log": len(split.test),
+        "items": len(log.item_ids),
+        "vocabulary": len(made.trained.vocabulary.ids),
+        "ndcg@10": sources,
+        "blend": to_builtins(weights),
+        "new_items": cold,
+        "half_life_days": {
+            "popularity": config.popularity_half_life_days,
+            "repeat": config.repeat_half_life_days,
+        },
+        "epochs": asked.epochs,
+        "id_dropout": asked.id_dropout,
+        "validation_ndcg_of_the_network": made.trained.validation_ndcg,
+        "seed": asked.seed,
+        "training_processor_seconds": round(learned, 1),
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+
+
+def _made(
+    log: EventLog,
+    items: Sequence[Item],
+    split: Split,
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+) -> Made:
+    trained = train(split, config, lambda text, share: None, seed=seed, items=items)
+    model, tower = folder / "model.onnx", folder / "tower.onnx"
+    users = some_users(split.validation, trained.vocabulary, config)
+    export_network(trained.network, model, users, config.top_k, states=True)
+    export_tower(trained.whole, tower, items, trained.vocabulary)
+    cold = cold_positions(tower, items, log, trained.vocabulary)
+    return Made(trained, model, tower, log, cold)
+
+
+def _with_half_lives(made: Made, split: Split, config: TrainConfig) -> TrainConfig:
+    """The half-lives that do best on validation baskets, one after the other."""
+    some = split.validation.spread(CHOICE_BASKETS)
+
+    def worth(tried: TrainConfig) -> float:
+        table = made.judge_with(tried).candidates(some)
+        return table.metrics(fitted_weights(table, tried)).ndcg
+
+    for name, values in HALF_LIVES.items():
+        tried: list[dict[str, Any]] = [{name: value} for value in values]
+        config = max((replace(config, **each) for each in tried), key=worth)
+    return config
+
+
+def _sources(
+    judge: Judge, split: Split, config: TrainConfig
+) -> tuple[BlendWeights, dict[str, float]]:
+    """The blend, and the NDCG@10 of its lists and of every source's on the test."""
+    weights = fitted_weights(judge.candidates(split.validation), config)
+    table = judge.candidates(split.test)
+    targets = split.test.target_sets()
+    alone = {
+        "repeat": _alone(table, table.signals.repeat),
+        "together": _alone(table, table.signals.covisit),
+        "popular": _alone(table, table.signals.popular),
+        "nearest": table.nearest,
+    }
+    found = {name: rank_metrics(lists, targets).ndcg for name, lists in alone.items()}
+    best = max(found.values())
+    filled = rank_metrics(FrequentThenPopular(split.test.log).rank(split.test), targets).ndcg
+    everything = table.metrics(weights).ndcg
+    return weights, found | {
+        "repeat, then popular": filled,
+        "all sources": everything,
+        "all sources / best single source": everything / best,
+        "all sources / repeat, then popular": everything / filled,
+    }
+
+
+def _alone(table: CandidateTable, signal: NDArray[np.float32]) -> list[NDArray[np.int64]]:
+    return table.top(np.where(signal > 0, signal, -np.inf).astype(np.float32))
+
+
+def _cold(
+    made: Made,
+    judge: Judge,
+    items: Sequence[Item],
+    split: Split,
+    config: TrainConfig,
+    weights: BlendWeights,
+    most: int,
+) -> dict[str, Any]:
+    """Recall@50 of new items, by contender; settings of each by the validation days."""
+    log = made.log
+    validation_from, test_from = cut_times(log, config.validation_days, config.test_days)
+    end = int(log.times.max()) + 1
+    validation = new_items(log, split.validation, validation_from, test_from)
+    test = new_items(log, split.test, test_from, end)
+    item_of = {item.item_id: item for item in items}
+    tower = ItemTower(made.tower)
+    popular = DecayedPopularity(log, config.popularity_half_life_days)
+    newest = NewestPopular(log, items, config.popularity_half_life_days)
+
+    def ours(new: NewItems) -> Callable[[float], float]:
+        vectors = tower.vectors([item_of[log.item_ids[item]] for item in new.items])
+        states = judge.states(new.baskets)
+        return lambda weight: recall(new, network_scores(new, states, vectors, popular, weight))
+
+    def baseline(new: NewItems, level: int, by_share: bool) -> float:
+        return recall(new, newest.scores(new, level, by_share))
+
+    report: dict[str, Any] = {"new": len(test.items)}
+    for name, chosen_on, judged in (
+        ("live counts", validation.spread(most), test.spread(most)),
+        (
+            "without a sale by then",
+            unsold(log, validation).spread(most),
+            unsold(log, test).spread(most),
+        ),
+    ):
+        found: dict[str, float] = {"baskets": len(judged.baskets)}
+        report[name] = found
+        weight, of_test = max(POPULAR_WEIGHTS, key=ours(chosen_on)), ours(judged)
+        found["weight of popularity"] = weight
+        found["by the network"] = of_test(0.0)
+        found["by the network and popularity"] = of_test(weight)
+        for title, by_share in ((BASELINE, False), ("the same, weighed by category share", True)):
+            tried = [baseline(chosen_on, level, by_share) for level in range(newest.levels)]
+            found[title] = baseline(judged, tried.index(max(tried)), by_share)
+        found["network and popularity / newest popular in category"] = (
+            found["by the network and popularity"] / found[BASELINE]
+        )
+    some = test.spread(most)
+    table = judge.candidates(some.baskets)
+    report["among all items, by the blend"] = _among_all(some, table, weights)
+    return report
+
+
+def _among_all(new: NewItems, table: CandidateTable, weights: BlendWeights) -> float:
+    """Of the first fifty of all items as a worker would list them."""
+    scores = blend(weights, table.signals)
+    nothing = np.zeros(len(scores), np.float32)
+    chosen = best_of_lists(
+        table.basket, nothing, scores, table.item, lists=len(table.baskets), length=LENGTH
+    )
+    lists = np.split(table.item[chosen.places], chosen.ends[:-1])
+    return float(
+        np.mean([np.isin(new.items[targets], each).mean()
+                 for targets, each in zip(new.targets, lists, strict=True)])
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Vectors of catalogue items that the network has not learned, made of their content at ingestion.
+
+A bundle with an item tower can so score an item as soon as its ``catalog`` record is read. A row
+keeps the vector that it got: another title, category or brand is another row, and a price that
+changes in place does not change it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.cold_items import BATCH, ColdItems, ItemTower
+from model.features import UNKNOWN
+from serving.candidates import CandidateTable
+from serving.catalog import Catalog
+from serving.ranker import Scores
+
+
+class NewItemVectors:
+    """What a bundle's tower says of the rows of a catalogue.
+
+    Args:
+        tower: the graph, see ``model.tower_export``.
+        catalog: whose rows they are.
+    """
+
+    def __init__(self, tower: Path, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._tower = ItemTower(tower)
+        self._cold = ColdItems(self._tower.width)
+        self._done = 0
+
+    def __len__(self) -> int:
+        """How many rows have a vector."""
+        return len(self._cold)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are rows that were not looked at yet."""
+        return self._done < len(self._catalog.items)
+
+    def take_in(self) -> None:
+        """Look at the next rows, one batch of the tower at most; call while ``waiting``.
+
+        Some 12 ms, so that a worker that reads a whole catalogue goes on with other work between.
+        """
+        catalog, items = self._catalog, self._catalog.items
+        until = min(self._done + BATCH, len(items))
+        is_new = catalog.model_rows[self._done : until] == UNKNOWN
+        rows = [
+            row
+            for row in (np.flatnonzero(is_new) + self._done).tolist()
+            # What is not available now may be tomorrow; what was replaced or removed may not.
+            if catalog.row_of(items[row].item_id) == row
+        ]
+        vectors = self._tower.vectors([items[row] for row in rows])
+        self._cold.put(np.array(rows, np.int64), vectors)
+        self._done = until
+
+    def scores(self, table: CandidateTable, found: Scores) -> NDArray[np.float32]:
+        """Of N candidates, float32 [N]: the network's, and the tower's of new items."""
+        scores = found.candidate_scores[table.cells]
+        return self.rescored(scores, found, table.owner, table.pool.rows)
+
+    def rescored(
+        self,
+        scores: NDArray[np.float32],
+        found: Scores,
+        owner: NDArray[np.int64],
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """The same, of N rows of the catalogue that are scored for the lists ``owner``."""
+        assert found.states is not None, "a bundle with a tower has a graph with states"
+        return self._cold.rescored(scores, found.states, owner, rows)
+
+    def nearest(self, found: Scores) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The nearest new items of L lists, best first.
+
+        Returns:
+            Catalogue rows int64 [L, K], and their scores float32 [L, K].
+        """
+        assert found.states is not None, "a bundle with a tower has a graph with states"
+        return self._cold.nearest(found.states, self._catalog.usable)
