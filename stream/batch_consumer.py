@@ -144,6 +144,14 @@ class BatchConsumer(driver.Consumer):
         self.app.monitor.stream_inbound_time[message.tp] = monotonic()
         return True
 
+    def pace(self, *, is_busy: bool) -> None:
+        """While the handler is at work, let the broker gather records for a moment.
+
+        It answers a fetch at the first record: each would cost a fetch and a delivery of its own,
+        beside a handler that takes them together anyway.
+        """
+        self._thread.gather(is_busy=is_busy)
+
     def ack(self, message: Message) -> bool:
         """Mark a batch done; its offset is committed when all before it is done too."""
         assert isinstance(message, BatchMessage)

@@ -33,6 +33,9 @@ from stream.header_names import read_any_header_name
 # only when the fetch under way has returned, so this bounds the way back after a nack; Faust's
 # 1,500 is too long for that. Ten fetches a second are what an idle worker then costs.
 FETCH_WAIT_MS = "100"
+# While a handler is at work the broker gathers so much, or for so long: some fetches for a
+# micro-batch instead of one for each record.
+GATHER_MS, GATHER_BYTES = 4, 64 * 1024
 ASK_AGAIN_S = 0.5
 STOP_S = 5.0  # for leaving the group and closing connections
 NOTHING_COMMITTED = -1
@@ -123,6 +126,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         )
         called = asyncio.run_coroutine_threadsafe(fetching, self.thread_loop)
         return await asyncio.wrap_future(called)
+
+    def gather(self, *, is_busy: bool) -> None:
+        """Say how long the next fetches may take; from any thread."""
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher
+        if fetcher is not None:
+            wait = consumer._fetch_max_wait_ms
+            fetcher._fetch_max_wait_ms = min(GATHER_MS, wait) if is_busy else wait
+            fetcher._fetch_min_bytes = GATHER_BYTES if is_busy else consumer._fetch_min_bytes
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Tell the committed offsets, and leave the positions alone.

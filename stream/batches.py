@@ -122,6 +122,9 @@ TOUCH_POINTS: tuple[tuple[type | ModuleType, str], ...] = (
     (fetcher, "MemoryRecords"),
     (default_records, "_DefaultRecordBatchPy"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
+    (AIOKafkaConsumer, "_fetcher"),
+    (fetcher.Fetcher, "_fetch_max_wait_ms"),
+    (fetcher.Fetcher, "_fetch_min_bytes"),
     (AIOKafkaConsumer, "_max_poll_records"),
     (AIOKafkaConsumer, "_subscription"),
     (GroupCoordinator, "_commit_lock"),
@@ -166,10 +169,12 @@ async def micro_batches(
     async with aclosing(cast(AsyncGenerator[RecordBatch], aiter(manual))) as arrivals:
         async for _ in arrivals:
             held = cast(EventT[RecordBatch], manual.current_event)
+            consumer.pace(is_busy=True)
             while held is not None:
                 events, held = _take_ready(consumer, held, channel.queue, max_records)
                 if events:
                     yield events
+            consumer.pace(is_busy=False)
 
 
 def _take_ready(

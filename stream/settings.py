@@ -117,8 +117,8 @@ class Settings(KafkaSettings):
         24,
         ge=0,
         le=8_760,
-        description="How long after a list what its user does may be due to it, at most "
-        "`list_ttl_hours`; 0 joins no impressions and clicks to lists.",
+        description="How long after a list what its user does may be due to it; lists have "
+        "to be kept as long (`list_ttl_hours`). 0 joins no impressions and clicks to lists.",
     )
 
     bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")

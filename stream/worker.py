@@ -226,6 +226,8 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
         serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
+    # By default no longer than lists are kept.
+    attribution_hours = min(settings.attribution_hours, settings.list_ttl_hours)
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
     catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
@@ -242,7 +244,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             timeout_ms=round(settings.redis_timeout_s * 800),
         ),
         cached_profiles=settings.cached_profiles,
-        attribution_ms=settings.attribution_hours * HOUR_MS,
+        attribution_ms=attribution_hours * HOUR_MS,
     )
     manifest = bundle.manifest
     quotas = with_changes(manifest.quotas, settings.source_quotas)
@@ -264,7 +266,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             counts,
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             quotas=quotas,
-            bundle=manifest.version if settings.attribution_hours else None,
+            bundle=manifest.version if attribution_hours else None,
         ),
         ranker=ranker,
         new_item_vectors=NewItemVectors(bundle.tower_path, catalog) if bundle.tower_path else None,

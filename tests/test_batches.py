@@ -8,9 +8,10 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
-from faust.types import EventT
+from faust.types import AppT, EventT
 
 from stream.batch_consumer import BatchConsumer
+from stream.batch_fetch import FETCH_WAIT_MS, GATHER_BYTES, GATHER_MS
 from stream.batches import (
     RecordBatch,
     ack,
@@ -99,6 +100,30 @@ class Log:
 
 def values(count: int) -> list[bytes]:
     return [b"%d" % number for number in range(count)]
+
+
+async def test_the_broker_gathers_records_while_the_handler_is_at_work(
+    broker: Broker, topic: str
+) -> None:
+    going_on, seen = asyncio.Event(), list[tuple[int, int]]()
+
+    def patience(app: AppT) -> tuple[int, int]:
+        assert isinstance(app.consumer, BatchConsumer)
+        fetcher: Any = app.consumer._thread._ensure_consumer()._fetcher
+        return fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms
+
+    async def handle(events: Events) -> None:
+        seen.append(patience(events[0].app))
+        await going_on.wait()
+        for event in events:
+            ack(event)
+
+    async with working(broker, topic, handle) as app:
+        await write(broker.bootstrap, topic, {0: values(1)})
+        await until(lambda: len(seen) == 1)
+        assert seen == [(GATHER_BYTES, GATHER_MS)]
+        going_on.set()
+        await until(lambda: patience(app) == (1, int(FETCH_WAIT_MS)))
 
 
 async def test_records_arrive_as_raw_bytes(broker: Broker, topic: str) -> None:

@@ -196,6 +196,14 @@ def test_the_table_has_a_line_for_each_setting_and_a_reason_in_it() -> None:
         assert field.description and field.description in row
 
 
+def test_lists_are_kept_as_long_as_something_may_be_due_to_them() -> None:
+    assert Settings(list_ttl_hours=2).attribution_hours == 24, (
+        "by default: as long as they are kept"
+    )
+    with pytest.raises(SettingsError, match="lower the first or raise the second"):
+        Settings(list_ttl_hours=2, attribution_hours=3)
+
+
 def test_every_setting_is_read_somewhere() -> None:
     """A documented setting that nothing reads is a lie."""
     read: set[str] = set()
