@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,50 +36,28 @@ from benchmarks.cold_lists import (
     recall,
     unsold,
 )
-from benchmarks.temporal_data import complete_journey, online_retail
+from benchmarks.temporal_data import COMPLETE_JOURNEY, NAMES, read
+from benchmarks.temporal_network import Made, made_of, with_half_lives
 from model.baselines import DecayedPopularity, FrequentThenPopular
 from model.blend import BlendWeights, blend
-from model.cold_items import ColdItems, ItemTower, cold_positions
-from model.dataset import EventLog, Split, cut_times
+from model.cold_items import ItemTower
+from model.dataset import Split, cut_times
 from model.evaluate import CandidateTable, Judge, rank_metrics
-from model.export import export_network
 from model.items import Item
 from model.pool_table import best_of_lists
-from model.tower_export import export_tower
-from model.train import TrainedNetwork, fitted_weights, judge_of, some_users, split_of, train
+from model.train import fitted_weights, split_of
 from model.trainer import TrainConfig
 
 SEED = 7
 TEST_DAYS = 28
 VALIDATION_DAYS = 14
-COMPLETE_JOURNEY = "complete_journey"
 BASELINE = "newest popular in category"
-CHOICE_BASKETS = 1_000
-HALF_LIVES = {
-    "popularity_half_life_days": (7.0, 14.0, 28.0),
-    "repeat_half_life_days": (60.0, 120.0, 240.0),
-}
-"""Tried on validation baskets."""
-
-
-class Made(NamedTuple):
-    """A network and what judges it."""
-
-    trained: TrainedNetwork
-    model: Path
-    tower: Path
-    log: EventLog
-    cold: ColdItems
-
-    def judge_with(self, config: TrainConfig) -> Judge:
-        """The judge with the half-lives of ``config``."""
-        return judge_of(self.model, self.trained.vocabulary, self.log, config, cold=self.cold)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=("online_retail", COMPLETE_JOURNEY), required=True)
+    parser.add_argument("--dataset", choices=NAMES, required=True)
     parser.add_argument("--data", type=Path, help="its folder; the groceries come with a package")
     parser.add_argument("--epochs", type=int, default=TrainConfig.epochs)
     parser.add_argument("--id-dropout", type=float, default=TrainConfig.id_dropout)
@@ -98,19 +76,16 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
     """The whole report."""
     torch.set_num_threads(asked.threads)
     begun, spent = time.perf_counter(), time.process_time()
-    read: Callable[[Path], tuple[EventLog, list[Item]]] = (
-        complete_journey if asked.dataset == COMPLETE_JOURNEY else online_retail
-    )
-    log, items = read(asked.data)
+    log, items = read(asked.dataset, asked.data)
     config = replace(
         TrainConfig(), epochs=asked.epochs, id_dropout=asked.id_dropout,
         validation_days=VALIDATION_DAYS, test_days=asked.test_days,
     )  # fmt: skip
     split = split_of(log, config)
     with TemporaryDirectory() as folder:
-        made = _made(log, items, split, config, asked.seed, Path(folder))
+        made = made_of(log, items, split, config, asked.seed, Path(folder))
         learned = time.process_time() - spent
-        config = _with_half_lives(made, split, config)
+        config = with_half_lives(made, split, config)
         judged = replace(split, validation=split.validation.spread(asked.baskets),
                          test=split.test.spread(asked.baskets))  # fmt: skip
         judge = made.judge_with(config)
@@ -137,37 +112,6 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
         "training_processor_seconds": round(learned, 1),
         "seconds": round(time.perf_counter() - begun, 1),
     }
-
-
-def _made(
-    log: EventLog,
-    items: Sequence[Item],
-    split: Split,
-    config: TrainConfig,
-    seed: int,
-    folder: Path,
-) -> Made:
-    trained = train(split, config, lambda text, share: None, seed=seed, items=items)
-    model, tower = folder / "model.onnx", folder / "tower.onnx"
-    users = some_users(split.validation, trained.vocabulary, config)
-    export_network(trained.network, model, users, config.top_k, states=True)
-    export_tower(trained.whole, tower, items, trained.vocabulary)
-    cold = cold_positions(tower, items, log, trained.vocabulary)
-    return Made(trained, model, tower, log, cold)
-
-
-def _with_half_lives(made: Made, split: Split, config: TrainConfig) -> TrainConfig:
-    """The half-lives that do best on validation baskets, one after the other."""
-    some = split.validation.spread(CHOICE_BASKETS)
-
-    def worth(tried: TrainConfig) -> float:
-        table = made.judge_with(tried).candidates(some)
-        return table.metrics(fitted_weights(table, tried)).ndcg
-
-    for name, values in HALF_LIVES.items():
-        tried: list[dict[str, Any]] = [{name: value} for value in values]
-        config = max((replace(config, **each) for each in tried), key=worth)
-    return config
 
 
 def _sources(

@@ -1,4 +1,4 @@
-"""Two public shops with their catalogues, for ``benchmarks.temporal``."""
+"""Two public shops with their catalogues, for the benchmarks of next baskets."""
 
 from pathlib import Path
 
@@ -13,6 +13,22 @@ from model.items import Item
 from model.journey import load_items, load_purchases
 from model.layouts import read_shop
 from model.words import tokens
+
+COMPLETE_JOURNEY = "complete_journey"
+NAMES = ("online_retail", COMPLETE_JOURNEY)
+
+
+def read(dataset: str, folder: Path | None) -> tuple[EventLog, list[Item]]:
+    """A shop by its name.
+
+    Raises:
+        ValueError: it needs a folder.
+    """
+    if dataset == COMPLETE_JOURNEY:
+        return complete_journey(folder)
+    if folder is None:
+        raise ValueError(f"{dataset} needs its folder")
+    return online_retail(folder)
 
 
 def online_retail(folder: Path) -> tuple[EventLog, list[Item]]:

@@ -6,6 +6,7 @@ numbered fields, each a number or a run of bytes).
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -52,7 +53,7 @@ def read_item_vectors(bundle: Bundle) -> NDArray[np.float32]:
     """
     path = bundle.graph()
     try:
-        table = _scored(np.memmap(path, np.uint8, "r").data)
+        table = vectors_in(path)
         if table.shape[0] != len(bundle.vocabulary):
             raise ValueError(f"{table.shape[0]} items")
     except (KeyError, IndexError, ValueError) as error:
@@ -61,6 +62,15 @@ def read_item_vectors(bundle: Bundle) -> NDArray[np.float32]:
             "diversity needs; run `nextclick train` again, or set NEXTCLICK_DIVERSITY=0"
         ) from None
     return table
+
+
+def vectors_in(graph: Path) -> NDArray[np.float32]:
+    """float32 [V, D], out of a graph of ``model.export``.
+
+    Raises:
+        KeyError, IndexError, ValueError: it does not end as it should.
+    """
+    return _scored(np.memmap(graph, np.uint8, "r").data)
 
 
 def _scored(file: memoryview) -> NDArray[np.float32]:

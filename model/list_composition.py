@@ -173,7 +173,7 @@ class _Choice:
         self._width = IN_QUESTION * length
         first = table[:, : self._width]
         self._marginal = Marginal(variety.diversity, first, ranked.scores, variety.traits)
-        # A step of the match outweighs all else: marginal relevance is from -1 to 1.
+        # A step of the match outweighs all else: marginal relevance is from -1.5 to 1.
         self._steps = 3 * np.ceil(ranked.match[first] * 10)
         for place in np.flatnonzero((fixed >= 0).any(axis=0)).tolist():
             self._marginal.add(fixed[:, place])

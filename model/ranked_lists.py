@@ -19,7 +19,7 @@ from model.bundle import Bundle, Precision
 from model.calibration import list_probability
 from model.cold_items import cold_positions
 from model.dataset import Baskets, EventLog
-from model.diversity import Traits
+from model.diversity import Diversity, Traits
 from model.evaluate import CandidateTable, Judge
 from model.features import UNKNOWN
 from model.item_vectors import diversity_of
@@ -28,6 +28,7 @@ from model.list_composition import FREE, Ranked, Variety, compose
 from model.list_quality import NOTHING
 from model.method import Scores
 from model.past_counts import cases_of
+from model.pool_table import Chosen
 from model.protocols import times
 from model.ranks import BATCH_CELLS
 from model.sequences import Cases
@@ -130,17 +131,34 @@ class BundleJudge:
         left = np.ones(len(scores), bool)
         if self._diversity is None:
             return _first(table, scores, left)
-        no_query, no_brand = np.zeros(len(scores), np.float32), np.zeros(len(scores), np.int32)
-        traits = Traits(table.signals.rows, self._categories[table.item], no_brand)
-        ranked = Ranked(table.basket, no_query, scores, table.item)
-        fixed = np.full((len(table.baskets), SHOWN), FREE, np.int64)
-        places, ends = compose(ranked, fixed, (), Variety(self._diversity, traits))
+        places, ends = varied(table, scores, self._diversity, self._categories)
         left[places] = False
         sizes = np.diff(ends, prepend=0)
         lists = _empty(len(table.baskets))
         lists[:, :SHOWN][np.arange(SHOWN) < sizes[:, None]] = table.item[places]
         lists[:, SHOWN:] = _first(table, scores, left)[:, : DEPTH - SHOWN]
         return lists
+
+
+def varied(
+    table: CandidateTable,
+    scores: NDArray[np.float32],
+    diversity: Diversity,
+    categories: NDArray[np.int32],
+) -> Chosen:
+    """The first ten of each question, varied as a worker varies them.
+
+    Args:
+        table: the candidates, with ``scores`` float32 [M] of the blend.
+        diversity: how much.
+        categories: int32 [items of the log], 0 for none.
+    """
+    no_query, no_brand = np.zeros(len(scores), np.float32), np.zeros(len(scores), np.int32)
+    signals = table.signals
+    traits = Traits(signals.rows, categories[table.item], no_brand, signals.popular)
+    ranked = Ranked(table.basket, no_query, scores, table.item)
+    fixed = np.full((len(table.baskets), SHOWN), FREE, np.int64)
+    return compose(ranked, fixed, (), Variety(diversity, traits))
 
 
 def baseline_lists(

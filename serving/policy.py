@@ -10,6 +10,7 @@ from model.features import DAY_MS
 from model.key_places import Keys, places_of
 from model.list_composition import FREE, Cap, Ranked, Variety, compose
 from model.pool_table import Chosen, JoinedPools, relevance
+from model.signals import Pool
 from serving import metrics
 from serving.catalog import Catalog
 from serving.item_columns import NONE, Codes, ItemColumns, Told
@@ -140,7 +141,7 @@ class Policy:
             reserve(fixed, reserved[allowed[reserved]], owner, ranking, caps)
         ranked = Ranked(owner, relevance(pool), ranking, pool.rows)
         scores[len(scores) - offered :] = 0
-        return Composed(compose(ranked, fixed, caps, self._variety(pool.rows)), scores, placed)
+        return Composed(compose(ranked, fixed, caps, self._variety(pool)), scores, placed)
 
     def _numbers(self, kind: type[Rule]) -> list[int]:
         return [number for number, rule in enumerate(self._rules) if isinstance(rule, kind)]
@@ -221,11 +222,14 @@ class Policy:
             groups[~is_meant] = -1
         return groups
 
-    def _variety(self, rows: NDArray[np.int64]) -> Variety | None:
+    def _variety(self, pool: Pool) -> Variety | None:
         if self._diversity is None:
             return None
-        columns = self._columns
-        traits = Traits(self._catalog.model_rows[rows], columns.category[rows], columns.brand[rows])
+        columns, rows = self._columns, pool.rows
+        traits = Traits(
+            self._catalog.model_rows[rows], columns.category[rows], columns.brand[rows],
+            pool.popular,
+        )  # fmt: skip
         return Variety(self._diversity, traits)
 
 

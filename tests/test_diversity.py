@@ -1,5 +1,7 @@
 """Maximal marginal relevance against the same by hand, and with caps inside the same choice."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,12 +35,13 @@ def made_up(seed: int, strength: float) -> tuple[Ranked, Variety, int]:
         chance.integers(1, 12, count),
         chance.integers(0, 3, count).astype(np.int32),
         chance.integers(0, 3, count).astype(np.int32),
+        chance.choice([0.0, 1.0, 30.0], count).astype(np.float32),
     )
     return ranked, Variety(Diversity(strength, vectors, 3), traits), lists
 
 
 def likeness(variety: Variety, one: int, other: int) -> float:
-    rows, categories, brands = variety.traits
+    rows, categories, brands, _ = variety.traits
     if min(rows[one], rows[other]) < FIRST_ITEM:
         return sum(0.5 for of in (categories, brands) if of[one] == of[other] > 0)
     left, right = (variety.diversity.vectors[rows[each]].astype(float) for each in (one, other))
@@ -56,14 +59,17 @@ def is_made_by_hand(
         key=lambda each: (-steps[each], -scores[each], rows[each]),
     )
     first = order[: IN_QUESTION * LENGTH]
-    low = min((float(scores[each]) for each in first), default=0)
-    span = max((float(scores[each]) for each in first), default=0) - low
+    highest = max((float(scores[each]) for each in first), default=0)
+    popular = variety.traits.popular
+    most = max((math.log1p(popular[each]) for each in first), default=0)
     strength, made = variety.diversity.strength, list[int]()
 
     def worth(each: int) -> float:
-        relevance = (float(scores[each]) - low) / (span or 1)
+        relevance = math.exp((float(scores[each]) - highest) / 2)
+        exposure = math.log1p(popular[each]) / (most or 1)
         alike = max([0.0, *(likeness(variety, each, above) for above in made)])
-        return 3 * float(steps[each]) + (1 - strength) * relevance - strength * alike
+        sameness = alike / 2 + exposure
+        return 3 * float(steps[each]) + (1 - strength) * relevance - strength * sameness
 
     def fits(each: int) -> bool:
         group = groups[each]
@@ -111,9 +117,19 @@ def test_of_two_alike_one_makes_room_for_another() -> None:
     scores = np.array([1, 0.9, 0.5, 0], np.float32)
     none = np.zeros(4, np.int32)
     ranked = Ranked(np.zeros(4, np.int64), np.zeros(4, np.float32), scores, np.arange(4))
-    traits = Traits(np.array([2, 3, 4, 4]), none, none)
+    traits = Traits(np.array([2, 3, 4, 4]), none, none, np.zeros(4, np.float32))
     for strength, order in ((0.01, [0, 1, 2, 3]), (0.5, [0, 2, 1, 3])):
         variety = Variety(Diversity(strength, vectors, 2), traits)
+        assert compose(ranked, np.full((1, 4), FREE), (), variety).places.tolist() == order
+
+
+def test_what_is_popular_makes_room_for_what_is_rare_and_nearly_as_good() -> None:
+    scores = np.array([3, 0.1, 0, -9], np.float32)
+    none, unlike = np.zeros(4, np.int32), np.eye(6, dtype=np.float32)
+    ranked = Ranked(np.zeros(4, np.int64), np.zeros(4, np.float32), scores, np.arange(4))
+    traits = Traits(np.arange(2, 6), none, none, np.array([90, 90, 0, 90], np.float32))
+    for strength, order in ((0.001, [0, 1, 2, 3]), (0.3, [0, 2, 1, 3])):
+        variety = Variety(Diversity(strength, unlike, 6), traits)
         assert compose(ranked, np.full((1, 4), FREE), (), variety).places.tolist() == order
 
 

@@ -60,7 +60,6 @@ def test_diversity_varies_the_first_ten_and_loses_nothing_behind_them(bundle: Bu
     same = BundleJudge(bundle, log, diversity=0).ask(asked).blend
     varied = BundleJudge(bundle, log, diversity=0.7).ask(asked).blend
     assert same.tolist() == plain.tolist()
-    assert varied[:, 0].tolist() == plain[:, 0].tolist(), "the best is always first"
     assert varied.tolist() != plain.tolist()
     for one, other in zip(plain, varied, strict=True):
         assert len(set(other[other >= 0])) == (other >= 0).sum() == (one >= 0).sum()

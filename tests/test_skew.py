@@ -51,13 +51,16 @@ from model.features import (
     query_windows,
 )
 from model.ids import item_hashes
+from model.item_vectors import diversity_of
 from model.items import Item
+from model.ranked_lists import SHOWN, varied
 from model.signals import NEIGHBOURS, POPULAR, Origin, own_repeat, seeds_of
 from serving import counts
 from serving.candidates import Candidates
 from serving.execution import Execution
 from serving.intake import decode
 from serving.parts import Parts
+from serving.policy import Policy
 from serving.ranker import Ranker
 from serving.recommend import Prepared, decide
 from serving.requests import list_requests
@@ -267,6 +270,14 @@ async def test_a_log_is_judged_by_the_lists_that_a_worker_makes(
     gathered = await parts.candidates.gather(requests)
     lists = (await decide(parts, Prepared(requests, gathered, [], {}))).lists
 
+    diversity = diversity_of(bundle, 0.3)
+    assert diversity is not None
+    no_categories = np.zeros(len(log.item_ids), np.int32)
+    places, ends = varied(table, judged, diversity, no_categories)
+    varied_lists = np.split(table.item[places], ends[:-1])
+    varying = replace(parts, policy=Policy(parts.catalog, diversity=diversity), list_length=SHOWN)
+    varied_served = (await decide(varying, Prepared(requests, gathered, [], {}))).lists
+
     assert len(baskets) == len(USERS)
     compared = 0
     for number in range(len(USERS)):
@@ -281,6 +292,9 @@ async def test_a_log_is_judged_by_the_lists_that_a_worker_makes(
         )
         first = [served[log.item_ids[item]] for item in table.lists(WEIGHTS)[number]]
         assert first == pytest.approx([each.score for each in lists[at].items[:10]], abs=2e-3)
+        shown = [each.item_id for each in varied_served[at].items]
+        assert shown == [log.item_ids[item] for item in varied_lists[number]]
+        assert shown != [each.item_id for each in lists[at].items[:SHOWN]]
         compared += check_signals(parts, gathered[at], table.signals, place)
         barred = {parts.catalog.items[row].item_id for row in gathered[at].rows} - place.keys()
         looking_at = {requests[at].current_item} - {None}
