@@ -26,7 +26,7 @@ from model.ids import ITEM_HASH_BYTES
 from model.search_log import SearchLog, no_searches
 
 PROFILE_INTERACTIONS = 100
-PROFILE_PURCHASES = 300
+PROFILE_PURCHASES = 280
 PROFILE_SEARCHES = 10
 """What a profile keeps of one user, and so all that a prediction may use."""
 

@@ -25,12 +25,12 @@ from serving.covisits import (
     OwnedEvents,
     new_events,
     pairs_of,
-    place_hash,
     query_hash,
 )
 from serving.feedback import Response
 from serving.profile import cut_query
 from serving.store import Store
+from serving.traits import place_hash
 
 LANDMARK_MS = 1_500_000_000_000
 MAX_NEIGHBOURS = NEIGHBOURS

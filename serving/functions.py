@@ -15,6 +15,7 @@ from redis.exceptions import (
 
 from serving.profile import IDENTITY_BYTES, OLDEST_VERSION, SECTIONS, VERSION
 from serving.round_trip import RedisClient, StoreError
+from serving.traits import MOST_ATTRIBUTES
 
 MOST_ADMISSIONS = 10
 """Of one user between two counts; what fits behind a full profile without another size class."""
@@ -81,6 +82,7 @@ def _constants(version: int) -> dict[str, str | int]:
         "WIDTHS": ", ".join(str(section.width) for section in SECTIONS),
         "BOUNDS": ", ".join(str(section.bound) for section in SECTIONS),
         "IDENTITY_BYTES": IDENTITY_BYTES,
+        "MOST_ATTRIBUTES": MOST_ATTRIBUTES,
         "MOST_ADMISSIONS": MOST_ADMISSIONS,
         "STAMP_BYTES": STAMP_BYTES,
     }

@@ -34,7 +34,9 @@ class ListRequest(NamedTuple):
     def is_known(self) -> bool:
         """Whether the profile holds anything but the search that the list is for."""
         searched = 0 if self.query is None else QUERIES.width
-        return len(self.profile.queries) > searched or any(self.profile._replace(queries=b""))
+        return len(self.profile.queries) > searched or any(
+            self.profile._replace(queries=b"", traits=b"")
+        )
 
 
 class RequestTable(Sequence[ListRequest]):
