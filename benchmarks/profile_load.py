@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from model.events import Click, Context, Purchase, Search, User
 from model.journey import load_items
+from model.traits import MOST_ATTRIBUTES, pack_traits
 from serving.merge import ProfileUpdate, origin
 from serving.profile import (
     INTERACTIONS,
@@ -20,7 +21,6 @@ from serving.profile import (
     pack_query,
     profile_of,
 )
-from serving.traits import MOST_ATTRIBUTES, pack_traits
 
 START_MS = 1_780_000_000_000
 DAY_MS = 86_400_000

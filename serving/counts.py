@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.signals import NEIGHBOURS
+from model.traits import place_hash
 from serving import exposure
 from serving.count_sets import CountSets
 from serving.covisits import (
@@ -30,7 +31,6 @@ from serving.covisits import (
 from serving.feedback import Response
 from serving.profile import cut_query
 from serving.store import Store
-from serving.traits import place_hash
 
 LANDMARK_MS = 1_500_000_000_000
 MAX_NEIGHBOURS = NEIGHBOURS

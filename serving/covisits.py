@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.ids import ITEM_HASH_BYTES
 from model.signals import TOGETHER_MS
+from model.traits import text_hash
 from serving.profile import (
     IDENTITY_BYTES,
     INTERACTIONS,
@@ -25,7 +26,6 @@ from serving.profile import (
     Profile,
     unsigned,
 )
-from serving.traits import text_hash
 
 NEVER = np.iinfo(np.int64).max
 _TIME_BYTES = 6

@@ -13,9 +13,9 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from model.traits import MOST_ATTRIBUTES
 from serving.profile import IDENTITY_BYTES, OLDEST_VERSION, SECTIONS, VERSION
 from serving.round_trip import RedisClient, StoreError
-from serving.traits import MOST_ATTRIBUTES
 
 MOST_ADMISSIONS = 10
 """Of one user between two counts; what fits behind a full profile without another size class."""

@@ -9,7 +9,7 @@ a user is derived from these bytes when they are read.
     interaction  time u48 ms | event id hash u32 | item hash u48 | kind u8 | value u8 | price u8
     query        time u48 ms | event id hash u32 | text, 49 bytes of UTF-8, zero-padded | linked u8
     purchase     day u16 since 1970 | item hash u48
-    trait        time u48 ms | name u16 | value u48, of each name the newest (``serving.traits``)
+    trait        time u48 ms | name u16 | value u48, of each name the newest (``model.traits``)
 
 At its bounds a value takes 4,886 bytes. Redis allots 5,120 to it, and the 228 left over hold the
 last admissions and a stamp, which stand behind the profile and are no part of it
@@ -56,7 +56,7 @@ from model.features import (
     Searches,
 )
 from model.ids import ITEM_HASH_BYTES, item_hash
-from serving.traits import MOST_TRAITS, TRAIT_BYTES, merge_traits
+from model.traits import MOST_TRAITS, TRAIT_BYTES, merge_traits
 
 VERSION = 3
 OLDEST_VERSION = 2

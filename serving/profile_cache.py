@@ -13,6 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
+from model.traits import merge_traits
 from serving.functions import MOST_ADMISSIONS, STAMP_BYTES
 from serving.merge import ORIGIN_BYTES, MergedProfile, ProfileUpdate, StampedProfile
 from serving.profile import (
@@ -25,7 +26,6 @@ from serving.profile import (
     is_purchase,
     pack_purchase,
 )
-from serving.traits import merge_traits
 
 _SOURCE_BYTES = 4
 _ONE_NEW = (True,)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from model.pool_table import Entries
 from model.signals import Origin, seeds_of
+from model.traits import country_in, place_hash
 from serving.catalog import Catalog
 from serving.covisits import query_hash
 from serving.list_request import RequestTable
 from serving.neighbour_cache import NeighbourCache
 from serving.profile import cut_query
-from serving.traits import country_in, place_hash
 
 NO_SETS = np.empty(0, np.uint64)
 NO_ENTRIES = Entries(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))

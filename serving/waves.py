@@ -25,12 +25,12 @@ from model.events import (
     Search,
     User,
 )
+from model.traits import merge_traits, pack_traits
 from serving.feedback import FeedbackEvent, feedback_of
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
 from serving.merge import ProfileUpdate, origins_of
 from serving.profile import Profile, pack_interaction, pack_query
-from serving.traits import merge_traits, pack_traits
 
 WORTH_LANES = 64
 """Events; a lane has trips of its own, which cost half a millisecond each."""

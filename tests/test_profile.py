@@ -23,6 +23,7 @@ from model.events import (
     User,
 )
 from model.ids import item_hash
+from model.traits import COUNTRY, DEVICE, pack_traits
 from serving.profile import (
     INTERACTIONS,
     PURCHASES,
@@ -39,7 +40,6 @@ from serving.profile import (
     purchases_of,
     unpack,
 )
-from serving.traits import COUNTRY, DEVICE, pack_traits
 from tests.parts import DAY_MS, NOW, click, purchase, search
 
 Deed: TypeAlias = Interaction | Search | User

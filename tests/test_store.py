@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from model.events import INTERACTION_KINDS, Forget, Interaction, Purchase, Search, User
+from model.traits import pack_traits
 from serving.functions import MOST_ADMISSIONS, library_text
 from serving.merge import ORIGIN_BYTES, MergedProfile, ProfileUpdate, origin
 from serving.profile import (
@@ -28,7 +29,6 @@ from serving.profile import (
 from serving.recommendation import AsOf, Recommendation
 from serving.round_trip import RedisClient
 from serving.store import Store, StoreError
-from serving.traits import pack_traits
 from tests.parts import DAY_MS, NOW, click, open_store, search
 from tests.test_profile import Deed, cuts, in_batches, logs, long_log, of
 

@@ -5,10 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from model.events import Click, Context, Identify, User
-from serving.functions import STAMP_BYTES
-from serving.profile import HEADER_BYTES, PURCHASES, Profile, profile_of, unpack
-from serving.store import Store
-from serving.traits import (
+from model.traits import (
     COUNTRY,
     DEVICE,
     NO_VALUE,
@@ -20,6 +17,9 @@ from serving.traits import (
     place_hash,
     split_traits,
 )
+from serving.functions import STAMP_BYTES
+from serving.profile import HEADER_BYTES, PURCHASES, Profile, profile_of, unpack
+from serving.store import Store
 from tests.parts import NOW, click, forget, open_parts, open_store, purchase, records_of, take
 from tests.test_profile import Deed, long_log, of, told
 from tests.test_store import merge, new_user

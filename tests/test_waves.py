@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.events import Cart, Click, Context, Event, Favorite, Identify, Impression, Rating, User
+from model.traits import pack_traits
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded, decode
 from serving.merge import origin
 from serving.profile import pack_interaction, pack_query, profile_of
-from serving.traits import pack_traits
 from serving.waves import WORTH_LANES, Wave, in_lanes, in_waves
 from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 

@@ -15,8 +15,8 @@ from model.events import (
     User,
     decode_event,
 )
+from model.traits import pack_traits, split_traits
 from serving.profile import pack_interaction, pack_query
-from serving.traits import pack_traits, split_traits
 from stream.deadletter import read_dead_letter
 from stream.settings import Settings
 
