@@ -37,6 +37,12 @@ class TraitLog:
         kept = self.times < time
         return TraitLog(self.users[kept], self.records[kept])
 
+    def recoded(self, codes: NDArray[np.int32]) -> "TraitLog":
+        """The same, with the numbers of users that ``codes`` has for the old ones."""
+        users = codes[self.users].astype(np.int32)
+        order = np.argsort(users, kind="stable")
+        return TraitLog(users[order], self.records[order])
+
     def of(self, user: int, until: int) -> bytes:
         """What the profile of a user holds of what was told before ``until`` (epoch ms)."""
         # Numbers of another type would have the whole column copied.

@@ -218,7 +218,7 @@ async def test_removed_items_never_appear(parts: Parts) -> None:
 class RemovesWhileRanking:
     """A ranker during whose run the catalogue loses an item."""
 
-    reads_queries = False
+    reads_queries = reads_who = False
 
     def __init__(self, parts: Parts, item_id: str) -> None:
         self._parts = parts
