@@ -7,13 +7,15 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from model.events import Click, Purchase, Search
+from model.events import Click, Context, Purchase, Search, User
 from model.journey import load_items
+from model.traits import MOST_ATTRIBUTES, pack_traits
 from serving.merge import ProfileUpdate, origin
 from serving.profile import (
     INTERACTIONS,
     PURCHASES,
     QUERIES,
+    SECTIONS,
     Profile,
     pack_interaction,
     pack_query,
@@ -59,10 +61,17 @@ def full_profile(chance: random.Random, items: list[str]) -> Profile:
         )
         for at in range(QUERIES.bound)
     ]  # fmt: skip
+    told = User(
+        event_id="told", user_id="", ts=START_MS - DAY_MS,
+        attributes={f"attribute {at}": chance.random() for at in range(MOST_ATTRIBUTES)},
+        context=Context(country="DE", device="phone"),
+    )  # fmt: skip
     profile = profile_of(
-        [pack_interaction(each) for each in events], list(map(pack_query, queries))
+        [pack_interaction(each) for each in events],
+        list(map(pack_query, queries)),
+        [pack_traits(told)],
     )
-    full = zip(profile, (INTERACTIONS, QUERIES, PURCHASES), strict=True)
+    full = zip(profile, SECTIONS, strict=True)
     assert all(len(packed) == kind.bound * kind.width for packed, kind in full)
     return profile
 

@@ -21,12 +21,14 @@ from model.features import (
     Searches,
     Vocabulary,
     featurize,
+    who_rows,
 )
 from model.ids import ITEM_HASH_BYTES
 from model.search_log import SearchLog, no_searches
+from model.trait_log import TraitLog, no_traits
 
 PROFILE_INTERACTIONS = 100
-PROFILE_PURCHASES = 300
+PROFILE_PURCHASES = 280
 PROFILE_SEARCHES = 10
 """What a profile keeps of one user, and so all that a prediction may use."""
 
@@ -55,6 +57,7 @@ class EventLog:
     sessions: NDArray[np.int32] | None = None
     """A number for each session id, -1 where an event names none; None where no event does."""
     searches: SearchLog = field(default_factory=no_searches)
+    traits: TraitLog = field(default_factory=no_traits)
 
     @classmethod
     def from_columns(
@@ -67,8 +70,9 @@ class EventLog:
         item_ids: Sequence[str],
         sessions: NDArray[np.int32] | None = None,
         searches: SearchLog | None = None,
+        traits: TraitLog | None = None,
     ) -> "EventLog":
-        """Sort unordered columns (one row per interaction) into a log; searches come sorted."""
+        """Sort unordered columns (one row per interaction) into a log; the others come sorted."""
         order = np.lexsort((times, users))
         return cls(
             users[order].astype(np.int32),
@@ -79,6 +83,7 @@ class EventLog:
             list(item_ids),
             None if sessions is None else sessions[order].astype(np.int32),
             no_searches() if searches is None else searches,
+            no_traits() if traits is None else traits,
         )
 
     def __len__(self) -> int:
@@ -102,7 +107,7 @@ class EventLog:
         return np.flatnonzero(begins)
 
     def before(self, time: int) -> "EventLog":
-        """The rows and searches earlier than ``time`` (epoch ms), with the same codes."""
+        """The rows, searches and traits earlier than ``time`` (epoch ms), with the same codes."""
         kept = self.times < time
         earlier = replace(
             self,
@@ -112,6 +117,7 @@ class EventLog:
             times=self.times[kept],
             sessions=None if self.sessions is None else self.sessions[kept],
             searches=self.searches.before(time),
+            traits=self.traits.before(time),
         )
         # Same codes, same hashes: keeping them saves hashing every id again.
         earlier.__dict__["_vocabulary"] = self._vocabulary
@@ -210,13 +216,27 @@ class Baskets:
 
     def searches(self, number: int) -> Searches:
         """What a profile holds just before a basket."""
-        user = int(self.log.users[self.ends[number] - 1])
-        until = self.time(number) if self.known_until is None else int(self.known_until[number])
-        every = self.log.searches.of(user, 0, until)
+        every = self.log.searches.of(self._user(number), 0, self._known_until(number))
         return Searches(every.times[-PROFILE_SEARCHES:], every.texts[-PROFILE_SEARCHES:])
 
+    def traits(self, number: int) -> bytes:
+        """What a profile holds just before a basket, as a section of ``model.traits``."""
+        return self.log.traits.of(self._user(number), self._known_until(number))
+
+    def _user(self, number: int) -> int:
+        return int(self.log.users[self.ends[number] - 1])
+
+    def _known_until(self, number: int) -> int:
+        return self.time(number) if self.known_until is None else int(self.known_until[number])
+
     def inputs(
-        self, numbers: Iterable[int], vocabulary: Vocabulary, length: int, *, queries: bool
+        self,
+        numbers: Iterable[int],
+        vocabulary: Vocabulary,
+        length: int,
+        *,
+        queries: bool,
+        who: bool = False,
     ) -> NetworkInputs:
         """What a network reads of the profiles just before some baskets.
 
@@ -225,6 +245,7 @@ class Baskets:
             vocabulary: of the network.
             length: L.
             queries: whether it reads queries.
+            who: whether it reads who users are.
         """
         asked = list(numbers)
         return featurize(
@@ -232,6 +253,7 @@ class Baskets:
             vocabulary,
             length,
             [self.searches(number) for number in asked] if queries else None,
+            who_rows([self.traits(number) for number in asked]) if who else None,
         )
 
     def take(self, numbers: NDArray[np.int64]) -> "Baskets":

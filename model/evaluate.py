@@ -183,7 +183,8 @@ class Judge:
         self._session = onnxruntime.InferenceSession(
             str(index.states if index else model), options, providers=["CPUExecutionProvider"]
         )
-        self._reads_queries = "queries" in {each.name for each in self._session.get_inputs()}
+        read = {each.name for each in self._session.get_inputs()}
+        self._reads_queries, self._reads_who = "queries" in read, "who" in read
         self._vocabulary = vocabulary
         self._log = log
         self._length = length
@@ -240,7 +241,7 @@ class Judge:
         for start in range(0, len(baskets), BATCH):
             features = baskets.inputs(
                 range(start, min(start + BATCH, len(baskets))), self._vocabulary, self._length,
-                queries=self._reads_queries,
+                queries=self._reads_queries, who=self._reads_who,
             )  # fmt: skip
             found.append(self._run({**features._asdict(), "candidates": features.items[:, -1:]})[2])
         return np.concatenate(found)
@@ -253,8 +254,9 @@ class Judge:
         rows = np.full(is_candidate.shape, PADDING, np.int64)
         rows[is_candidate] = self._row_of_item[table.pool.rows]
         features = baskets.inputs(
-            numbers, self._vocabulary, self._length, queries=self._reads_queries
-        )
+            numbers, self._vocabulary, self._length,
+            queries=self._reads_queries, who=self._reads_who,
+        )  # fmt: skip
         found, table_scores, states = self._run({**features._asdict(), "candidates": rows})
         nearest, nearest_scores = self._item_of_row[found.rows], found.scores
         scores = table_scores[is_candidate]

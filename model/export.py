@@ -13,6 +13,8 @@ input                                  meaning
 ``candidates``       int64 [B, C]      rows to be scored, 0 = padding
 ``queries``          int64 [B, L, W]   words of the query that is open after each interaction; of a
                                        network that reads queries, and no other
+``who``              int64 [B, T]      rows of attributes, country and device, 0 = padding; of a
+                                       network that reads them, and no other
 ===================  ================  ==========================================================
 
 Outputs: ``top_items`` int64 [B, K] and ``top_scores`` float32 [B, K], the best of the whole
@@ -39,6 +41,7 @@ from model.newest_state import NewestState
 OPSET = 17
 INPUTS = ("items", "kinds", "gaps", "item_bias", "candidates")
 QUERIES = "queries"
+WHO = "who"
 OUTPUTS = ("top_items", "top_scores", "candidate_scores")
 STATES = "states"
 MAX_DIFFERENCE = 1e-3
@@ -96,12 +99,14 @@ class RankingGraph(nn.Module):
         item_bias: Tensor,
         candidates: Tensor,
         queries: Tensor | None = None,
+        who: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """See the module's table for shapes."""
         if self.newest is None:
             user = self.network.encode(items, kinds, gaps, newest_only=True, queries=queries)[:, 0]
         else:
             user = self.newest(items, kinds, gaps, queries)
+        user = self.network.of_users(user, who)
         scores = user @ self.network.item_vectors().T + self.network.item_bias
         best = torch.topk(scores + (item_bias + self.never), self.top_k, dim=1)
         found = best.indices, best.values, torch.gather(scores, 1, candidates)
@@ -125,12 +130,14 @@ def export_network(
     exported = RankingGraph(folded, top_k, NewestState(folded), states=states).eval()
     outputs = (*OUTPUTS, STATES) if states else OUTPUTS
     arguments = _graph_inputs(users, network.config.vocabulary_size, slice(0, 2))
+    tensors = _tensors(arguments)
+    optional = [name for name in (QUERIES, WHO) if name in tensors]
     with warnings.catch_warnings():
         # The legacy exporter is the one that was measured to agree; its notice is no news.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             exported,
-            tuple(torch.from_numpy(value) for value in arguments.values()),
+            (*(tensors[name] for name in INPUTS), {name: tensors[name] for name in optional}),
             str(path),
             input_names=list(arguments),
             output_names=list(outputs),
@@ -140,6 +147,7 @@ def export_network(
                 "candidates": {0: "B", 1: "C"},
                 "candidate_scores": {0: "B", 1: "C"},
                 **({QUERIES: {0: "B", 1: "L", 2: "W"}} if QUERIES in arguments else {}),
+                **({WHO: {0: "B"}} if WHO in arguments else {}),
             },
             opset_version=OPSET,
             dynamo=False,
@@ -170,10 +178,7 @@ def check_parity(graph: RankingGraph, path: Path, users: NetworkInputs) -> Parit
         )
         ours = session.run(list(OUTPUTS), arguments)
         with torch.inference_mode():
-            theirs = [
-                value.numpy()
-                for value in graph(*(torch.from_numpy(value) for value in arguments.values()))
-            ]
+            theirs = [value.numpy() for value in graph(**_tensors(arguments))]
         shorter, short = _shortened(arguments)
         ours_short = session.run(list(OUTPUTS), short)
         # The maximum of Python would pass over what is not a number.
@@ -198,8 +203,12 @@ def _shortened(
     }
     items = some["items"].astype(np.int64)
     length = max(needed_lengths(items, reads_queries=QUERIES in some))
-    windows = some.keys() - {"item_bias", "candidates"}
+    windows = some.keys() - {"item_bias", "candidates", WHO}
     return shorter, some | {name: some[name][:, -length:] for name in windows}
+
+
+def _tensors(arguments: dict[str, NDArray[np.generic]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(value) for name, value in arguments.items()}
 
 
 def _graph_inputs(
@@ -207,10 +216,10 @@ def _graph_inputs(
 ) -> dict[str, NDArray[np.generic]]:
     """Inputs of the graph for some of the users, each scored on its own newest items."""
     read = {name: values[part] for name, values in users._asdict().items()}
-    queries = {QUERIES: read.pop(QUERIES)} if QUERIES in read else {}
+    optional = {name: read.pop(name) for name in (QUERIES, WHO) if name in read}
     return {
         **read,
         "item_bias": np.zeros(vocabulary_size, np.float32),
         "candidates": read["items"][:, -10:],
-        **queries,
+        **optional,
     }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.ids import ITEM_HASH_BYTES, item_hashes
+from model.traits import MOST_TRAITS, TIME_BYTES, TRAIT_BYTES
 from model.words import tokens
 
 FEATURE_VERSION = 1
@@ -39,8 +40,13 @@ Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009)."
 QUERY_TOKENS = 16
 """Of one query: six words, or eight Chinese characters with their pairs."""
 
+WHO_ROWS = 8_192
+"""Attributes, countries and devices are hashed into so many rows, the first of which is padding."""
+
 DAY_MS = 86_400_000
 
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_VALUE = np.uint64((1 << 48) - 1)
 _NO_HASHES = np.empty(0, np.uint64)
 
 
@@ -168,7 +174,27 @@ class SearchFeatures(NamedTuple):
     """int64 [B, L, W], see ``query_windows``."""
 
 
-NetworkInputs: TypeAlias = Features | SearchFeatures
+class WhoFeatures(NamedTuple):
+    """What a network reads that knows who users are; the first three as in ``Features``."""
+
+    items: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    gaps: NDArray[np.int64]
+    who: NDArray[np.int64]
+    """int64 [B, T], see ``who_rows``."""
+
+
+class SearchWhoFeatures(NamedTuple):
+    """What a network reads that knows both."""
+
+    items: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    gaps: NDArray[np.int64]
+    queries: NDArray[np.int64]
+    who: NDArray[np.int64]
+
+
+NetworkInputs: TypeAlias = Features | SearchFeatures | WhoFeatures | SearchWhoFeatures
 """The fields have the names of the graph's inputs."""
 
 
@@ -245,12 +271,14 @@ def featurize(
     vocabulary: Vocabulary,
     length: int,
     searches: Sequence[Searches] | None,
+    who: NDArray[np.int64] | None = None,
 ) -> NetworkInputs: ...
 def featurize(
     histories: Sequence[Interactions],
     vocabulary: Vocabulary,
     length: int,
     searches: Sequence[Searches] | None = None,
+    who: NDArray[np.int64] | None = None,
 ) -> NetworkInputs:
     """The newest ``length`` interactions of each user, as the network reads them.
 
@@ -259,17 +287,41 @@ def featurize(
         vocabulary: turns item hashes into rows.
         length: L, the positions the network has.
         searches: one per user, for a network that reads queries; None for any other.
+        who: ``who_rows`` of the users, for a network that reads them; None for any other.
 
     Returns:
-        Three int64 arrays [B, L], and ``query_windows`` where searches are given. A gap is the
-        bucket of the pause before an interaction; it counts the interaction just older than the
-        window, where the history still has it.
+        Three int64 arrays [B, L], ``query_windows`` where searches are given, and ``who``. A gap
+        is the bucket of the pause before an interaction; it counts the interaction just older than
+        the window, where the history still has it.
     """
     columns = Histories.of(histories)
     features = _interaction_windows(columns, vocabulary, length)
     if searches is None:
-        return features
-    return SearchFeatures(*features, query_windows(columns, searches, length))
+        return features if who is None else WhoFeatures(*features, who)
+    queries = query_windows(columns, searches, length)
+    if who is None:
+        return SearchFeatures(*features, queries)
+    return SearchWhoFeatures(*features, queries, who)
+
+
+def who_rows(traits: Sequence[bytes]) -> NDArray[np.int64]:
+    """The rows of what is known of B users, sorted: a sum must not depend on who came first.
+
+    Args:
+        traits: sections of ``model.traits``.
+
+    Returns:
+        int64 [B, MOST_TRAITS], from 1 on, padded with 0 on the left. What was taken back is 0.
+    """
+    sizes = np.array([len(each) for each in traits], np.int64) // TRAIT_BYTES
+    records = np.frombuffer(b"".join(traits), np.uint8).reshape(-1, TRAIT_BYTES)
+    told = np.ascontiguousarray(records[:, TIME_BYTES:]).view(">u8").ravel().astype(np.uint64)
+    # A name in the upper two bytes, a value in the others: mixed, for a value may be of two names.
+    rows = 1 + ((told * _MIX) >> np.uint64(32)).astype(np.int64) % (WHO_ROWS - 1)
+    rows[told & _VALUE == 0] = PADDING
+    cells = np.zeros((len(traits), MOST_TRAITS), np.int64)
+    cells[np.arange(MOST_TRAITS) < sizes[:, None]] = rows
+    return np.sort(cells, axis=1)
 
 
 def _interaction_windows(histories: Histories, vocabulary: Vocabulary, length: int) -> Features:

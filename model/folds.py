@@ -66,7 +66,9 @@ def _past(log: EventLog, time: int) -> EventLog:
     """The events before ``time``, and of the ids theirs alone, in the order of the alphabet."""
     earlier = log.before(time)
     searches = earlier.searches
-    users = _alphabetical(np.union1d(earlier.users, searches.users), log.user_ids)
+    traits = earlier.traits
+    someone = np.union1d(np.union1d(earlier.users, searches.users), traits.users)
+    users = _alphabetical(someone, log.user_ids)
     items = _alphabetical(np.unique(earlier.items), log.item_ids)
     searchers = users.codes[searches.users]
     order = np.lexsort((searches.times, searchers))
@@ -83,6 +85,7 @@ def _past(log: EventLog, time: int) -> EventLog:
             times=searches.times[order],
             texts=[searches.texts[row] for row in order],
         ),
+        traits=traits.recoded(users.codes),
     )
 
 

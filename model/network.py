@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from model.content import ItemContent
 from model.content_tower import ContentTower
-from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING, QUERY_ROWS
+from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING, QUERY_ROWS, WHO_ROWS
 
 NEVER = -1e9
 """Added to what must not win; finite, because -inf - -inf would turn scores into NaN."""
@@ -53,6 +53,8 @@ class NetworkConfig:
     is not what one buys next."""
     queries: bool = False
     """Whether it reads the words of the query that is open after each interaction."""
+    who: bool = False
+    """Whether it reads who users are: attributes, country and device."""
     content_bias: bool = False
     """Whether content says how much an item is asked for, so that one of which nothing else is
     known can be scored."""
@@ -165,6 +167,11 @@ class Network(nn.Module):
             self.query_table = nn.Embedding(QUERY_ROWS, config.dim, padding_idx=PADDING)
             # A word that was never asked for says nothing.
             nn.init.zeros_(self.query_table.weight)
+        self.who_table: nn.Embedding | None = None
+        if config.who:
+            self.who_table = nn.Embedding(WHO_ROWS, config.dim, padding_idx=PADDING)
+            # What nobody was told to be says nothing.
+            nn.init.zeros_(self.who_table.weight)
 
     def item_vectors(self, rows: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
         """What stands for rows of the vocabulary, as input and as output.
@@ -241,6 +248,24 @@ class Network(nn.Module):
         normed: Tensor = self.norm(hidden)
         return normed if self.log_scale is None else normed * self.log_scale.exp()
 
+    def of_users(self, states: Tensor, who: Tensor | None) -> Tensor:
+        """The states of users of whom that is known, which says the same after any history.
+
+        Args:
+            states: float32 [P, D].
+            who: int64 [P, T] as ``model.features.who_rows`` gives them, for a network that reads
+                them and no other.
+
+        Raises:
+            ValueError: they are missing, or come to a network that does not read them.
+        """
+        if (who is None) != (self.who_table is None):
+            raise ValueError("say who users are to a network that reads it, and to no other")
+        if who is None or self.who_table is None:
+            return states
+        known: Tensor = self.who_table(who)
+        return states + known.sum(dim=1)
+
     def for_tasks(self, states: Tensor, kinds: Tensor) -> Tensor:
         """What the states say of answers of some kinds: float32 [P, D], int64 [P] to [P, D]."""
         if self.task_gain is None or self.task_shift is None:
@@ -271,5 +296,7 @@ class Network(nn.Module):
         if self.task_gain is not None and self.task_shift is not None:
             state["norm.weight"] *= self.task_gain[task]
             state["norm.bias"] = state["norm.bias"] * self.task_gain[task] + self.task_shift[task]
+            if self.who_table is not None:
+                state["who_table.weight"] *= self.task_gain[task]
         plain.load_state_dict(state)
         return plain.train(self.training)

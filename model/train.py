@@ -272,7 +272,9 @@ def frequent_items(log: EventLog, min_count: int) -> Vocabulary:
 def some_users(baskets: Baskets, vocabulary: Vocabulary, config: TrainConfig) -> NetworkInputs:
     """What the network reads of some real users, for the comparison of ONNX with torch."""
     some = baskets.spread(PARITY_USERS)
-    return some.inputs(range(len(some)), vocabulary, config.length, queries=config.queries)
+    return some.inputs(
+        range(len(some)), vocabulary, config.length, queries=config.queries, who=config.who
+    )
 
 
 def judge_of(

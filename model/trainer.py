@@ -66,6 +66,8 @@ class TrainConfig:
     the kind out."""
     queries: bool = False
     """Whether the network reads what was searched for."""
+    who: bool = False
+    """Whether the network reads users' attributes, country and device."""
     id_dropout: float = 0.25
     """Share of a step's items that are seen by their content alone, where a catalogue is given."""
 
@@ -74,7 +76,8 @@ class Trainer:
     """The network, its optimiser and where training stands.
 
     Raises:
-        ValueError: queries are to be read of a log that holds no search, or there is no such task.
+        ValueError: queries are to be read of a log that holds no search, or who users are of one
+            that does not say; or there is no such task.
     """
 
     def __init__(
@@ -87,6 +90,8 @@ class Trainer:
     ) -> None:
         if config.queries and not len(split.train.searches):
             raise ValueError("the log holds no search to learn from; train without queries")
+        if config.who and not len(split.train.traits):
+            raise ValueError("the log holds no attribute, country or device; train without who")
         torch.manual_seed(seed)
         self._config = config
         self._seed = seed
@@ -100,13 +105,13 @@ class Trainer:
             NetworkConfig(
                 len(vocabulary), config.length, config.dim, config.blocks, config.heads,
                 config.dropout, tasks=self.task is not None, queries=config.queries,
-                content_bias=content is not None,
+                who=config.who, content_bias=content is not None,
             ),
             content,
         )  # fmt: skip
         self._windows = TrainingWindows(
             split.train, vocabulary, config.length, config.stride, self.tasks,
-            queries=config.queries,
+            queries=config.queries, who=config.who,
         )  # fmt: skip
         counts = torch.from_numpy(self._windows.target_counts().astype(np.float32))
         self._sampler = NegativeSampler(counts, config.head, config.tail)
@@ -125,14 +130,16 @@ class Trainer:
         self._steps_per_epoch = len(self._windows.batches(config.batch, _rng(seed, 0)))
         self._selection = split.validation.spread(SELECTION_BASKETS)
         self._selection_inputs = self._selection.inputs(
-            range(len(self._selection)), vocabulary, config.length, queries=config.queries
-        )
+            range(len(self._selection)), vocabulary, config.length,
+            queries=config.queries, who=config.who,
+        )  # fmt: skip
         self._selection_rows = [
             set(vocabulary.index_of(split.train.hashes[self._selection.targets(number)]).tolist())
             for number in range(len(self._selection))
         ]
         self.fingerprint = repr(
             (config, seed, len(split.train), len(split.train.searches), len(vocabulary),
+             len(split.train.traits),
              None if content is None else crc32(content.tokens.tobytes()))
         )  # fmt: skip
 
@@ -185,6 +192,9 @@ class Trainer:
             answers = place[answers]
             sample = Sample(place[sample.rows], sample.log_q, sample.drawn[table.rows])
         states = states.flatten(0, 1)[torch.from_numpy(batch.positions)]
+        states = self.network.of_users(
+            states, None if batch.who is None else torch.from_numpy(batch.who)
+        )
         loss = next_basket_loss(
             self.network.for_tasks(states, torch.from_numpy(batch.kinds)),
             torch.from_numpy(batch.target_state),

@@ -18,6 +18,7 @@ from model.features import (
     Searches,
     Vocabulary,
     featurize,
+    who_rows,
 )
 from model.ragged import ranges
 
@@ -37,6 +38,8 @@ class Batch(NamedTuple):
     """[T], rows of the vocabulary; items outside it are ``UNKNOWN``."""
     weight: NDArray[np.float32]
     """[T]: that of the kind over the size of the basket, so that each basket counts once."""
+    who: NDArray[np.int64] | None = None
+    """int64 [P, T]: what was known of the user before each basket; None where it is not read."""
 
 
 class TrainingWindows:
@@ -52,6 +55,7 @@ class TrainingWindows:
             ``target_kind``.
         queries: whether queries are read. A profile holds the newest ten searches, a window all of
             its own: who has searched more often is served with the older ones missing.
+        who: whether it is read who users are.
 
     Raises:
         ValueError: the stride is longer than the window.
@@ -66,6 +70,7 @@ class TrainingWindows:
         tasks: Mapping[int, float] | None = None,
         *,
         queries: bool = False,
+        who: bool = False,
     ) -> None:
         if stride > length:
             raise ValueError(f"the stride {stride} is longer than the window of {length}")
@@ -74,6 +79,7 @@ class TrainingWindows:
         self._length = length
         self._stride = stride
         self._queries = queries
+        self._who = who
         firsts = log.moments
         self._moment = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(log)))
         self._rows = vocabulary.index_of(log.hashes)
@@ -102,17 +108,21 @@ class TrainingWindows:
         self._followed = np.zeros(len(log), bool)
         """Whether a row is the last of a moment that is followed by a basket."""
         self._followed[lasts[followed]] = True
-        self._strangers = self._searching_strangers(sold) if queries else firsts[:0]
+        self._strangers = self._known_strangers(sold) if queries or who else firsts[:0]
 
-    def _searching_strangers(self, sold: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """First rows of users whose first moment came from a search: all that was known of them."""
+    def _known_strangers(self, sold: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """First rows of users of whom something was known before their first moment: a search
+        that led to it, or who they are."""
         log = self._log
         begins = np.unique(log.first_rows[:-1][np.diff(log.first_rows) > 0])
-        searched = [
-            len(log.searches.of(int(log.users[row]), 0, int(log.times[row])).texts) > 0
-            for row in begins.tolist()
+        known = [
+            (self._queries and len(log.searches.of(user, 0, time).texts) > 0)
+            or (self._who and len(log.traits.of(user, time)) > 0)
+            for user, time in zip(
+                log.users[begins].tolist(), log.times[begins].tolist(), strict=True
+            )
         ]
-        return begins[np.array(searched, bool) & sold[self._moment[begins]]]
+        return begins[np.array(known, bool) & sold[self._moment[begins]]]
 
     def target_counts(self) -> NDArray[np.float64]:
         """float64 [V]: how often each row of the vocabulary is an answer, by weight of its kind."""
@@ -164,7 +174,8 @@ class TrainingWindows:
                 found = np.array([end - 1])  # nothing was known before the first moment
             positions.append((number + 1) * self._length - (end - found))
             rows.append(found)
-        following = self._moment[np.concatenate(rows) + 1]
+        answers = np.concatenate(rows) + 1
+        following = self._moment[answers]
         counts = np.diff(self._first_basket)[following]
         baskets = ranges(self._first_basket[following], counts)
         sizes = np.diff(self._first_target)[baskets]
@@ -178,7 +189,14 @@ class TrainingWindows:
             state,
             self._rows[self._log.items[self._targets[lines]]],
             (self._weights[answered] / sizes)[state].astype(np.float32),
+            self._who_before(answers).repeat(counts, axis=0) if self._who else None,
         )
+
+    def _who_before(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What was known of the users of some rows before them, int64 [R, T]."""
+        log = self._log
+        places = zip(log.users[rows].tolist(), log.times[rows].tolist(), strict=True)
+        return who_rows([log.traits.of(user, time) for user, time in places])
 
     def _searches(self, windows: NDArray[np.int64]) -> list[Searches] | None:
         """What was asked for in each window, and before what came next; None if it is not read."""

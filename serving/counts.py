@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.signals import NEIGHBOURS
+from model.traits import place_hash
 from serving import exposure
 from serving.count_sets import CountSets
 from serving.covisits import (
@@ -25,7 +26,6 @@ from serving.covisits import (
     OwnedEvents,
     new_events,
     pairs_of,
-    place_hash,
     query_hash,
 )
 from serving.feedback import Response

@@ -5,11 +5,9 @@ came in second completes the pair: the same pairs come out however a log is cut 
 micro-batches, and for whatever part of it is delivered again.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.ids import ITEM_HASH_BYTES
 from model.signals import TOGETHER_MS
+from model.traits import text_hash
 from serving.profile import (
     IDENTITY_BYTES,
     INTERACTIONS,
@@ -85,18 +84,7 @@ def query_hash(text: bytes) -> int:
 
     Width, case and spacing of the text make no difference (Unicode NFKC, case folding).
     """
-    return _text_hash(text.rstrip(b"\0").decode(errors="ignore")) | QUERY_MARK
-
-
-@lru_cache(maxsize=1 << 10)
-def place_hash(country: str) -> int:
-    """The 48-bit hash of a country's name or code; width, case and spacing make no difference."""
-    return _text_hash(country)
-
-
-def _text_hash(text: str) -> int:
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return int.from_bytes(blake2b(plain.encode(), digest_size=6).digest(), "big")
+    return text_hash(text.rstrip(b"\0").decode(errors="ignore")) | QUERY_MARK
 
 
 def new_events(admissions: Sequence[Admission]) -> tuple[OwnedEvents, OwnedEvents]:

@@ -7,7 +7,9 @@
 
 local VERSION, OLDEST = @VERSION@, @OLDEST_VERSION@
 local WIDTHS, BOUNDS = {@WIDTHS@}, {@BOUNDS@}
-local HEADER = '>BBBI2'
+local HEADER, HEADER_SIZE = '>BBBI2B', 6
+local HEADER_BEFORE_TRAITS = '>BBBI2'
+local MOST_ATTRIBUTES = @MOST_ATTRIBUTES@
 local ANSWER = '>dBI2I2I2I4'
 local IDENTITY = @IDENTITY_BYTES@
 local ORIGIN = 10
@@ -49,6 +51,36 @@ local function insert(section, record, which)
   if low >= bound then return section, false, low end
   local kept = string.sub(section, low * width + 1, (bound - 1) * width)
   return string.sub(section, 1, low * width) .. record .. kept, true, low
+end
+
+-- Put a trait into its section: of each name the newest, of attributes the newest few names.
+-- Returns the section and whether it has changed.
+local function put_trait(section, record)
+  local width, name = WIDTHS[4], string.sub(record, 7, 8)
+  local kept, is_placed, attributes = {}, false, 0
+  local function keep(each)
+    -- The names 0 and 1 are country and device.
+    if string.byte(each, 7) > 0 or string.byte(each, 8) > 1 then
+      attributes = attributes + 1
+      if attributes > MOST_ATTRIBUTES then return end
+    end
+    kept[#kept + 1] = each
+  end
+  for at = 1, #section, width do
+    local each = string.sub(section, at, at + width - 1)
+    if not is_placed and is_newer(record, each) then
+      keep(record)
+      is_placed = true
+    end
+    if string.sub(each, 7, 8) ~= name then
+      keep(each)
+    elseif not is_placed then
+      return section, false
+    end
+  end
+  if not is_placed then keep(record) end
+  local result = table.concat(kept)
+  return result, result ~= section
 end
 
 -- Whether a neighbour of the record at this place has its time and id, and another content.
@@ -103,35 +135,46 @@ end
 local function ends_of(stored)
   local format = string.byte(stored, 1) or 0
   if format > VERSION then return nil, 'NEWERFORMAT the profile is of format ' .. format end
-  if format < OLDEST or #stored < 5 then
+  local size = format == VERSION and HEADER_SIZE or HEADER_SIZE - 1
+  if format < OLDEST or #stored < size then
     return nil, 'DAMAGED a profile of ' .. #stored .. ' bytes, format ' .. format
   end
-  local _, n1, n2, n3 = struct.unpack(HEADER, stored)
-  local a = 5 + n1 * WIDTHS[1]
+  local n1, n2, n3, n4, _
+  if format == VERSION then
+    _, n1, n2, n3, n4 = struct.unpack(HEADER, stored)
+  else
+    _, n1, n2, n3 = struct.unpack(HEADER_BEFORE_TRAITS, stored)
+    n4 = 0
+  end
+  local a = size + n1 * WIDTHS[1]
   local b = a + n2 * WIDTHS[2]
   local c = b + n3 * WIDTHS[3]
-  local behind = (#stored - c) % ADMISSION
-  if #stored < c or (behind ~= 0 and behind ~= STAMP) then
+  local d = c + n4 * WIDTHS[4]
+  local behind = (#stored - d) % ADMISSION
+  if #stored < d or (behind ~= 0 and behind ~= STAMP) then
     return nil, 'DAMAGED the profile of ' .. #stored .. ' bytes does not match its own header'
   end
-  return {5, a, b, c, #stored - behind}
+  return {size, a, b, c, d, #stored - behind}
 end
 
--- The three sections of a stored value, the admissions behind them, and the stamp.
+-- The four sections of a stored value, the admissions behind them, and the stamp. An older format
+-- may hold more purchases than this one.
 local function sections_of(stored, ends)
-  if not stored then return {'', '', '', '', ''} end
-  return {string.sub(stored, 6, ends[2]), string.sub(stored, ends[2] + 1, ends[3]),
-    string.sub(stored, ends[3] + 1, ends[4]), string.sub(stored, ends[4] + 1, ends[5]),
-    string.sub(stored, ends[5] + 1)}
+  if not stored then return {'', '', '', '', '', ''} end
+  local bought = math.min(ends[4], ends[3] + BOUNDS[3] * WIDTHS[3])
+  return {string.sub(stored, ends[1] + 1, ends[2]), string.sub(stored, ends[2] + 1, ends[3]),
+    string.sub(stored, ends[3] + 1, bought), string.sub(stored, ends[4] + 1, ends[5]),
+    string.sub(stored, ends[5] + 1, ends[6]), string.sub(stored, ends[6] + 1)}
 end
 
-local function header(size1, size2, size3)
-  return struct.pack(HEADER, VERSION, size1 / WIDTHS[1], size2 / WIDTHS[2], size3 / WIDTHS[3])
+local function header(size1, size2, size3, size4)
+  return struct.pack(HEADER, VERSION, size1 / WIDTHS[1], size2 / WIDTHS[2], size3 / WIDTHS[3],
+    size4 / WIDTHS[4])
 end
 
 local function packed(sections, admissions, stamp)
-  return header(#sections[1], #sections[2], #sections[3])
-    .. sections[1] .. sections[2] .. sections[3] .. admissions .. stamp
+  return header(#sections[1], #sections[2], #sections[3], #sections[4])
+    .. sections[1] .. sections[2] .. sections[3] .. sections[4] .. admissions .. stamp
 end
 
 -- Drop what is not later than the marker; of a profile that was written before the marker was,
@@ -141,6 +184,7 @@ local function forget_in(sections, marker)
     sections[1] = later(sections[1], WIDTHS[1], marker)
     sections[2] = later(sections[2], WIDTHS[2], marker)
     sections[3] = purchases_later(sections[3], sections[1], marker)
+    sections[4] = later(sections[4], WIDTHS[4], marker)
   end
 end
 
@@ -215,7 +259,7 @@ end
 -- A record of an anonymous id in the known user's profile: it makes no pairs with the user's own
 -- events, or the pairs would depend on who came first.
 local function linked(record, which)
-  if which == 3 then return record end
+  if which > 2 then return record end
   if which == 2 then return string.sub(record, 1, -2) .. string.char(1) end
   return string.sub(record, 1, KIND - 1)
     .. string.char(string.byte(record, KIND) % LINKED + LINKED) .. string.sub(record, KIND + 1)
@@ -224,13 +268,17 @@ end
 -- Unite whole sections with those of the profile; returns whether anything was new.
 local function absorb(sections, others, marker, is_linked)
   local is_any_new = false
-  for which = 1, 3 do
+  for which = 1, 4 do
     local width = WIDTHS[which]
     for at = 1, #others[which], width do
       local record, is_new = string.sub(others[which], at, at + width - 1), false
       if is_linked then record = linked(record, which) end
       if which == 3 or time_of(record, 1) > marker then
-        sections[which], is_new = insert(sections[which], record, which)
+        if which == 4 then
+          sections[4], is_new = put_trait(sections[4], record)
+        else
+          sections[which], is_new = insert(sections[which], record, which)
+        end
         is_any_new = is_any_new or is_new
         if which == 1 then
           sections[3], is_new = with_purchase(sections[3], record)
@@ -249,25 +297,26 @@ end
 local function put_on_top(stored, ends, events, stamp)
   local which = string.byte(events, 1)
   local width, from, to = WIDTHS[which], ends[which], ends[which + 1]
-  if #events ~= 1 + ORIGIN + width then return nil end
+  if #events ~= 1 + ORIGIN + width or string.byte(stored, 1) ~= VERSION then return nil end
   local record = string.sub(events, 2 + ORIGIN)
   local newest = string.sub(stored, from + 1, math.min(to, from + width))
   if newest ~= '' and not is_newer(record, newest) then return nil end
 
-  local sizes = {ends[2] - ends[1], ends[3] - ends[2], ends[4] - ends[3]}
+  local sizes = {ends[2] - ends[1], ends[3] - ends[2], ends[4] - ends[3], ends[5] - ends[4]}
   local kept = math.min(to - from, (BOUNDS[which] - 1) * width)
   sizes[which] = width + kept
-  local between, purchases = string.sub(stored, to + 1, ends[4]), ''
+  local between, purchases, traits = string.sub(stored, to + 1, ends[5]), '', ''
   if which == 1 and string.byte(record, KIND) == PURCHASE then
     between = string.sub(stored, to + 1, ends[3])
     purchases = with_purchase(string.sub(stored, ends[3] + 1, ends[4]), record)
-    sizes[3] = #purchases
+    sizes[3], traits = #purchases, string.sub(stored, ends[4] + 1, ends[5])
   end
-  local open = still_open(string.sub(stored, ends[4] + 1, ends[5]), events)
+  local open = still_open(string.sub(stored, ends[5] + 1, ends[6]), events)
   open = string.sub(open .. string.sub(events, 2, 1 + ADMISSION), -MOST_ADMISSIONS * ADMISSION)
   local is_conflict = string.sub(newest, 1, IDENTITY) == string.sub(record, 1, IDENTITY)
-  return header(sizes[1], sizes[2], sizes[3]) .. string.sub(stored, 6, from) .. record
-    .. string.sub(stored, from + 1, from + kept) .. between .. purchases .. open .. stamp,
+  return header(sizes[1], sizes[2], sizes[3], sizes[4])
+    .. string.sub(stored, ends[1] + 1, from) .. record
+    .. string.sub(stored, from + 1, from + kept) .. between .. purchases .. traits .. open .. stamp,
     open, is_conflict and 1 or 0
 end
 
@@ -278,7 +327,7 @@ end
 --       stamp of the value that is written
 --       where the worker holds the profile and has merged the events itself: the stamp of the
 --         value that it holds, and the whole new value, or '' where it is the same; else '' and ''
---       further records without an origin, by section: interactions, queries, purchases
+--       further records without an origin, by section: interactions, queries, purchases, traits
 --       for further records that come from an anonymous id: link time u48, digest of that id; or ''
 --       with the last list as a key: forget until, ms
 --       (behind the stamp all may be left out)
@@ -321,7 +370,7 @@ local function merge(keys, args)
         .. '1' .. open .. links, value}
     end
   end
-  local asked = tonumber(args[10]) or -1
+  local asked = tonumber(args[11]) or -1
   local is_changed = false
   if asked > marker then
     marker = asked
@@ -335,7 +384,7 @@ local function merge(keys, args)
   local sections = sections_of(stored, ends)
   forget_in(sections, marker)
 
-  local open = still_open(sections[4], events)
+  local open = still_open(sections[5], events)
   local flags, conflicts, at = {}, 0, 1
   while at <= #events do
     local which = string.byte(events, at)
@@ -364,23 +413,23 @@ local function merge(keys, args)
   end
   open = string.sub(open, -MOST_ADMISSIONS * ADMISSION)
 
-  local link = args[9] or ''
+  local link = args[10] or ''
   if link ~= '' then
     links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7))
     write_identity(keys[2], marker, links, lifetime)
   elseif links ~= '' and marker < 0 then
     redis.call('PEXPIRE', keys[2], lifetime)
   end
-  local others = {args[6] or '', args[7] or '', args[8] or ''}
+  local others = {args[6] or '', args[7] or '', args[8] or '', args[9] or ''}
   is_changed = absorb(sections, others, marker, link ~= '') or is_changed
   if marker >= 0 and is_changed then
     sections[3] = purchases_later(sections[3], sections[1], marker)
   end
 
-  if not is_changed then stamp = sections[5] end
+  if not is_changed then stamp = sections[6] end
   local value = packed(sections, open, stamp)
   local size = #value - #open - #stamp
-  if size == 5 then
+  if size == HEADER_SIZE then
     if stored then redis.call('DEL', keys[1]) end
   elseif is_changed then
     redis.call('SET', keys[1], value, 'PX', lifetime)

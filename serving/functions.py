@@ -13,6 +13,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from model.traits import MOST_ATTRIBUTES
 from serving.profile import IDENTITY_BYTES, OLDEST_VERSION, SECTIONS, VERSION
 from serving.round_trip import RedisClient, StoreError
 
@@ -81,6 +82,7 @@ def _constants(version: int) -> dict[str, str | int]:
         "WIDTHS": ", ".join(str(section.width) for section in SECTIONS),
         "BOUNDS": ", ".join(str(section.bound) for section in SECTIONS),
         "IDENTITY_BYTES": IDENTITY_BYTES,
+        "MOST_ATTRIBUTES": MOST_ATTRIBUTES,
         "MOST_ADMISSIONS": MOST_ADMISSIONS,
         "STAMP_BYTES": STAMP_BYTES,
     }

@@ -131,12 +131,11 @@ def _uncounted(update: ProfileUpdate) -> ProfileUpdate:
 
 def _profile_of_update(update: ProfileUpdate) -> Profile:
     """The update's records as they come, each kind in its section."""
-    return Profile(
-        *(
-            b"".join(event for event in update.events if len(event) == section.width)
-            for section in (INTERACTIONS, QUERIES)
-        )
+    interactions, queries = (
+        b"".join(event for event in update.events if len(event) == section.width)
+        for section in (INTERACTIONS, QUERIES)
     )
+    return Profile(interactions, queries, traits=update.others.traits)
 
 
 async def _follow(

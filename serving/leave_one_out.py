@@ -129,7 +129,9 @@ async def look_at(parts: Parts, requests: RequestTable, listed: NDArray[np.int64
     padded[:, :size] = np.where(listed >= 0, catalog.model_rows[listed], PADDING)
     padded[:, size:][is_candidate] = catalog.model_rows[candidates.pool.rows]
     features = parts.ranker.features(
-        requests.histories, requests.searches() if parts.ranker.reads_queries else None
+        requests.histories,
+        requests.searches() if parts.ranker.reads_queries else None,
+        requests.who if parts.ranker.reads_who else None,
     )
     found = await asyncio.to_thread(
         parts.ranker.run, features, padded, catalog.item_bias, catalog.bias_edition

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.events import MAX_TIME_MS, Context
-from model.features import Histories, PurchaseTable, Searches
+from model.features import Histories, PurchaseTable, Searches, who_rows
 from serving.profile import QUERIES, Profile, histories_of, purchases_of
 from serving.recommendation import AsOf
 
@@ -34,7 +34,9 @@ class ListRequest(NamedTuple):
     def is_known(self) -> bool:
         """Whether the profile holds anything but the search that the list is for."""
         searched = 0 if self.query is None else QUERIES.width
-        return len(self.profile.queries) > searched or any(self.profile._replace(queries=b""))
+        return len(self.profile.queries) > searched or any(
+            self.profile._replace(queries=b"", traits=b"")
+        )
 
 
 class RequestTable(Sequence[ListRequest]):
@@ -76,6 +78,11 @@ class RequestTable(Sequence[ListRequest]):
     def purchases(self) -> PurchaseTable:
         """What each user has bought."""
         return purchases_of([each.profile for each in self._requests])
+
+    @cached_property
+    def who(self) -> NDArray[np.int64]:
+        """Who each user is, as a network reads it, int64 [L, T]."""
+        return who_rows([each.profile.traits for each in self._requests])
 
     def searches(self) -> list[Searches]:
         """What each user has searched for, of which unpacking costs more than all the rest."""

@@ -71,6 +71,11 @@ class ProfileUpdate(Struct, gc=False):
         """Whether it is the usual kind: events, and nothing else."""
         return self.forget_at is None and self.link is None and self.others == NOTHING
 
+    @property
+    def holds_own_only(self) -> bool:
+        """Whether it is that or has traits, too: nothing of another id, and nothing forgotten."""
+        return self.forget_at is None and self.link is None and not any(self.others[:3])
+
     def pack_events(self) -> bytes:
         """Section, origin and record of each event. Raises ValueError where there are too many."""
         if len(self.events) > MOST_ADMISSIONS:

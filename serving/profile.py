@@ -1,16 +1,17 @@
-"""What a profile is: three bounded sets of events in one packed value. Pure, no I/O.
+"""What a profile is: bounded sets of records in one packed value. Pure, no I/O.
 
 A section is a run of fixed-width records, newest first, without duplicates. Records are
 big-endian with the time in front, so byte order is time order, and merging two sections is
 "unite, sort, keep the first N": commutative, associative and idempotent. Everything else about
 a user is derived from these bytes when they are read.
 
-    value        version u8 | interactions u8 | queries u8 | purchases u16 | the three sections
+    value        version u8 | interactions u8 | queries u8 | purchases u16 | traits u8 | sections
     interaction  time u48 ms | event id hash u32 | item hash u48 | kind u8 | value u8 | price u8
     query        time u48 ms | event id hash u32 | text, 49 bytes of UTF-8, zero-padded | linked u8
     purchase     day u16 since 1970 | item hash u48
+    trait        time u48 ms | name u16 | value u48, of each name the newest (``model.traits``)
 
-At its bounds a value takes 4,905 bytes. Redis allots 5,120 to it, and the 209 left over hold the
+At its bounds a value takes 4,886 bytes. Redis allots 5,120 to it, and the 228 left over hold the
 last admissions and a stamp, which stand behind the profile and are no part of it
 (``functions.lua``).
 
@@ -19,6 +20,8 @@ kind, or ``linked`` set.
 
 An event is known by its time, the hash of its id, and its content: of two events of one id and
 time that differ otherwise both are kept, and the conflict is counted.
+
+Format 2 had no traits, and up to 300 purchases; it is read, and written as format 3.
 """
 
 import struct
@@ -53,8 +56,9 @@ from model.features import (
     Searches,
 )
 from model.ids import ITEM_HASH_BYTES, item_hash
+from model.traits import MOST_TRAITS, TRAIT_BYTES, merge_traits
 
-VERSION = 2
+VERSION = 3
 OLDEST_VERSION = 2
 DAY_MS = 86_400_000
 QUERY_BYTES = 49
@@ -76,9 +80,14 @@ INTERACTIONS = Section(width=IDENTITY_BYTES + ITEM_HASH_BYTES + 3, bound=PROFILE
 QUERIES = Section(width=IDENTITY_BYTES + QUERY_BYTES + 1, bound=10)
 # A grocery household has hundreds of purchase lines; a window of 100 costs it a sixth of NDCG@10.
 PURCHASES = Section(width=2 + ITEM_HASH_BYTES, bound=PROFILE_PURCHASES)
-SECTIONS = (INTERACTIONS, QUERIES, PURCHASES)
+TRAITS = Section(width=TRAIT_BYTES, bound=MOST_TRAITS)
+SECTIONS = (INTERACTIONS, QUERIES, PURCHASES, TRAITS)
+_SETS = SECTIONS[:3]
+"""Those that are merged by "unite, sort, keep the first N" and no more."""
 
-_HEADER = struct.Struct(">BBBH")
+_HEADER = struct.Struct(">BBBHB")
+_HEADER_BEFORE_TRAITS = struct.Struct(">BBBH")
+HEADER_BYTES = _HEADER.size
 _ITEM = slice(IDENTITY_BYTES, IDENTITY_BYTES + ITEM_HASH_BYTES)
 _KIND = _ITEM.stop
 
@@ -98,6 +107,7 @@ class Profile(NamedTuple):
     interactions: bytes = b""
     queries: bytes = b""
     purchases: bytes = b""
+    traits: bytes = b""
 
     def history(self) -> Interactions:
         """Items, kinds and times of the interactions, oldest first."""
@@ -138,6 +148,7 @@ class Profile(NamedTuple):
             len(self.interactions) // INTERACTIONS.width,
             len(self.queries) // QUERIES.width,
             len(self.purchases) // PURCHASES.width,
+            len(self.traits) // TRAITS.width,
         )
 
     def linked(self) -> "Profile":
@@ -152,20 +163,18 @@ class Profile(NamedTuple):
             ),
             b"".join(record[:-1] + b"\1" for record in queries),
             self.purchases,
+            self.traits,
         )
 
     def merge(self, other: "Profile") -> "Profile":
         """The union of two profiles, each section cut to its newest records."""
-        return Profile(
-            *(
-                b"".join(
-                    sorted({*_split(a, kind.width), *_split(b, kind.width)}, reverse=True)[
-                        : kind.bound
-                    ]
-                )
-                for a, b, kind in zip(self, other, SECTIONS, strict=True)
+        interactions, queries, purchases = (
+            b"".join(
+                sorted({*_split(a, kind.width), *_split(b, kind.width)}, reverse=True)[: kind.bound]
             )
+            for a, b, kind in zip(self[:3], other[:3], _SETS, strict=True)
         )
+        return Profile(interactions, queries, purchases, merge_traits(self.traits, other.traits))
 
 
 def unpack(data: bytes | None) -> Profile:
@@ -181,14 +190,19 @@ def unpack(data: bytes | None) -> Profile:
             f"a profile of format {data[0]} where this worker reads {VERSION}; "
             "upgrade every worker before the first one writes the newer format"
         )
-    if len(data) < _HEADER.size or data[0] < OLDEST_VERSION:
+    header = _HEADER if data[0] == VERSION else _HEADER_BEFORE_TRAITS
+    if len(data) < header.size or data[0] < OLDEST_VERSION:
         raise ProfileError(f"a profile of {len(data)} bytes is damaged")
-    _, interactions, queries, purchases = _HEADER.unpack_from(data)
-    first = _HEADER.size + interactions * INTERACTIONS.width
-    second = first + queries * QUERIES.width
-    if len(data) != second + purchases * PURCHASES.width:
+    _, *counts = header.unpack_from(data)
+    found: list[bytes] = []
+    at = header.size
+    for count, section in zip(counts, SECTIONS, strict=False):
+        end = at + count * section.width
+        found.append(data[at : min(end, at + section.bound * section.width)])
+        at = end
+    if len(data) != at:
         raise ProfileError(f"a profile of {len(data)} bytes does not match its own header")
-    return Profile(data[_HEADER.size : first], data[first:second], data[second:])
+    return Profile(*found)
 
 
 def histories_of(profiles: Sequence[Profile]) -> Histories:
@@ -254,10 +268,14 @@ def is_purchase(interaction: bytes) -> bool:
     return interaction[_KIND] % LINKED == PURCHASE_KIND
 
 
-def profile_of(interactions: list[bytes], queries: list[bytes]) -> Profile:
+def profile_of(
+    interactions: list[bytes], queries: list[bytes], traits: list[bytes] | None = None
+) -> Profile:
     """The profile that holds just these records, in any order, duplicates allowed."""
     bought = [pack_purchase(record) for record in interactions if is_purchase(record)]
-    unsorted = Profile(b"".join(interactions), b"".join(queries), b"".join(bought))
+    unsorted = Profile(
+        b"".join(interactions), b"".join(queries), b"".join(bought), b"".join(traits or ())
+    )
     return unsorted.merge(Profile())
 
 

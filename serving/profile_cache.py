@@ -13,6 +13,7 @@ from random import Random
 
 from msgspec import Struct
 
+from model.traits import merge_traits
 from serving.functions import MOST_ADMISSIONS, STAMP_BYTES
 from serving.merge import ORIGIN_BYTES, MergedProfile, ProfileUpdate, StampedProfile
 from serving.profile import (
@@ -63,13 +64,13 @@ class ProfileCache:
         return [bits[at : at + STAMP_BYTES] for at in range(0, size, STAMP_BYTES)]
 
     def propose(self, key: str, update: ProfileUpdate, stamp: bytes) -> Proposal | None:
-        """The new value of a profile; None where it is not held, or there is more than events.
+        """The new value; None where none is held, or there is more than events and traits.
 
         What was held is out of the cache until ``keep`` puts it back: while its trip is under way,
         or after a failed one, nobody knows what the server has.
         """
         held = self._held.pop(key, None)
-        if held is None or not update.events or not update.holds_events_only:
+        if held is None or not update.events or not update.holds_own_only:
             return None
         return merge_events(held, update, stamp)
 
@@ -91,7 +92,8 @@ def merge_events(held: StampedProfile, update: ProfileUpdate, stamp: bytes) -> P
     sections = list(held.merged.profile)
     admissions = _still_open(held.merged.arrivals, update)
     is_new: list[bool] = []
-    conflicts, is_changed = 0, False
+    sections[3] = _with_traits(sections[3], update)
+    conflicts, is_changed = 0, sections[3] != held.merged.profile.traits
     for record, place in zip(update.events, update.origins, strict=True):
         which = 0 if len(record) == INTERACTIONS.width else 1
         kind, admission = SECTIONS[which], place + record[:IDENTITY_BYTES]
@@ -133,10 +135,16 @@ def _put_on_top(held: StampedProfile, update: ProfileUpdate, stamp: bytes) -> Pr
     admissions.append(place + record[:IDENTITY_BYTES])
     del admissions[:-MOST_ADMISSIONS]
     conflicts = int(newest[:IDENTITY_BYTES] == record[:IDENTITY_BYTES])
-    merged = Profile(interactions, profile.queries, profile.purchases)
+    traits = _with_traits(profile.traits, update)
+    merged = Profile(interactions, profile.queries, profile.purchases, traits)
     value = b"".join((merged.header(), *merged, *admissions, stamp))
     outcome = MergedProfile(merged, _ONE_NEW, admissions, -1, True, conflicts, ())
     return Proposal(value, held.stamp, StampedProfile(outcome, stamp))
+
+
+def _with_traits(traits: bytes, update: ProfileUpdate) -> bytes:
+    new = update.others.traits
+    return merge_traits(traits, new) if new else traits
 
 
 def _insert(section: bytes, record: bytes, kind: Section) -> tuple[bytes, int | None]:

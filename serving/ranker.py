@@ -71,6 +71,8 @@ class Ranker:
         self._session = RankingSession(graph, execution, self._length, held=held)
         self.reads_queries = self._session.reads_queries
         """Whether runs need what users have searched for."""
+        self.reads_who = self._session.reads_who
+        """Whether runs need who users are."""
         self._warm_up(execution.warm_up_s)
         logger.info(
             "bundle %s (%s) on %s", bundle.manifest.version, execution.precision, self.provider
@@ -83,6 +85,7 @@ class Ranker:
         item_bias: NDArray[np.float32],
         searches: list[Searches] | None,
         bias_edition: int | None = None,
+        who: NDArray[np.int64] | None = None,
     ) -> Scores:
         """One micro-batch of B users.
 
@@ -93,26 +96,36 @@ class Ranker:
             searches: of each; None does where the network reads no queries.
             bias_edition: another number whenever what ``item_bias`` holds has changed, so that it
                 need not be brought to the device for every run; None: it is.
+            who: ``model.features.who_rows``; None does where the network does not read them.
 
         Raises:
             RankerError: ONNX Runtime failed.
-            ValueError: the network reads queries, and ``searches`` is None.
+            ValueError: what ``features`` raises.
         """
-        return self.run(self.features(histories, searches), candidates, item_bias, bias_edition)
+        return self.run(
+            self.features(histories, searches, who), candidates, item_bias, bias_edition
+        )
 
     def features(
-        self, histories: Sequence[Interactions], searches: list[Searches] | None
+        self,
+        histories: Sequence[Interactions],
+        searches: list[Searches] | None,
+        who: NDArray[np.int64] | None = None,
     ) -> NetworkInputs:
         """What the network reads of B users, for ``run``.
 
         Raises:
-            ValueError: the network reads queries, and ``searches`` is None.
+            ValueError: the network reads queries, and ``searches`` is None, or who users are, and
+                ``who`` is None.
         """
+        if self.reads_who and who is None:
+            raise ValueError("this bundle's network reads who users are; give their rows")
         if self.reads_queries and searches is None:
             raise ValueError("this bundle's network reads queries; give the users' searches")
         return featurize(
-            histories, self._vocabulary, self._length, searches if self.reads_queries else None
-        )
+            histories, self._vocabulary, self._length,
+            searches if self.reads_queries else None, who if self.reads_who else None,
+        )  # fmt: skip
 
     def run(
         self,

@@ -19,7 +19,7 @@ from serving.execution import Execution, open_session
 
 SCORES = "candidate_scores"
 OUTPUTS = ["top_items", "top_scores", SCORES]
-BIAS, CANDIDATES, QUERIES = "item_bias", "candidates", "queries"
+BIAS, CANDIDATES, QUERIES, WHO = "item_bias", "candidates", "queries", "who"
 TYPES: dict[str, DTypeLike] = {"tensor(int64)": np.int64, "tensor(float)": np.float32}
 DIMENSIONS = {"B": "users", "L": "length", "C": "width", "W": "words"}
 """Names in the graph, of fields of a ``Bucket``."""
@@ -63,6 +63,7 @@ class RankingSession:
             name for name in self._inputs if name not in (BIAS, CANDIDATES, *self._held)
         ]
         self.reads_queries = QUERIES in self._inputs
+        self.reads_who = WHO in self._inputs
         self.buckets = Buckets(
             length,
             execution.most_users,

@@ -36,6 +36,7 @@ from serving.why import (
     Popular,
     PopularInCategory,
     PopularInCountry,
+    PopularInOwnCountry,
     Sponsored,
     ViewedTogether,
     Why,
@@ -118,7 +119,8 @@ def reasons_of(
 
     def popular(row: int) -> Why:
         if row < 0:
-            return PopularInCountry(countries[-1 - row])
+            country = countries[-1 - row]
+            return PopularInCountry(country) if country else PopularInOwnCountry()
         category = items[row].category
         return PopularInCategory(category[-1]) if category else Popular()
 
@@ -184,18 +186,24 @@ def _matches(
 def _countries(
     shown: Shown, first: NDArray[np.uint8], requests: RequestTable, places: Sequence[Place]
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of countries, and int64 [N]: the row of each item; or, of one that is popular because
-    it is so in the country of its list, -1 less the number of that."""
+    """Names of countries, empty where the profile knows it and the event does not say; and int64
+    [N]: the row of each item; or, of one that is popular because it is so in the country of its
+    list, -1 less the number of that."""
     names: list[str] = []
     where = shown.rows
     popular = first == SOURCE_BIT["popular"]
     for place in places:
-        here = popular & np.isin(shown.owner, place.lists)
-        here &= np.isin(shown.rows, place.rows[:POPULAR])
-        context = requests[int(place.lists[0])].context
-        if here.any() and context is not None and context.country:
-            where = np.where(here, -1 - len(names), where)
-            names.append(context.country)
+        in_place = popular & np.isin(shown.rows, place.rows[:POPULAR])
+        lists: dict[str, list[int]] = {}
+        for number in place.lists.tolist():
+            context = requests[number].context
+            name = context.country if context is not None else None
+            lists.setdefault(name or "", []).append(number)
+        for name, those in lists.items():
+            here = in_place & np.isin(shown.owner, those)
+            if here.any():
+                where = np.where(here, -1 - len(names), where)
+                names.append(name)
     return names, where
 
 

@@ -124,7 +124,9 @@ async def _make_lists(
     with _timed(steps, "rank"):
         # Here, not beside the run: two threads of Python wait for each other's turns.
         features = parts.ranker.features(
-            requests.histories, requests.searches() if parts.ranker.reads_queries else None
+            requests.histories,
+            requests.searches() if parts.ranker.reads_queries else None,
+            requests.who if parts.ranker.reads_who else None,
         )
         scores = await asyncio.to_thread(
             parts.ranker.run, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition

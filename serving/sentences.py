@@ -32,6 +32,7 @@ ENGLISH: Templates = MappingProxyType(
         "popular": "popular now",
         "popular_in_category": "popular in {category}",
         "popular_in_country": "popular in your country ({country})",
+        "popular_in_own_country": "popular in your country",
         "pinned": "picked by the shop",
         "sponsored": "sponsored",
     }
@@ -53,6 +54,7 @@ CHINESE: Templates = MappingProxyType(
         "popular": "当前热门",
         "popular_in_category": "“{category}”热门",
         "popular_in_country": "您所在国家/地区（{country}）热门",
+        "popular_in_own_country": "您所在国家/地区热门",
         "pinned": "商店精选",
         "sponsored": "赞助",
     }

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from model.pool_table import Entries
 from model.signals import Origin, seeds_of
+from model.traits import country_in, place_hash
 from serving.catalog import Catalog
-from serving.covisits import place_hash, query_hash
+from serving.covisits import query_hash
 from serving.list_request import RequestTable
 from serving.neighbour_cache import NeighbourCache
 from serving.profile import cut_query
@@ -39,7 +40,7 @@ NO_TIES = Ties(NO_SETS, np.empty(0, np.int64), np.empty(0))
 
 
 class Place(NamedTuple):
-    """The popular items of a country, for the lists of events that happened there."""
+    """The popular items of a country, for the lists that are made for it."""
 
     lists: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -81,11 +82,17 @@ class Asked:
 
     @cached_property
     def countries(self) -> dict[int, NDArray[np.int64]]:
-        """By the hash of a country the numbers of its lists."""
+        """By the hash of a country the numbers of its lists: that of the event, or else the newest
+        one that the profile knows."""
         lists: dict[int, list[int]] = {}
         for at, each in enumerate(self.requests):
+            country: int | None = None
             if each.context is not None and each.context.country:
-                lists.setdefault(place_hash(each.context.country), []).append(at)
+                country = place_hash(each.context.country)
+            elif each.profile.traits:
+                country = country_in(each.profile.traits)
+            if country is not None:
+                lists.setdefault(country, []).append(at)
         return {country: np.array(those, np.int64) for country, those in lists.items()}
 
 

@@ -186,8 +186,10 @@ class Store:
         events = update.pack_events()
         usual = "merge", 2, keys.profile, keys.identity, self.profile_ttl_ms, events, stamp
         if proposal is not None:
-            value = () if proposal.value is None else (proposal.value,)
-            return *usual, proposal.instead_of, *value
+            held = *usual, proposal.instead_of
+            if update.others.traits:  # for the server, where the proposal is refused
+                return *held, proposal.value or b"", *update.others, b""
+            return held if proposal.value is None else (*held, proposal.value)
         if update.holds_events_only:
             return usual  # each argument costs
         linked = b"" if update.link is None else update.link.pack()

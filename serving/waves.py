@@ -23,12 +23,14 @@ from model.events import (
     Purchase,
     Rating,
     Search,
+    User,
 )
+from model.traits import merge_traits, pack_traits
 from serving.feedback import FeedbackEvent, feedback_of
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded
 from serving.merge import ProfileUpdate, origins_of
-from serving.profile import pack_interaction, pack_query
+from serving.profile import Profile, pack_interaction, pack_query
 
 WORTH_LANES = 64
 """Events; a lane has trips of its own, which cost half a millisecond each."""
@@ -83,7 +85,7 @@ def in_waves(
     *,
     with_feedback: bool = False,
 ) -> list[Wave]:
-    """Cut a micro-batch; impressions and attributes change no profile.
+    """Cut a micro-batch; impressions change no profile.
 
     Args:
         decoded: in offset order within each partition.
@@ -111,11 +113,9 @@ def in_waves(
                 if with_feedback:
                     _note(waves[front.wave], each, front)
             case Impression() if with_feedback:
-                if front.is_closed:
-                    front.wave, front.is_closed = front.wave + 1, False
-                    if front.wave == len(waves):
-                        waves.append(Wave())
-                _note(waves[front.wave], each, front)
+                _note(_open_wave(waves, front), each, front)
+            case User() as event:
+                _add_traits(_open_wave(waves, front), event)
             case Forget() as event:
                 forgets = waves[front.wave].forgets
                 forgets[event.user_id] = max(event.time, forgets.get(event.user_id, 0))
@@ -145,6 +145,14 @@ def in_lanes(decoded: Sequence[Decoded], worth_lanes: int = WORTH_LANES) -> list
     if not all(lanes) or not users.isdisjoint([each.event.user_id for each in lanes[1]]):
         return [decoded]
     return [*lanes]
+
+
+def _open_wave(waves: list[Wave], front: _Front) -> Wave:
+    if front.is_closed:
+        front.wave, front.is_closed = front.wave + 1, False
+        if front.wave == len(waves):
+            waves.append(Wave())
+    return waves[front.wave]
 
 
 def _must_wait(wave: Wave, event: Deed, most: int) -> bool:
@@ -177,10 +185,23 @@ def _add(
         update = ProfileUpdate(event.user_id, [packed], [origin])
         change = ProfileChange(update, [decoded], [front.source], [offset], item_ids)
         wave.changes[event.user_id] = change
-        return
-    change.update.events.append(packed)
-    change.update.origins.append(origin)
-    change.events.append(decoded)
-    change.sources.append(front.source)
-    change.offsets.append(offset)
-    change.item_ids += item_ids
+    else:
+        change.update.events.append(packed)
+        change.update.origins.append(origin)
+        change.events.append(decoded)
+        change.sources.append(front.source)
+        change.offsets.append(offset)
+        change.item_ids += item_ids
+    if event.context is not None:
+        _add_traits(wave, event)
+
+
+def _add_traits(wave: Wave, event: Deed | User) -> None:
+    change = wave.changes.get(event.user_id)
+    if change is None:
+        change = ProfileChange(ProfileUpdate(event.user_id), [], [], [], [])
+        wave.changes[event.user_id] = change
+    update, traits = change.update, pack_traits(event)
+    if held := update.others.traits:
+        traits = merge_traits(held, traits)
+    update.others = Profile(traits=traits)

@@ -126,6 +126,10 @@ class PopularInCountry(Reason, frozen=True, gc=False, tag="popular_in_country"):
         return self.country
 
 
+class PopularInOwnCountry(Reason, frozen=True, gc=False, tag="popular_in_own_country"):
+    """It is popular now in the country that the profile knows, by its hash alone."""
+
+
 class Pinned(Reason, frozen=True, gc=False, tag="pinned"):
     """A rule of the shop placed it."""
 
@@ -150,6 +154,7 @@ Why: TypeAlias = (
     | Popular
     | PopularInCategory
     | PopularInCountry
+    | PopularInOwnCountry
     | Pinned
     | Sponsored
 )

@@ -74,6 +74,13 @@ Queries = Annotated[
     bool,
     typer.Option("--queries/--no-queries", help="Whether the network reads what users search for."),
 ]
+Who = Annotated[
+    bool,
+    typer.Option(
+        "--who/--no-who",
+        help="Whether the network reads users' attributes, and the country and device of contexts.",
+    ),
+]
 
 Catalog = Annotated[
     list[Path] | None,
@@ -105,6 +112,7 @@ def train(
     task: Task = None,
     task_weights: TaskWeights = None,
     queries: Queries = False,
+    who: Who = False,
     catalog: Catalog = None,
     checkpoint: Annotated[
         Path | None,
@@ -162,7 +170,7 @@ def train(
     config = _config(
         repeats_allowed=repeats, epochs=epochs, min_count=min_count,
         validation_days=validation_days, test_days=test_days,
-        task=task, task_weights=_weights(task_weights or []), queries=queries,
+        task=task, task_weights=_weights(task_weights or []), queries=queries, who=who,
     )  # fmt: skip
     log = read_event_log(files, bad.report)
     folder = out_folder or Settings().bundle
@@ -189,6 +197,7 @@ def export(
     task: Task = None,
     task_weights: TaskWeights = None,
     queries: Queries = False,
+    who: Who = False,
     catalog: Catalog = None,
     index: Index = IndexWish.auto,
     as_json: Json = False,
@@ -205,7 +214,7 @@ def export(
     config = _config(
         repeats_allowed=repeats, epochs=epochs, min_count=min_count,
         validation_days=validation_days, test_days=test_days,
-        task=task, task_weights=_weights(task_weights or []), queries=queries,
+        task=task, task_weights=_weights(task_weights or []), queries=queries, who=who,
     )  # fmt: skip
     log = read_event_log(files, bad.report)
     folder = out_folder or Settings().bundle

@@ -33,7 +33,7 @@ FOLDER = Path(".nextclick/demo")
 WORKERS = 2
 DAY_MS = 86_400_000
 PROFILE_LINES = 400
-"""Newest purchases of a household: a profile keeps 300 distinct ones, and few are doubled."""
+"""Newest purchases of a household: a profile keeps 280 distinct ones, and few are doubled."""
 COUNTS_FROM = REPLAY_FROM - 28 * DAY_MS
 """Two half lives of the shared counts; what is older weighs less than a quarter."""
 PACED_SHARE = 0.2

@@ -16,19 +16,23 @@ from model.events import (
     Favorite,
     Forget,
     Identify,
+    Impression,
     Interaction,
     Purchase,
     Rating,
     Search,
+    User,
 )
 from model.search_log import SearchLog
+from model.trait_log import TraitLog
+from model.traits import TRAIT_BYTES, pack_traits
 from serving.profile import INTERACTIONS, QUERIES, Profile, pack_interaction, pack_query
 from stream.history import read_events
 from stream.rows import BadRow, RowsError
 
 
 def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> EventLog:
-    """The interactions and searches of event files, in columns; other events are passed over.
+    """The interactions, searches and traits of users of event files, in columns.
 
     What is one event, and which of two at the same time comes first, is what it is to a profile:
     a copy counts once (the log of an at-least-once stream holds some), and rows are in the order
@@ -74,10 +78,20 @@ class _Columns:
         self._searchers: dict[str, int] = {}
         self._searcher_codes = array("i")
         self._search_records = bytearray()
+        self._known: dict[str, int] = {}
+        self._known_codes = array("i")
+        self._trait_records = bytearray()
         self.times = array("q")
 
     def add(self, event: Event) -> None:
         """Take in an event of any kind."""
+        if isinstance(event, User) or (
+            event.context is not None and not isinstance(event, Impression | Forget | Identify)
+        ):
+            traits = pack_traits(event)
+            known = self._known.setdefault(event.user_id, len(self._known))
+            self._known_codes.extend([known] * (len(traits) // TRAIT_BYTES))
+            self._trait_records += traits
         match event:
             case Click() | Cart() | Favorite() | Rating() | Purchase():
                 self._add_interaction(event)
@@ -122,7 +136,19 @@ class _Columns:
             list(self._items),
             np.frombuffer(self._session_codes, np.int32)[order] if self._sessions else None,
             self._searches(until),
+            self._traits(until),
         )
+
+    def _traits(self, until: NDArray[np.int64]) -> TraitLog:
+        """What is left of the traits, of users with interactions; ``until`` as for those."""
+        known = np.array([self._users.get(user, -1) for user in self._known], np.int32)
+        users = known[np.frombuffer(self._known_codes, np.int32)]
+        table = _table(self._trait_records, TRAIT_BYTES)
+        order = _distinct(users, table)
+        order = order[users[order] >= 0]
+        told = TraitLog(users[order], table[order])
+        kept = told.times > until[told.users]
+        return TraitLog(told.users[kept], told.records[kept])
 
     def _searches(self, until: NDArray[np.int64]) -> SearchLog:
         """What is left of the searches, of users with interactions; ``until`` as for those."""

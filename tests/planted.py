@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from model.dataset import PURCHASE, EventLog
-from model.events import INTERACTION_KINDS, Click
+from model.events import INTERACTION_KINDS, Click, User
 from model.features import DAY_MS
 from model.search_log import SearchLog
+from model.trait_log import TraitLog
+from model.traits import TRAIT_BYTES, pack_traits
 
 FIRST_DAY = 17_000
 ITEMS = 12
@@ -93,3 +95,25 @@ def search_shop(users: int = 40, days: int = 30, seed: int = 0) -> EventLog:
             rows.append((f"user-{user}", f"item-{item:02}", time + 60_000))
     searches = SearchLog(np.array(owners, np.int32), np.array(times, np.int64), texts)
     return replace(log_of(rows, CLICK), searches=searches)
+
+
+def wish(number: int, time: int = at(0)) -> bytes:
+    """The traits of who says that item ``number`` is what he wants."""
+    return pack_traits(User(event_id="w", user_id="u", ts=time, attributes={"wants": number}))
+
+
+def wishing_shop(users: int = 40, days: int = 30, seed: int = 0) -> EventLog:
+    """Everyone says each day what he wants, any item, and clicks on it a minute later. What was
+    clicked before tells nothing of what comes next.
+    """
+    chance = np.random.default_rng(seed)
+    rows, owners, told = [], [], []
+    for user in range(users):
+        for day in range(days):
+            item, time = int(chance.integers(ITEMS)), at(day + 0.4 + user / 1000)
+            owners.append(user)
+            told.append(wish(item, time))
+            rows.append((f"user-{user}", f"item-{item:02}", time + 60_000))
+    records = np.frombuffer(b"".join(told), np.uint8).reshape(-1, TRAIT_BYTES)
+    traits = TraitLog(np.array(owners, np.int32), records)
+    return replace(log_of(rows, CLICK), traits=traits)

@@ -13,14 +13,16 @@ from benchmarks.soak_load import BATCH, SoakLoad
 from model.events import Purchase, Search
 from model.ids import item_hash
 from serving.counts import Neighbours
-from serving.profile import SECTIONS
+from serving.profile import HEADER_BYTES, SECTIONS
 from tests.parts import MINUTE_MS, NOW, purchase, search
 from tests.printed_figures import figures_of, run_benchmark
 
 
 def test_profiles_prints_memory_and_rates() -> None:
     figures = figures_of("profiles", "--rounds=1", "--updates=256", "--users=64", "--depths=16,32")
-    assert figures["packed_minimum_bytes"] == 5 + sum(kind.width * kind.bound for kind in SECTIONS)
+    assert figures["packed_minimum_bytes"] == HEADER_BYTES + sum(
+        kind.width * kind.bound for kind in SECTIONS
+    )
     assert figures["packed_minimum_bytes"] < figures["bytes_per_user"] <= 6_000
     assert figures["depth"] == 16
     assert set(figures["by_depth"]) == {"16", "32"}

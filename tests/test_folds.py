@@ -10,7 +10,7 @@ from model.dataset import PURCHASE, Baskets, EventLog, split_by_time
 from model.features import DAY_MS
 from model.folds import expanding_folds
 from model.search_log import SearchLog
-from tests.planted import CLICK, FIRST_DAY, at, log_of, succession
+from tests.planted import CLICK, FIRST_DAY, at, log_of, succession, wishing_shop
 
 DAYS = 40
 """Of the log of a succession."""
@@ -118,6 +118,17 @@ def test_searches_before_a_fold_ends_are_in_it() -> None:
     assert searches_of(theirs.train) == searches_of(fold.train)
     assert theirs.train.user_ids == fold.train.user_ids
     assert "a user of the window" in fold.train.user_ids
+
+
+def test_what_was_told_before_a_fold_ends_is_in_it_under_the_same_users() -> None:
+    log = wishing_shop(users=12)
+    fold = expanding_folds(log, 1, validation_days=4, test_days=TEST_DAYS)[0]
+    assert fold.train.user_ids != log.user_ids, "so that numbers are other ones"
+    for name in log.user_ids:
+        whole, user = log.traits, log.user_ids.index(name)
+        for part, until in ((fold.train, fold.since), (fold.validation.log, fold.until)):
+            told = part.traits.of(part.user_ids.index(name), at(99))
+            assert told == whole.of(user, until) != whole.of(user, at(99))
 
 
 def test_ids_that_only_the_test_has_are_gone() -> None:

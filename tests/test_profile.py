@@ -13,18 +13,23 @@ from model.events import (
     INTERACTION_KINDS,
     Cart,
     Click,
+    Context,
+    EventBase,
     Favorite,
     Interaction,
     Purchase,
     Rating,
     Search,
+    User,
 )
 from model.ids import item_hash
+from model.traits import COUNTRY, DEVICE, pack_traits
 from serving.profile import (
     INTERACTIONS,
     PURCHASES,
     QUERIES,
     QUERY_BYTES,
+    TRAITS,
     VERSION,
     Profile,
     ProfileError,
@@ -37,20 +42,21 @@ from serving.profile import (
 )
 from tests.parts import DAY_MS, NOW, click, purchase, search
 
-Deed: TypeAlias = Interaction | Search
+Deed: TypeAlias = Interaction | Search | User
 
 
 def of(deeds: Sequence[Deed]) -> Profile:
     """The profile of these events, each given as it comes."""
     return profile_of(
-        [pack_interaction(each) for each in deeds if not isinstance(each, Search)],
+        [pack_interaction(each) for each in deeds if not isinstance(each, Search | User)],
         [pack_query(each) for each in deeds if isinstance(each, Search)],
+        [pack_traits(each) for each in deeds],
     )
 
 
 def oracle(deeds: Sequence[Deed]) -> Profile:
     """What the promise says, in the plainest words: sort, drop copies, keep the newest."""
-    interactions = {pack_interaction(each) for each in deeds if not isinstance(each, Search)}
+    interactions = {pack_interaction(each) for each in deeds if not isinstance(each, Search | User)}
     queries = {pack_query(each) for each in deeds if isinstance(each, Search)}
     purchases = {
         (each.time // DAY_MS).to_bytes(2, "big") + item_hash(each.item_id).to_bytes(6, "big")
@@ -60,8 +66,26 @@ def oracle(deeds: Sequence[Deed]) -> Profile:
     return Profile(
         b"".join(sorted(interactions, reverse=True)[:100]),
         b"".join(sorted(queries, reverse=True)[:10]),
-        b"".join(sorted(purchases, reverse=True)[:300]),
+        b"".join(sorted(purchases, reverse=True)[:280]),
+        b"".join(oracle_traits(deeds)),
     )
+
+
+def oracle_traits(deeds: Sequence[Deed]) -> list[bytes]:
+    """The newest record of each name; of the attributes those of the eight newest names."""
+    told: list[EventBase] = []
+    for each in deeds:
+        context = each.context or Context()
+        for where in (Context(country=context.country), Context(device=context.device)):
+            told.append(Click(event_id="e", user_id="u", ts=each.ts, item_id="i", context=where))
+        attributes = each.attributes if isinstance(each, User) else {}
+        for name, value in attributes.items():
+            told.append(User(event_id="e", user_id="u", ts=each.ts, attributes={name: value}))
+    newest: dict[bytes, bytes] = {}
+    for record in sorted(filter(None, map(pack_traits, told))):
+        newest[record[6:8]] = record
+    places = [newest.pop(name) for name in (COUNTRY, DEVICE) if name in newest]
+    return sorted([*places, *sorted(newest.values(), reverse=True)[:8]], reverse=True)
 
 
 def in_batches(deeds: Sequence[Deed], cuts: Sequence[int]) -> list[Sequence[Deed]]:
@@ -80,8 +104,18 @@ def merged(batches: Sequence[Sequence[Deed]]) -> Profile:
 
 ids = st.text("abc", min_size=1, max_size=2)
 times = st.integers(NOW - 3 * DAY_MS, NOW) | st.integers(0, 3)
+contexts = st.none() | st.builds(
+    Context, country=st.sampled_from(["DE", "FR", None]), device=st.sampled_from(["phone", None])
+)
+attributes = st.dictionaries(
+    st.sampled_from("abcdefghijkl"),
+    st.none() | st.booleans() | st.integers(0, 3) | st.lists(ids, max_size=2),
+    max_size=10,
+)
 deeds = st.one_of(
-    st.builds(Click, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids,
+    st.builds(User, event_id=ids, user_id=st.just("u"), ts=times, attributes=attributes,
+              context=contexts),
+    st.builds(Click, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids, context=contexts,
               dwell_ms=st.none() | st.integers(0, 10**6)),
     st.builds(Cart, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids),
     st.builds(Favorite, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids),
@@ -89,7 +123,7 @@ deeds = st.one_of(
               value=st.floats(allow_nan=False, allow_infinity=False)),
     st.builds(Purchase, event_id=ids, user_id=st.just("u"), ts=times, item_id=ids,
               quantity=st.floats(0.001, 1e300), price=st.none() | st.floats(0, 1e300)),
-    st.builds(Search, event_id=ids, user_id=st.just("u"), ts=times,
+    st.builds(Search, event_id=ids, user_id=st.just("u"), ts=times, context=contexts,
               query=st.text(min_size=1, max_size=60)),
 )  # fmt: skip
 logs = st.lists(deeds, max_size=30)
@@ -97,6 +131,14 @@ cuts = st.lists(st.integers(0, 100), max_size=5)
 
 
 MAKERS: list[Callable[[str, str, int], Deed]] = [click, search, purchase, purchase, purchase]
+
+
+def told(name: str, value: int, ts: int) -> User:
+    """An attribute, with where it was told."""
+    return User(
+        event_id=f"told {name}", user_id="u", ts=ts, attributes={name: value},
+        context=Context(country="DE", device=f"phone {value % 3}"),
+    )  # fmt: skip
 
 
 def long_log(seed: int) -> list[Deed]:
@@ -107,6 +149,7 @@ def long_log(seed: int) -> list[Deed]:
         ts = NOW - rng.randrange(400) * DAY_MS - rng.randrange(DAY_MS)
         make = rng.choice(MAKERS)
         log.append(make("u", f"item {rng.randrange(900)}", ts))
+    log += [told(f"name {rng.randrange(12)}", at, NOW - rng.randrange(DAY_MS)) for at in range(40)]
     log += rng.sample(log, 100)
     rng.shuffle(log)
     return log
@@ -136,8 +179,9 @@ def test_is_bounded_and_still_order_independent(seed: int) -> None:
     assert profile == of(log) == oracle(log)
     assert len(profile.interactions) == 100 * INTERACTIONS.width
     assert len(profile.queries) == 10 * QUERIES.width
-    assert len(profile.purchases) == 300 * PURCHASES.width
-    assert len(profile.pack()) == 4905
+    assert len(profile.purchases) == 280 * PURCHASES.width
+    assert len(profile.traits) == 10 * TRAITS.width
+    assert len(profile.pack()) == 4886
 
 
 def test_merging_is_commutative_associative_and_idempotent() -> None:

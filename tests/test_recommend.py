@@ -9,7 +9,7 @@ import pytest
 
 from model.blend import BlendWeights
 from model.bundle import Bundle, load_bundle
-from model.events import Event, Identify, Impression, User, encode_event
+from model.events import Event, Identify, Impression, encode_event
 from model.items import Item
 from serving.parts import Parts
 from serving.ranker import Scores
@@ -218,7 +218,7 @@ async def test_removed_items_never_appear(parts: Parts) -> None:
 class RemovesWhileRanking:
     """A ranker during whose run the catalogue loses an item."""
 
-    reads_queries = False
+    reads_queries = reads_who = False
 
     def __init__(self, parts: Parts, item_id: str) -> None:
         self._parts = parts
@@ -324,7 +324,6 @@ async def test_replayed_and_old_events_update_profiles_and_make_no_list(parts: P
 async def test_what_is_no_deed_makes_no_list_and_no_profile(parts: Parts) -> None:
     events: list[Event] = [
         Impression(event_id="i", user_id="u", ts=NOW, rec_id="r", item_ids=("black-1",)),
-        User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"}),
         Identify(event_id="d", user_id="u", ts=NOW, anonymous_id="anonymous"),
         forget("u"),
     ]

@@ -9,11 +9,12 @@ import pytest
 from model.events import Click, Context
 from model.items import Item
 from model.quotas import QuotaError, SourceQuotas, with_changes
+from model.traits import pack_traits, place_hash
 from serving.candidates import SOURCE_BIT, Candidates, CandidateSources
 from serving.counts import Counts
-from serving.covisits import place_hash
 from serving.list_request import ListRequest, RequestTable
 from serving.parts import Parts
+from serving.profile import Profile
 from serving.recommendation import AsOf
 from tests.parts import DAY_MS, NOW, click, open_parts, profile, records_of, search, take
 
@@ -162,6 +163,23 @@ async def test_before_any_event_what_is_popular_in_the_country_comes_first(
         (tea,) = german.popular.tolist()
         assert tea == pytest.approx((30 + 100 * 30 / total) / (30 + 100) * total, rel=1e-5)
         assert tea > 30
+
+
+async def test_who_asks_without_a_country_is_in_his_newest_one(redis_url: str) -> None:
+    async with open_parts(redis_url, ITEMS) as parts:
+        parts.counts.by_country = True
+        log = [in_country(f"d{at}", "tea-1", "DE") for at in range(3)]
+        log += [in_country(f"f{at}", "book-1", "FR") for at in range(3)]
+        await take(parts, records_of(log))
+        sources = with_quotas(parts, popular=0, in_country=3)
+        await sources.refresh_popular()
+        traits = pack_traits(in_country("u", "lamp-1", "fr"))
+        asked = request()._replace(profile=Profile(traits=traits))
+        abroad = asked._replace(context=Context(country="DE"))
+        requests = RequestTable([asked, abroad])
+        at_home, away = await sources.gather(requests)
+        assert marked(parts, at_home, "popular") == ["book-1"]
+        assert marked(parts, away, "popular") == ["tea-1"]
 
 
 async def test_countries_are_not_counted_where_they_are_not_asked_for(parts: Parts) -> None:

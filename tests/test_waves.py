@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.events import Cart, Click, Event, Favorite, Identify, Impression, Rating, User
+from model.events import Cart, Click, Context, Event, Favorite, Identify, Impression, Rating, User
+from model.traits import pack_traits
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded, decode
 from serving.merge import origin
-from serving.profile import pack_interaction, pack_query
+from serving.profile import pack_interaction, pack_query, profile_of
 from serving.waves import WORTH_LANES, Wave, in_lanes, in_waves
 from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 
@@ -154,9 +155,24 @@ def test_few_events_go_one_way() -> None:
     assert len(in_lanes(few)) == 2
 
 
-def test_what_is_no_deed_changes_no_profile() -> None:
+def test_an_impression_changes_no_profile() -> None:
     events: list[Event] = [
         Impression(event_id="i", user_id="u", ts=NOW, rec_id="r", item_ids=("a",)),
-        User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"}),
     ]
     assert cut(events) == [Wave()] == cut([])
+
+
+def test_attributes_and_context_of_a_user_come_together() -> None:
+    told = User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"})
+    seen = click("u", "i")
+    seen.context = Context(country="DE")
+    (wave,) = cut([told, seen])
+    update = wave.changes["u"].update
+    assert len(update.events) == 1
+    assert update.others == profile_of([], [], [pack_traits(told), pack_traits(seen)])
+
+
+def test_attributes_behind_a_forget_event_come_in_the_next_wave() -> None:
+    told = User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"})
+    first, second = cut([forget("u"), told])
+    assert not first.changes and list(second.changes) == ["u"]

@@ -29,6 +29,7 @@ from model.item_tokens import catalogue_content
 from model.items import Item
 from model.network import Network, NetworkConfig
 from model.tower_export import export_tower
+from model.traits import MOST_TRAITS
 
 DEFAULT_BLEND = BlendWeights(network=1.0, repeat=1.0, covisit=0.5, popular=0.1)
 
@@ -44,6 +45,7 @@ def tiny_bundle(
     seed: int = 0,
     blend: BlendWeights = DEFAULT_BLEND,
     queries: bool = False,
+    who: bool = False,
     index: bool = False,
     shaped: Callable[[Network], None] | None = None,
     users: int = 16,
@@ -54,7 +56,7 @@ def tiny_bundle(
     Args:
         path: the bundle's folder.
         item_ids: the vocabulary.
-        length, dim, blocks, queries: of the network.
+        length, dim, blocks, queries, who: of the network.
         top_k: of the graph.
         seed: of everything.
         blend: for the manifest.
@@ -67,12 +69,14 @@ def tiny_bundle(
     vocabulary = Vocabulary(item_ids)
     config = NetworkConfig(
         vocabulary_size=len(vocabulary), length=length, dim=dim, blocks=blocks, queries=queries,
-        content_bias=bool(catalog),
+        who=who, content_bias=bool(catalog),
     )  # fmt: skip
     network = Network(config, catalogue_content(catalog, vocabulary) if catalog else None)
     if network.query_table is not None:
         # Words say something, as they would after training.
         torch.nn.init.normal_(network.query_table.weight[PADDING + 1 :])
+    if network.who_table is not None:
+        torch.nn.init.normal_(network.who_table.weight[PADDING + 1 :])
     if shaped:
         shaped(network)
     rng = np.random.default_rng(seed)
@@ -87,7 +91,8 @@ def tiny_bundle(
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         searches = [NO_SEARCHES] * len(histories) if queries else None
-        inputs = featurize(histories, vocabulary, length, searches)
+        known = np.arange(len(histories) * MOST_TRAITS).reshape(-1, MOST_TRAITS)
+        inputs = featurize(histories, vocabulary, length, searches, known if who else None)
         parity = export_network(network, model, inputs, top_k, states=bool(catalog))
         tower = Path(folder) / "tower.onnx" if catalog else None
         if tower:

@@ -17,8 +17,9 @@ from tests.chaos.ledger import History, Ledger, Lists, Place
 from tests.chaos.oracle import expected_profile, time_of
 
 AT_ONCE = 40
-HEADER_BYTES = 5
-"""Of a stored profile: format, numbers of interactions and queries u8 each, of purchases u16."""
+HEADER_BYTES = 6
+"""Of a stored profile: format, numbers of interactions and queries u8 each, of purchases u16,
+of traits u8."""
 
 
 async def check_all(
@@ -80,7 +81,7 @@ def _told(expected: Profile, actual: Profile) -> str:
         f"{name}: {len(theirs) / width:g} where {len(ours) / width:g} are due, "
         f"{_missing(ours, theirs, width)} missing, {_missing(theirs, ours, width)} too many"
         for name, width, ours, theirs in zip(
-            ("interactions", "queries", "purchases"),
+            ("interactions", "queries", "purchases", "traits"),
             (section.width for section in SECTIONS),
             expected,
             actual,

@@ -15,6 +15,7 @@ from model.events import (
     User,
     decode_event,
 )
+from model.traits import pack_traits, split_traits
 from serving.profile import pack_interaction, pack_query
 from stream.deadletter import read_dead_letter
 from stream.settings import Settings
@@ -35,6 +36,8 @@ class History:
     """Packed -> item id."""
     queries: dict[bytes, str] = field(default_factory=dict)
     """Packed -> text."""
+    traits: set[bytes] = field(default_factory=set)
+    """Packed."""
     forgets: set[int] = field(default_factory=set)
     """Times, epoch milliseconds."""
     visitors: set[str] = field(default_factory=set)
@@ -128,6 +131,8 @@ class Ledger:
 
     def _note(self, history: History, event: Event, place: Place) -> bool:
         """Whether the event is new."""
+        if not isinstance(event, Forget | Identify | Impression):
+            history.traits.update(split_traits(pack_traits(event)))
         match event:
             case Search():
                 history.searches.append((*place, event.time))

@@ -36,12 +36,13 @@ def expected_profile(user_id: str, histories: Mapping[str, History]) -> Profile:
     own = histories[user_id]
     marker = own.forgotten_until
     interactions = _later(own.interactions, marker)
-    profile = profile_of(interactions, _later(own.queries, marker))
+    profile = profile_of(interactions, _later(own.queries, marker), _later(own.traits, marker))
     for visitor in (histories[each] for each in own.visitors if each in histories):
         others = [_linked(each) for each in _later(visitor.interactions, marker)]
         queries = profile_of([], _later(visitor.queries, marker)).linked().queries
         interactions += others
-        profile = profile.merge(profile_of(others, [])).merge(Profile(queries=queries))
+        traits = _later(visitor.traits, marker)
+        profile = profile.merge(profile_of(others, [], traits)).merge(Profile(queries=queries))
     return profile if marker < 0 else _with_proven_purchases(profile, interactions, marker)
 
 
@@ -57,7 +58,7 @@ def _with_proven_purchases(profile: Profile, interactions: list[bytes], marker: 
         if profile_of([each], []).purchases and (pack_purchase(each)[:2] > day or each in kept)
     }
     newest = sorted(purchases, reverse=True)[: PURCHASES.bound]
-    return Profile(profile.interactions, profile.queries, b"".join(newest))
+    return profile._replace(purchases=b"".join(newest))
 
 
 def _linked(interaction: bytes) -> bytes:

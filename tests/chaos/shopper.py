@@ -23,7 +23,7 @@ class Shopper:
     most_interactions: int = MOST_INTERACTIONS
     most_queries: int = MOST_QUERIES
     is_household: bool = False
-    """Comes often and buys often: past the 300 purchases of a profile."""
+    """Comes often and buys often: past the 280 purchases of a profile."""
     left: int = 1 << 60
     """Events until this one is never seen again."""
     searches_left: int = 1 << 60
