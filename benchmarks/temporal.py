@@ -36,6 +36,7 @@ from benchmarks.cold_lists import (
     recall,
     unsold,
 )
+from benchmarks.fresh_lists import fresh_report
 from benchmarks.temporal_data import complete_journey, online_retail
 from model.baselines import DecayedPopularity, FrequentThenPopular
 from model.blend import BlendWeights, blend
@@ -116,6 +117,10 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
         judge = made.judge_with(config)
         weights, sources = _sources(judge, judged, config)
         cold = _cold(made, judge, items, split, config, weights, asked.baskets)
+        cold["as served by fresh"] = fresh_report(
+            log, items, split, days=(config.validation_days, config.test_days),
+            half_life_days=config.popularity_half_life_days, most=asked.baskets,
+        )  # fmt: skip
     return {
         "dataset": asked.dataset,
         "test_days": asked.test_days,
