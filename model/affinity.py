@@ -33,6 +33,7 @@ class GroupTree:
     def __init__(self) -> None:
         self._number_of: dict[tuple[str, ...], int] = {}
         self._parents = [ROOT]
+        self._parent_column = np.zeros(1, np.int32)
         self._groups = np.zeros((_FIRST_CAPACITY, DEPTHS + 1), np.int32)
 
     def __len__(self) -> int:
@@ -41,8 +42,10 @@ class GroupTree:
 
     @property
     def parents(self) -> NDArray[np.int32]:
-        """int32 [G]: the group above each."""
-        return np.array(self._parents, np.int32)
+        """int32 [G]: the group above each, which has a lower number."""
+        if len(self._parent_column) < len(self._parents):
+            self._parent_column = np.array(self._parents, np.int32)
+        return self._parent_column
 
     def put(self, row: int, category: Sequence[str], brand: str | None) -> None:
         """Say what the item of a row is; a row may be put again."""
@@ -158,8 +161,16 @@ def affinities(
     levels = np.log((own / share + mu) / (own[:, parents] + mu))
     levels[:, ROOT] = 0
     places = column[asked]
-    lines, which = np.unique(places[:, :DEPTHS], axis=0, return_inverse=True)
+    # Numbers rise along a path: the highest one is that of the whole path.
+    ends = places[:, :DEPTHS].max(axis=1)
+    item_of_end = np.full(len(wanted), -1)
+    item_of_end[ends] = np.arange(len(ends))
+    distinct = np.flatnonzero(item_of_end >= 0)
+    lines = places[item_of_end[distinct]]
+    path_of_end = np.zeros(len(wanted), np.int64)
+    path_of_end[distinct] = np.arange(len(distinct))
     paths = levels[:, lines[:, 0]]
     for depth in range(1, DEPTHS):
-        paths = paths + levels[:, lines[:, depth]]
-    return Affinities(paths[:, which.ravel()], levels[:, places[:, DEPTHS]])
+        paths += levels[:, lines[:, depth]]
+    which = path_of_end[ends]
+    return Affinities(paths.take(which, axis=1), levels.take(places[:, DEPTHS], axis=1))

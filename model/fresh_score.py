@@ -33,10 +33,9 @@ class FreshSignals(NamedTuple):
 
 def fresh_terms(signals: FreshSignals) -> tuple[NDArray[np.float32], ...]:
     """What ``fresh_scores`` weighs, in the order of the fields of ``FreshWeights``."""
-    sold = signals.popular > 0
     return (
         np.log1p(signals.popular),
-        (~sold).astype(np.float32),
+        (signals.popular <= 0).astype(np.float32),
         signals.affinities.category,
         signals.affinities.brand,
     )
@@ -45,8 +44,10 @@ def fresh_terms(signals: FreshSignals) -> tuple[NDArray[np.float32], ...]:
 def fresh_scores(weights: FreshWeights, signals: FreshSignals) -> NDArray[np.float32]:
     """float32 [L, C], the higher the better."""
     factors = (weights.popular, weights.unsold, weights.category, weights.brand)
-    scores = np.zeros_like(signals.popular)
-    for factor, term in zip(factors, fresh_terms(signals), strict=True):
-        if factor:
-            scores += np.float32(factor) * term
-    return scores
+    first, *others = (
+        np.float32(factor) * term
+        for factor, term in zip(factors, fresh_terms(signals), strict=True)
+    )
+    for each in others:
+        first += each
+    return first

@@ -19,9 +19,9 @@ from serving.source import NO_ENTRIES, NO_SETS, Asked, first_of_lists
 
 KNOWN_EVENTS = 20.0
 """Decayed: an item with more has neighbours and popularity to speak for it."""
-LOOKED_AT = 16_384
+LOOKED_AT = 8_192
 """Newest rows of the catalogue, among which little known ones are looked for."""
-COMPARED = 4_096
+COMPARED = 2_048
 """Of those so many, the newest, are scored for every list."""
 
 

@@ -26,7 +26,9 @@ def tree() -> GroupTree:
     return made
 
 
-def of_users(*rows: list[int], smoothing: float = 2.0, items: NDArray[np.int64] = ROWS) -> Affinities:
+def of_users(
+    *rows: list[int], smoothing: float = 2.0, items: NDArray[np.int64] = ROWS
+) -> Affinities:
     """What users who have taken these rows think of ``items``; all sell alike."""
     made = tree()
     owner = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
