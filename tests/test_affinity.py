@@ -106,8 +106,8 @@ def test_purchases_count_once_though_a_history_holds_them_too() -> None:
         np.array([7, 8], np.uint64), np.array([PURCHASE, CLICK], np.uint8), np.array([1, 2])
     )
     bought = Purchases(np.array([7], np.uint64), np.array([0], np.uint16))
-    nobody = Interactions(*(each[:0] for each in history))
-    nothing = Purchases(*(each[:0] for each in bought))
+    nobody = Interactions(history.items[:0], history.kinds[:0], history.times[:0])
+    nothing = Purchases(bought.items[:0], bought.days[:0])
     found = taken(Histories.of([nobody, history]), PurchaseTable.of([nothing, bought]))
     assert found.items.tolist() == [7, 8]
     assert found.owner.tolist() == [1, 1]

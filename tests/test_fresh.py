@@ -107,6 +107,18 @@ def test_of_equal_scores_the_first_item_comes_first_and_lists_stay_apart() -> No
     assert best_rows(scores, np.arange(5), 9).rows.tolist() == [1, 2, 3, 0, 4, 3, 0, 1, 2, 4]
 
 
+async def test_a_source_that_is_off_puts_no_item_into_groups(redis_url: str) -> None:
+    _, items = lovers()
+    async with open_parts(redis_url, items) as parts:
+        popular = Popularity(parts.catalog)
+        watchers: list[object] = []
+        parts.catalog.watch = watchers.append  # type: ignore[method-assign,assignment]
+        Fresh(0, popular, parts.catalog, WEIGHTS)
+        assert not watchers
+        Fresh(1, popular, parts.catalog, WEIGHTS)
+        assert len(watchers) == 1
+
+
 async def test_a_worker_computes_what_a_log_is_judged_by(redis_url: str) -> None:
     log, items = lovers()
     new = asked_about(log)
@@ -140,8 +152,8 @@ async def test_a_worker_computes_what_a_log_is_judged_by(redis_url: str) -> None
     # The shared counts add up in another order than a file.
     for one, other in ((served.popular, judged.popular), (served.affinities, judged.affinities)):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    orders = [
+    one_order, other_order = (
         np.argsort(-fresh_scores(WEIGHTS, each).round(3), axis=1, kind="stable")
         for each in (served, judged)
-    ]
-    assert np.array_equal(*orders)
+    )
+    assert np.array_equal(one_order, other_order)
