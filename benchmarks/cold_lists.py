@@ -106,7 +106,9 @@ class NewestPopular:
         self._paths = [paths.get(each, ()) for each in log.item_ids]
         self.levels = max(map(len, self._paths), default=0)
 
-    def scores(self, new: NewItems, level: int, by_share: bool) -> Iterable[NDArray[np.float64]]:
+    def scores(
+        self, new: NewItems, level: int, by_share: bool, *, unsold_first: bool = False
+    ) -> Iterable[NDArray[np.float64]]:
         """Of the new items, for each basket.
 
         Args:
@@ -114,6 +116,8 @@ class NewestPopular:
             level: of the categories, 0 the most general.
             by_share: whether popularity is multiplied by the category's share of what the user has
                 bought, which asks more of the category than that he has bought there.
+            unsold_first: whether, in a category, what has not been sold yet counts as the newest
+                and comes before what is popular.
         """
         names: dict[tuple[str, ...], int] = {}
         codes = np.array([names.setdefault(path[: level + 1], len(names)) for path in self._paths])
@@ -127,6 +131,8 @@ class NewestPopular:
             days = (time - self._first[new.items]) / DAY_MS
             # What has not been sold by then cannot be told apart: its day is not known yet.
             newest = np.where(days > 0, 1e-6 / (1 + np.maximum(days, 0)), 0.0)
+            if unsold_first:
+                newest = np.where(days > 0, newest, 1e5)
             if by_share:
                 yield share * (1 + popular) + 1e-3 * popular + newest
             else:

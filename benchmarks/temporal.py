@@ -36,6 +36,7 @@ from benchmarks.cold_lists import (
     recall,
     unsold,
 )
+from benchmarks.fresh_lists import fresh_report
 from benchmarks.temporal_data import COMPLETE_JOURNEY, NAMES, read
 from benchmarks.temporal_network import Made, made_of, with_half_lives
 from model.baselines import DecayedPopularity, FrequentThenPopular
@@ -91,6 +92,10 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
         judge = made.judge_with(config)
         weights, sources = _sources(judge, judged, config)
         cold = _cold(made, judge, items, split, config, weights, asked.baskets)
+        cold["as served by fresh"] = fresh_report(
+            log, items, split, days=(config.validation_days, config.test_days),
+            half_life_days=config.popularity_half_life_days, most=asked.baskets,
+        )  # fmt: skip
     return {
         "dataset": asked.dataset,
         "test_days": asked.test_days,

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from model.blend import BlendWeights
 from model.features import FEATURE_VERSION, Vocabulary
+from model.fresh_score import FreshWeights
 from model.index_report import IndexReport
 from model.item_index import IndexFiles
 from model.platt import TaskCalibration
@@ -96,6 +97,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     blend: BlendWeights
     quotas: SourceQuotas = SourceQuotas()
     """How many candidates each source may propose."""
+    fresh: FreshWeights = FreshWeights()
+    """What orders the candidates that hardly anyone knows yet."""
     diversity: float = 0.0
     """How much the items of a list are to differ, see ``model.diversity``; 0 is not at all."""
     network: dict[str, int | float]
@@ -324,6 +327,8 @@ def _version(manifest: Manifest, now: datetime) -> str:
     )  # fmt: skip
     if manifest.diversity:
         decisive = (*decisive, manifest.diversity)
+    if manifest.fresh != FreshWeights():
+        decisive = (*decisive, manifest.fresh)
     digest = hashlib.sha256(msgspec.json.encode(decisive, order="sorted")).hexdigest()
     return f"{now:%Y%m%d}-{digest[:12]}"
 

@@ -33,7 +33,7 @@ class SourceQuotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     in_country: int = 0
     """Popular in the country of the event; with it, popularity is counted by country."""
     fresh: int = 0
-    """The newest items nobody knows yet, of those categories and their brands."""
+    """New items that hardly anyone knows yet, by what the user takes of their kinds and brands."""
     new: int = 0
     """Places at the end of each list without a query, for items that a bandit picks."""
 

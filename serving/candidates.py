@@ -15,6 +15,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from model.fresh_score import FreshWeights
 from model.pool_table import Entries, PoolTable, unite_lists
 from model.quotas import SourceQuotas
 from model.signals import NEIGHBOURS, Origin, Pool, strongest
@@ -108,6 +109,7 @@ class CandidateSources:
         counts: shared by all workers.
         repeat_half_life_days: after which a purchase speaks half as much for another one.
         quotas: of the bundle.
+        fresh: how new items are ordered, of the bundle.
         bundle: the version whose responses are to be read; None where feedback is not joined.
         now_ms: the present, epoch milliseconds.
     """
@@ -119,6 +121,7 @@ class CandidateSources:
         *,
         repeat_half_life_days: float,
         quotas: SourceQuotas | None = None,
+        fresh: FreshWeights | None = None,
         bundle: str | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
@@ -138,7 +141,7 @@ class CandidateSources:
             PopularNow(quotas.popular, popular),
             PopularInCategory(quotas.in_category, popular),
             PopularInCountry(quotas.in_country, counts),
-            Fresh(quotas.fresh, popular),
+            Fresh(quotas.fresh, popular, catalog, fresh or FreshWeights()),
             Explored(quotas.new, self.exploration),
         )
         self._sources = [each for each in every if getattr(quotas, each.name)]

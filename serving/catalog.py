@@ -40,7 +40,6 @@ class Catalog:
         self.search_index = search_index or SearchIndex()
         self.categories: ItemGroups[tuple[str, ...]] = ItemGroups()
         """Rows by the most special category."""
-        self.brands: ItemGroups[str] = ItemGroups()
         self._row_of_id: dict[str, int] = {}
         self._row_of_hash = HashTable()
         # What is not in the table yet, for it takes many hashes as fast as one.
@@ -117,7 +116,6 @@ class Catalog:
                 self._allow(row, False)
             row = self._append(item)
         self.categories.put(row, item.category or None)
-        self.brands.put(row, item.brand)
         self._allow(row, item.available)
         for watcher in self._watchers:
             watcher(row, item)

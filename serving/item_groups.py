@@ -1,6 +1,5 @@
-"""Rows of the catalogue by what they have in common: a category, a brand."""
+"""What rows of the catalogue have in common: a category."""
 
-from array import array
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -19,7 +18,6 @@ class ItemGroups(Generic[GroupName]):
     def __init__(self) -> None:
         self.names: list[GroupName | None] = [None]
         self._number_of: dict[GroupName, int] = {}
-        self._rows: list[array[int]] = [array("i")]
         # One place more: there row -1 finds that it has no group.
         self._group_of_row = np.full(_FIRST_CAPACITY, NO_GROUP, np.int32)
 
@@ -33,17 +31,8 @@ class ItemGroups(Generic[GroupName]):
             group = self._number_of.setdefault(name, len(self.names))
             if group == len(self.names):
                 self.names.append(name)
-                self._rows.append(array("i"))
-        if group and self._group_of_row[row] != group:
-            self._rows[group].append(row)
         self._group_of_row[row] = group
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """The group of each row, of the same shape; ``NO_GROUP`` for row -1."""
         return self._group_of_row[rows]
-
-    def newest(self, group: int, most: int) -> NDArray[np.int64]:
-        """Rows of a group, newest first: of its last ``most`` those that still belong to it."""
-        rows = np.array(self._rows[group][-most:][::-1], np.int64)
-        kept: NDArray[np.int64] = rows[self._group_of_row[rows] == group]
-        return kept

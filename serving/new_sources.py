@@ -1,61 +1,123 @@
-"""New items, which nobody can have chosen yet: those of the user's categories, and a bandit's."""
+"""New items, which few can have chosen yet: what the user may like of them, and a bandit's."""
 
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.affinity import GroupTree, affinities, taken
+from model.fresh_score import FreshSignals, FreshWeights, fresh_scores
 from model.pool_table import Entries
 from model.signals import Origin
+from serving.catalog import Catalog
 from serving.exploration import Exploration
-from serving.interests import in_turn, interests_of
-from serving.item_groups import ItemGroups
+from serving.interests import MATCHES_LOOKED_AT
 from serving.list_request import ListRequest
 from serving.neighbour_cache import NeighbourCache
 from serving.popularity import Popularity
-from serving.source import NO_ENTRIES, NO_SETS, Asked, joined
+from serving.source import NO_ENTRIES, NO_SETS, Asked, first_of_lists
 
 KNOWN_EVENTS = 20.0
 """Decayed: an item with more has neighbours and popularity to speak for it."""
-LOOKED_AT = 8
-"""Newest rows of a group, times the quota: among them are known ones and some sold out."""
-BRAND_SHARE = 3
-"""A third of the quota is for brands."""
+LOOKED_AT = 8_192
+"""Newest rows of the catalogue, among which little known ones are looked for."""
+COMPARED = 2_048
+"""Of those so many, the newest, are scored for every list."""
 
 
 class Fresh:
-    """The newest little known items of the categories and brands that a list is about."""
+    """The little known items that a list is most likely about, by what its user takes.
+
+    Where there is a query, its best matches stand for what the user has taken. Of equal scores the
+    newest item comes first. The item tower has no say: what it scores with comes out of the
+    network's run, which is still to come.
+
+    Args:
+        most: for a list.
+        popular: as of the last reading of the counts.
+        catalog: whose items are put into groups, unless ``most`` is 0.
+        weights: of the bundle.
+    """
 
     name, origin = "fresh", Origin.NEW
 
-    def __init__(self, most: int, popular: Popularity) -> None:
+    def __init__(
+        self, most: int, popular: Popularity, catalog: Catalog, weights: FreshWeights
+    ) -> None:
         self._most = most
         self._popular = popular
+        self._weights = weights
+        self._tree = GroupTree()
+        self._shares = (popular.rows, 0, np.empty(0))
+        if most:
+            catalog.watch(lambda row, item: self._tree.put(row, item.category, item.brand))
 
     def reads(self, asked: Asked) -> NDArray[np.uint64]:
         """Nothing: the catalogue knows them."""
         return NO_SETS
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
-        """Of each category and brand the newest, in equal shares."""
-        of_brands = self._most // BRAND_SHARE
-        quotas = (
-            (asked.catalog.categories, self._most - of_brands),
-            (asked.catalog.brands, of_brands),
-        )
-        found = [self._of_groups(asked, groups, most) for groups, most in quotas]
-        return joined(found)
+        """The best of the newest little known items, best first."""
+        items = self._little_known(asked)
+        if not len(items) or not len(asked.requests):
+            return NO_ENTRIES
+        scores = fresh_scores(self._weights, self.signals(asked, items))
+        return best_rows(scores, items, self._most)
 
-    def _of_groups(self, asked: Asked, groups: ItemGroups, most: int) -> Entries:  # type: ignore[type-arg]
-        known = KNOWN_EVENTS * asked.units.max(initial=0.0)
+    def signals(self, asked: Asked, items: NDArray[np.int64]) -> FreshSignals:
+        """What is known of C items, rows int64 [C], for each list."""
+        owner, rows = _taken_rows(asked)
+        found = affinities(
+            self._tree, self._everybodys_shares(), owner, rows,
+            lists=len(asked.requests), items=items, smoothing=self._weights.smoothing,
+        )  # fmt: skip
+        popular = self._popular.weights(items) / asked.units[:, None]
+        return FreshSignals(popular.astype(np.float32), found)
 
-        def rows_of(group: int) -> NDArray[np.int64]:
-            rows = groups.newest(group, LOOKED_AT * most)
-            is_known = self._popular.weights(rows) >= known
-            fresh: NDArray[np.int64] = rows[asked.catalog.usable(rows) & ~is_known]
-            return fresh
+    def _little_known(self, asked: Asked) -> NDArray[np.int64]:
+        catalog, count = asked.catalog, len(asked.catalog.items)
+        rows = np.arange(max(count - LOOKED_AT, 0), count)
+        bar = KNOWN_EVENTS * asked.units.max(initial=0.0)
+        is_little_known = self._popular.weights(rows) < bar
+        little = np.flatnonzero(catalog.usable(rows) & is_little_known)[-COMPARED:]
+        newest: NDArray[np.int64] = rows[little[::-1]]
+        return newest
 
-        return in_turn(interests_of(asked, groups), rows_of, most) if most else NO_ENTRIES
+    def _everybodys_shares(self) -> NDArray[np.float64]:
+        """Computed anew when the counts were read, or when there is a new category or brand."""
+        rows, groups, shares = self._shares
+        popular = self._popular.rows
+        if rows is not popular or groups != len(self._tree):
+            shares = self._tree.shares(popular, self._popular.weights(popular))
+            self._shares = (popular, len(self._tree), shares)
+        return shares
+
+
+def best_rows(scores: NDArray[np.float32], items: NDArray[np.int64], most: int) -> Entries:
+    """The ``most`` best of C items for each of L lists, best first, of equals the first.
+
+    Args:
+        scores: [L, C].
+        items: rows [C].
+        most: at least 1.
+    """
+    left_out = max(scores.shape[1] - most, 0)
+    bars = np.partition(scores, left_out, axis=1)[:, left_out]
+    owner, places = np.nonzero(scores >= bars[:, None])
+    order = np.lexsort((places, -scores[owner, places], owner))
+    best = Entries(owner[order], items[places[order]], np.ones(len(order)))
+    return first_of_lists(best, most)
+
+
+def _taken_rows(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Whose event each was, and of which row; of lists with matches the best of those."""
+    matches = first_of_lists(asked.matches, MATCHES_LOOKED_AT)
+    events = taken(asked.requests.histories, asked.requests.purchases)
+    has_match = np.zeros(len(asked.requests), np.bool_)
+    has_match[matches.owner] = True
+    own = ~has_match[events.owner]
+    rows = asked.catalog.rows_of_hashes(events.items[own])
+    return np.concatenate([matches.owner, events.owner[own]]), np.concatenate([matches.rows, rows])
 
 
 class Explored:

@@ -266,6 +266,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             counts,
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             quotas=quotas,
+            fresh=manifest.fresh,
             bundle=manifest.version if attribution_hours else None,
         ),
         ranker=ranker,

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
@@ -103,12 +104,24 @@ async def test_our_settings_reach_a_secure_kafka(
         admin.close()
 
 
+LOADING = KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS
+
+
 def committed_offset(bootstrap: str, name: str) -> int:
     """Asked with confluent-kafka: aiokafka 0.14 takes a group that is still loading for empty."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": name})
+    deadline = monotonic() + PATIENCE_S
     try:
-        (found,) = consumer.committed([TopicPartition(name, 0)], PATIENCE_S)
-        return found.offset
+        while True:
+            try:
+                (found,) = consumer.committed([TopicPartition(name, 0)], PATIENCE_S)
+            except KafkaException as error:
+                # A broker that has just started may not have loaded its groups.
+                if error.args[0].code() not in LOADING or monotonic() > deadline:
+                    raise
+                sleep(0.2)
+            else:
+                return found.offset
     finally:
         consumer.close()
 

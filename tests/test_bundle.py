@@ -22,6 +22,7 @@ from model.bundle import (
     write_bundle,
 )
 from model.features import FEATURE_VERSION
+from model.fresh_score import FreshWeights
 from model.index_report import IndexReport
 from model.item_index import IndexFiles
 from model.training_report import (
@@ -156,10 +157,11 @@ def test_the_version_follows_what_decides_the_lists(bundle: Path, model: Path) -
         version(blend=BlendWeights(network=0.4)),
         version(repeats_allowed=False),
         version(popularity_half_life_days=7.0),
+        version(fresh=FreshWeights(category=0.5)),
     }
     model.write_bytes(b"another graph")
     others.add(version())
-    assert len(others) == 5
+    assert len(others) == 6
     assert same not in others
 
 

@@ -74,3 +74,16 @@ def test_the_baseline_puts_the_users_own_categories_first_and_then_what_is_popul
         assert ann[mug] > ann[tea]
     for alike in baseline.scores(new, 0, False):
         assert alike[mug] > alike[tea], "of one category the more popular"
+
+
+def test_where_it_counts_as_the_newest_an_unsold_item_comes_before_its_sold_siblings() -> None:
+    rows = [("ann", "mug-1", at(1)), ("ann", "mug-2", at(10.2)), ("ann", "mug-3", at(11.5))]
+    log = log_of(rows)
+    items = [Item(item_id=item, category=("mug",)) for _, item, _ in rows]
+    new = new_items(log, next_baskets(log, at(11), at(12)), at(10), at(12))
+    sold, unsold_yet = np.argsort([log.item_ids[item] for item in new.items])
+    baseline = NewestPopular(log, items, 14)
+    (plain,) = baseline.scores(new, 0, by_share=False)
+    (other,) = baseline.scores(new, 0, by_share=False, unsold_first=True)
+    assert plain[sold] > plain[unsold_yet]
+    assert other[unsold_yet] > other[sold]

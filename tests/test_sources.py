@@ -213,11 +213,40 @@ async def test_new_items_of_the_users_categories_and_brands_are_there_at_once(
 ) -> None:
     sources = with_quotas(parts, fresh=3)
     asked = request(history=["tea-0"])
-    assert await proposed(parts, sources, asked, "new") == ["tea-4", "tea-5"]
-    parts.catalog.put(Item(item_id="just in", category=("shop", "tea")))
+    # All of tea are equally likely: the newest ones.
+    assert await proposed(parts, sources, asked, "new") == ["tea-3", "tea-4", "tea-5"]
+    parts.catalog.put(Item(item_id="just in", category=("shop", "tea"), brand="tea"))
     parts.catalog.put(Item(item_id="of the brand", category=("shop", "cup"), brand="tea"))
+    assert await proposed(parts, sources, asked, "new") == ["tea-4", "tea-5", "just in"]
+    sources = with_quotas(parts, fresh=8)
+    assert "of the brand" in await proposed(parts, sources, asked, "new")
+    asked = request(history=["book-0"])
+    assert "of the brand" not in await proposed(parts, with_quotas(parts, fresh=6), asked, "new")
+
+
+async def test_the_category_that_a_user_takes_more_of_comes_first(parts: Parts) -> None:
+    sources = with_quotas(parts, fresh=6)
+    asked = request(history=["tea-0", "book-0"], bought=["book-1", "book-2"])
     found = await proposed(parts, sources, asked, "new")
-    assert found == ["tea-5", "just in", "of the brand"]
+    assert found == [f"book-{at}" for at in range(6)]
+
+
+async def test_new_items_of_what_is_searched_for(parts: Parts) -> None:
+    sources = with_quotas(parts, fresh=2)
+    asked = request(history=["tea-0"], query="lamp")
+    assert await proposed(parts, sources, asked, "new") == ["lamp-4", "lamp-5"]
+
+
+async def test_a_list_has_the_same_new_items_beside_others_and_again(parts: Parts) -> None:
+    await take(parts, records_of([click("v", "tea-1"), click("v", "book-2")]))
+    sources = with_quotas(parts, fresh=4)
+    await sources.refresh_popular()
+    asked = [request(history=["tea-1"]), request(), request(history=["lamp-2", "book-1"])]
+    together = await sources.gather(RequestTable(asked))
+    alone = [(await sources.gather(RequestTable([each])))[0] for each in asked]
+    for one, other in zip(together, alone, strict=True):
+        assert marked(parts, one, "new") == marked(parts, other, "new")
+        assert len(marked(parts, one, "new")) == 4
 
 
 async def test_a_well_known_item_is_not_fresh(parts: Parts) -> None:
