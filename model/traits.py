@@ -31,17 +31,18 @@ def pack_traits(event: EventBase) -> bytes:
     """The records of an event's context and of a ``user`` event's attributes, as a section."""
     context, time = event.context, event.time.to_bytes(TIME_BYTES, "big")
     packed = b""
-    if context is not None:
-        if context.country:
-            packed = time + COUNTRY + place_hash(context.country).to_bytes(VALUE_BYTES, "big")
+    if context is not None:  # of nearly every event, where a shop says it at all
         if context.device:
-            packed += time + DEVICE + _value_hash(context.device)
-    if isinstance(event, User):
-        packed += b"".join(
-            time + name_hash(name) + (NO_VALUE if value is None else _value_hash(_plain(value)))
-            for name, value in event.attributes.items()
-        )
-    return merge_traits(packed, b"")
+            packed = time + DEVICE + _device_hash(context.device)
+        if context.country:
+            packed += time + COUNTRY + place_hash(context.country).to_bytes(VALUE_BYTES, "big")
+    if not isinstance(event, User):
+        return packed
+    told = b"".join(
+        time + name_hash(name) + (NO_VALUE if value is None else _value_hash(_plain(value)))
+        for name, value in event.attributes.items()
+    )
+    return merge_traits(packed, told)
 
 
 def merge_traits(one: bytes, other: bytes) -> bytes:
@@ -91,6 +92,11 @@ def text_hash(text: str) -> int:
     """48 bits of a text without width, case and spacing (Unicode NFKC, case folding)."""
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return int.from_bytes(blake2b(plain.encode(), digest_size=6).digest(), "big")
+
+
+@lru_cache(maxsize=1 << 10)
+def _device_hash(device: str) -> bytes:
+    return _value_hash(device)
 
 
 def _value_hash(text: str) -> bytes:

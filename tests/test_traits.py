@@ -147,3 +147,11 @@ async def test_a_visitor_s_traits_are_the_known_user_s(redis_url: str) -> None:
         assert country_in((await parts.store.profile("u")).traits) == place_hash("DE")
         await take(parts, records_of([after], first=2))
         assert country_in((await parts.store.profile("u")).traits) == place_hash("FR")
+
+
+def test_a_context_is_packed_as_a_profile_keeps_it() -> None:
+    made = click("u", "a")
+    made.context = Context(country="DE", device="phone")
+    packed = pack_traits(made)
+    assert packed == merge_traits(packed, b"")
+    assert len(packed) == 2 * TRAIT_BYTES
