@@ -21,11 +21,11 @@ from model.features import (
     Searches,
     Vocabulary,
     featurize,
-    who_rows,
 )
 from model.ids import ITEM_HASH_BYTES
 from model.search_log import SearchLog, no_searches
 from model.trait_log import TraitLog, no_traits
+from model.who import who_rows
 
 PROFILE_INTERACTIONS = 100
 PROFILE_PURCHASES = 280

@@ -295,7 +295,7 @@ class Judge:
         )
 
     def _table(self, profiles: Sequence["_Profile"]) -> PoolTable:
-        bought = _bought(profiles)
+        bought = PurchaseTable.of([each.purchases for each in profiles])
         as_of = np.array([profile.as_of for profile in profiles])
         strength = own_repeat(bought, as_of, self._repeat_half_life_days)
         seeds, starts = seeds_of(Histories.of([profile.history for profile in profiles]))
@@ -368,16 +368,12 @@ class Judge:
         seen: list[Keys] = []
         if not self._repeats_allowed:
             histories = Histories.of([profile.history for profile in profiles])
-            bought = _bought(profiles)
+            bought = PurchaseTable.of([each.purchases for each in profiles])
             seen = [
                 Keys(histories.owner, self._log.positions_of(histories.items)),
                 Keys(bought.owner, self._log.positions_of(bought.items)),
             ]
         return may_return(candidates, current, seen)
-
-
-def _bought(profiles: Sequence["_Profile"]) -> PurchaseTable:
-    return PurchaseTable.of([profile.purchases for profile in profiles])
 
 
 def _is_in_log(items: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from model.content import ItemContent
 from model.content_tower import ContentTower
-from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING, QUERY_ROWS, WHO_ROWS
+from model.features import FIRST_ITEM, GAP_COUNT, KIND_COUNT, PADDING, QUERY_ROWS
+from model.who import WHO_ROWS
 
 NEVER = -1e9
 """Added to what must not win; finite, because -inf - -inf would turn scores into NaN."""
@@ -253,7 +254,7 @@ class Network(nn.Module):
 
         Args:
             states: float32 [P, D].
-            who: int64 [P, T] as ``model.features.who_rows`` gives them, for a network that reads
+            who: int64 [P, T] as ``model.who.who_rows`` gives them, for a network that reads
                 them and no other.
 
         Raises:

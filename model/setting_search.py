@@ -22,9 +22,9 @@ from model.journal import Journal
 from model.method import Setting
 from model.network_trials import NetworkTrials, configured
 from model.tasks import served_kind
-from model.train import TrainError, command_line
+from model.train import TrainError
 from model.trainer import Progress, TrainConfig
-from model.training_report import FoldReport, SearchReport, TrialReport
+from model.training_report import FoldReport, SearchReport, TrialReport, command_line
 
 Grid = Mapping[str, Sequence[Setting]]
 

@@ -3,8 +3,6 @@
 ``train`` gives a network; ``train_bundle`` is the whole job, down to a bundle on disk.
 """
 
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -36,7 +34,7 @@ from model.task_calibration import calibrate_tasks
 from model.tasks import served_kind
 from model.tower_export import export_tower
 from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
-from model.training_report import SearchReport, TrainingReport
+from model.training_report import SearchReport, TrainingReport, command_line
 
 __all__ = ["Progress", "TrainConfig", "TrainError", "TrainedNetwork", "train", "train_bundle"]
 
@@ -385,11 +383,6 @@ def _numbers(network: Network, config: TrainConfig) -> dict[str, int | float]:
         for name, value in {**asdict(config), **asdict(network.config)}.items()
         if isinstance(value, int | float)
     }
-
-
-def command_line() -> str:
-    """What this process was started with."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _range(log: EventLog) -> tuple[str, str]:

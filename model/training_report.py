@@ -1,5 +1,9 @@
 """What a manifest says of the training behind a bundle: its course, and the search before it."""
 
+import shlex
+import sys
+from pathlib import Path
+
 import msgspec
 
 
@@ -64,3 +68,8 @@ class SearchReport(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a whole round over all settings brought nothing more."""
     seed: int
     command: str
+
+
+def command_line() -> str:
+    """What this process was started with."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -18,9 +18,9 @@ from model.features import (
     Searches,
     Vocabulary,
     featurize,
-    who_rows,
 )
 from model.ragged import ranges
+from model.who import who_rows
 
 
 class Batch(NamedTuple):

@@ -8,7 +8,7 @@
 local VERSION, OLDEST = @VERSION@, @OLDEST_VERSION@
 local WIDTHS, BOUNDS = {@WIDTHS@}, {@BOUNDS@}
 local HEADER, HEADER_SIZE = '>BBBI2B', 6
-local HEADER_BEFORE_TRAITS = '>BBBI2'
+local HEADER_BEFORE_TRAITS, FIRST_WITH_TRAITS = '>BBBI2', 3
 local MOST_ATTRIBUTES = @MOST_ATTRIBUTES@
 local ANSWER = '>dBI2I2I2I4'
 local IDENTITY = @IDENTITY_BYTES@
@@ -135,12 +135,12 @@ end
 local function ends_of(stored)
   local format = string.byte(stored, 1) or 0
   if format > VERSION then return nil, 'NEWERFORMAT the profile is of format ' .. format end
-  local size = format == VERSION and HEADER_SIZE or HEADER_SIZE - 1
+  local size = format >= FIRST_WITH_TRAITS and HEADER_SIZE or HEADER_SIZE - 1
   if format < OLDEST or #stored < size then
     return nil, 'DAMAGED a profile of ' .. #stored .. ' bytes, format ' .. format
   end
   local n1, n2, n3, n4, _
-  if format == VERSION then
+  if format >= FIRST_WITH_TRAITS then
     _, n1, n2, n3, n4 = struct.unpack(HEADER, stored)
   else
     _, n1, n2, n3 = struct.unpack(HEADER_BEFORE_TRAITS, stored)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.events import MAX_TIME_MS, Context
-from model.features import Histories, PurchaseTable, Searches, who_rows
+from model.features import Histories, PurchaseTable, Searches
+from model.who import who_rows
 from serving.profile import QUERIES, Profile, histories_of, purchases_of
 from serving.recommendation import AsOf
 

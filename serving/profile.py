@@ -60,6 +60,7 @@ from model.traits import MOST_TRAITS, TRAIT_BYTES, merge_traits
 
 VERSION = 3
 OLDEST_VERSION = 2
+FIRST_WITH_TRAITS = 3
 DAY_MS = 86_400_000
 QUERY_BYTES = 49
 PURCHASE_KIND = INTERACTION_KINDS[Purchase]
@@ -190,7 +191,7 @@ def unpack(data: bytes | None) -> Profile:
             f"a profile of format {data[0]} where this worker reads {VERSION}; "
             "upgrade every worker before the first one writes the newer format"
         )
-    header = _HEADER if data[0] == VERSION else _HEADER_BEFORE_TRAITS
+    header = _HEADER if data[0] >= FIRST_WITH_TRAITS else _HEADER_BEFORE_TRAITS
     if len(data) < header.size or data[0] < OLDEST_VERSION:
         raise ProfileError(f"a profile of {len(data)} bytes is damaged")
     _, *counts = header.unpack_from(data)

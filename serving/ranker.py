@@ -96,7 +96,7 @@ class Ranker:
             searches: of each; None does where the network reads no queries.
             bias_edition: another number whenever what ``item_bias`` holds has changed, so that it
                 need not be brought to the device for every run; None: it is.
-            who: ``model.features.who_rows``; None does where the network does not read them.
+            who: ``model.who.who_rows``; None does where the network does not read them.
 
         Raises:
             RankerError: ONNX Runtime failed.

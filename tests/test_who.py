@@ -18,13 +18,11 @@ from model.events import Click, Context, Event, User, encode_event
 from model.export import INPUTS, export_network
 from model.features import (
     NO_SEARCHES,
-    WHO_ROWS,
     Interactions,
     SearchWhoFeatures,
     Vocabulary,
     WhoFeatures,
     featurize,
-    who_rows,
 )
 from model.ids import item_hashes
 from model.items import Item
@@ -32,6 +30,7 @@ from model.network import Network, NetworkConfig
 from model.trainer import TrainConfig, Trainer
 from model.trait_log import no_traits
 from model.traits import MOST_TRAITS, pack_traits
+from model.who import WHO_ROWS, who_rows
 from model.windows import TrainingWindows
 from serving.execution import Execution
 from serving.list_request import ListRequest, RequestTable
