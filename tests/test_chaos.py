@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from model.events import Click, ContractError, Forget, Purchase, Search, decode_event
+from model.events import Click, ContractError, Forget, Purchase, Search, User, decode_event
+from model.traits import pack_traits
 from serving.profile import pack_interaction, pack_purchase, pack_query, profile_of
 from tests.chaos.checks import check_coverage, check_searches
 from tests.chaos.deliveries import distinct, redelivered
@@ -178,6 +179,19 @@ def test_an_expected_profile_has_the_visitors_events_and_not_the_forgotten_ones(
     own = pack_interaction(click("b", "milk", 5))
     assert profile.interactions == of_visitor.interactions + own
     assert len(expected_profile("visitor", {"visitor": visitor}).interactions) == 2 * len(own)
+
+
+def test_an_expected_profile_has_the_newest_traits_and_not_the_forgotten_ones() -> None:
+    def told(value: int, minute: int, user: str) -> set[bytes]:
+        ts = NOW + minute * MINUTE_MS
+        return {pack_traits(User(event_id="e", user_id=user, ts=ts, attributes={"a": value}))}
+
+    known, visitor = history(), history()
+    known.traits, known.forgets = told(1, 0, "ada") | told(2, 5, "ada"), {NOW + MINUTE_MS}
+    visitor.traits, known.visitors = told(3, 0, "visitor") | told(4, 7, "visitor"), {"visitor"}
+    assert {expected_profile("ada", {"ada": known}).traits} == told(2, 5, "ada")
+    both = expected_profile("ada", {"ada": known, "visitor": visitor})
+    assert {both.traits} == told(4, 7, "visitor")
 
 
 def test_a_purchase_of_the_day_of_a_forget_lasts_as_long_as_its_proof() -> None:

@@ -277,6 +277,9 @@ def test_what_is_popular_in_the_country_of_the_list_says_so(catalog: Catalog) ->
     asked = request()._replace(context=Context(country="FR"))
     made = listed(catalog, found, asked, in_countries=(here,))
     assert [each.reason for each in made] == ["popular in aisle b", "popular in your country (FR)"]
+    # Of the profile alone, by its hash, the name is not known.
+    made = listed(catalog, found, asked._replace(context=None), in_countries=(here,))
+    assert [each.reason for each in made] == ["popular in aisle b", "popular in your country"]
 
 
 def test_of_items_that_tie_it_equally_the_newest_is_named(catalog: Catalog) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.counts import Counts
-from serving.profile import INTERACTIONS, QUERIES, SECTIONS, Profile
+from serving.profile import HEADER_BYTES, PURCHASES, SECTIONS, Profile
 from serving.store import Store
 from tests.chaos.count_checks import check_counts
 from tests.chaos.deliveries import distinct
@@ -17,9 +17,6 @@ from tests.chaos.ledger import History, Ledger, Lists, Place
 from tests.chaos.oracle import expected_profile, time_of
 
 AT_ONCE = 40
-HEADER_BYTES = 6
-"""Of a stored profile: format, numbers of interactions and queries u8 each, of purchases u16,
-of traits u8."""
 
 
 async def check_all(
@@ -66,14 +63,14 @@ async def check_forgotten(histories: Mapping[str, History], store: Store) -> Dif
 
 
 def _oldest_time(stored: bytes) -> int | None:
-    """Event time of the oldest interaction or query in a stored value."""
-    interactions, queries = stored[1], stored[2]
-    end = HEADER_BYTES + interactions * INTERACTIONS.width
-    ends = [(interactions, end, INTERACTIONS), (queries, end + queries * QUERIES.width, QUERIES)]
-    return min(
-        (time_of(stored[end - section.width :]) for count, end, section in ends if count),
-        default=None,
-    )
+    """Event time of the oldest interaction, query or trait in a stored value."""
+    end, times = HEADER_BYTES, []
+    counts = stored[1], stored[2], int.from_bytes(stored[3:5], "big"), stored[5]
+    for count, section in zip(counts, SECTIONS, strict=True):
+        end += count * section.width
+        if count and section is not PURCHASES:  # which know their day alone
+            times.append(time_of(stored[end - section.width :]))
+    return min(times, default=None)
 
 
 def _told(expected: Profile, actual: Profile) -> str:
