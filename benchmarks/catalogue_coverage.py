@@ -6,8 +6,8 @@
 Next baskets of the last 28 days of a shop, all items ranked, of the shop and network of
 ``benchmarks.temporal``: the lists that a worker would publish (all sources, blended, varied by
 ``model.diversity``) by strength, the network's own nearest items, and what sold most in 28 days.
-Loss of NDCG@10 is against the published lists at strength 0. The same figures of the validation
-days are those that ``model.diversity`` was chosen by; the test days had no part in it. Coverage
+Loss of NDCG@10 is against the published lists at strength 0. The figures of the validation
+days are those that the constants of ``model.diversity`` were chosen by. Coverage
 grows with the number of lists: compare what stands side by side only.
 """
 
