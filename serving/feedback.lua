@@ -30,16 +30,21 @@ local function listed_at(block)
 end
 
 -- Remember a list, unless it is remembered: what is known to have come of it must not be lost. Of the
--- others those stay that the window reaches; the string is cut, not taken apart, for each part costs.
+-- others those stay that the window reaches.
 function remember(key, list, window, lifetime)
   local held = redis.call('HGET', key, 'shown') or ''
   if not string.find(held, string.sub(list, 1, REC_ID), 1, true) then
-    local earliest, count, at = time_of(list, 1 + REC_ID) - window, 1, 1
-    while at <= #held and count < MOST_LISTS and time_of(held, at + 2 + REC_ID) >= earliest do
-      at, count = at + 2 + struct.unpack('>I2', held, at), count + 1
+    local earliest, kept, at = time_of(list, 1 + REC_ID) - window, {}, 1
+    while at <= #held and #kept < MOST_LISTS - 1 do
+      local size = 2 + struct.unpack('>I2', held, at)
+      -- In the order in which they came: behind an old one there may be newer ones.
+      if time_of(held, at + 2 + REC_ID) >= earliest then
+        kept[#kept + 1] = string.sub(held, at, at + size - 1)
+      end
+      at = at + size
     end
     redis.call('HSET', key, 'shown',
-      struct.pack('>I2', #list) .. list .. string.sub(held, 1, at - 1))
+      struct.pack('>I2', #list) .. list .. table.concat(kept))
   end
   redis.call('PEXPIRE', key, lifetime)
 end

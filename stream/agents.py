@@ -192,13 +192,14 @@ async def _serve_halves(
 async def _deliver(
     parts: Parts, publisher: Publisher, readiness: Readiness, outcome: Outcome
 ) -> None:
-    await wait_out(readiness, WAITER, lambda: publisher.send(outcome), Part.KAFKA)
+    # First: what comes of a list may be told as soon as somebody has read it.
     await wait_out(
         readiness,
         WAITER,
         lambda: parts.store.keep(outcome.lists, outcome.encoded_lists),
         Part.REDIS,
     )
+    await wait_out(readiness, WAITER, lambda: publisher.send(outcome), Part.KAFKA)
 
 
 async def _bury(

@@ -36,6 +36,7 @@ FETCH_WAIT_MS = "100"
 # While a handler is at work the broker gathers so much, or for so long: some fetches for a
 # micro-batch instead of one for each record.
 GATHER_MS, GATHER_BYTES = 4, 64 * 1024
+BUSY_S = 1.0
 ASK_AGAIN_S = 0.5
 STOP_S = 5.0  # for leaving the group and closing connections
 NOTHING_COMMITTED = -1
@@ -62,6 +63,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self._moves: defaultdict[TP, int] = defaultdict(int)
         self._commit_fault: type[Exception] | None = None  # told once, not at every try
+        self._idle_again: asyncio.TimerHandle | None = None
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         if self.app.conf.consumer_auto_offset_reset != "none":
@@ -129,12 +131,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def gather(self, *, is_busy: bool) -> None:
         """Say how long the next fetches may take; from any thread."""
+        with suppress(RuntimeError):  # the loop is closed: we are stopping
+            self.thread_loop.call_soon_threadsafe(self._gather, is_busy)
+
+    def _gather(self, is_busy: bool) -> None:
+        # Here, where the fetcher reads both: a long wait beside many bytes would hold records up.
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         if fetcher is not None:
             wait = consumer._fetch_max_wait_ms
             fetcher._fetch_max_wait_ms = min(GATHER_MS, wait) if is_busy else wait
             fetcher._fetch_min_bytes = GATHER_BYTES if is_busy else consumer._fetch_min_bytes
+        if self._idle_again is not None:
+            self._idle_again.cancel()
+            self._idle_again = None
+        if is_busy:
+            # A handler that waits for long, or has ended, wants no fetch every few milliseconds.
+            self._idle_again = self.thread_loop.call_later(BUSY_S, self._gather, False)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Tell the committed offsets, and leave the positions alone.

@@ -105,7 +105,7 @@ def values(count: int) -> list[bytes]:
 async def test_the_broker_gathers_records_while_the_handler_is_at_work(
     broker: Broker, topic: str
 ) -> None:
-    going_on, seen = asyncio.Event(), list[tuple[int, int]]()
+    going_on, has_begun = asyncio.Event(), asyncio.Event()
 
     def patience(app: AppT) -> tuple[int, int]:
         assert isinstance(app.consumer, BatchConsumer)
@@ -113,15 +113,15 @@ async def test_the_broker_gathers_records_while_the_handler_is_at_work(
         return fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms
 
     async def handle(events: Events) -> None:
-        seen.append(patience(events[0].app))
+        has_begun.set()
         await going_on.wait()
         for event in events:
             ack(event)
 
     async with working(broker, topic, handle) as app:
         await write(broker.bootstrap, topic, {0: values(1)})
-        await until(lambda: len(seen) == 1)
-        assert seen == [(GATHER_BYTES, GATHER_MS)]
+        await has_begun.wait()
+        await until(lambda: patience(app) == (GATHER_BYTES, GATHER_MS))
         going_on.set()
         await until(lambda: patience(app) == (1, int(FETCH_WAIT_MS)))
 

@@ -214,6 +214,27 @@ async def test_a_list_that_is_kept_again_keeps_what_came_of_it(parts: Parts) -> 
     assert await responses(parts) == pytest.approx({("click", BITS["a"], 1): 1})
 
 
+async def test_lists_that_come_again_push_none_out(parts: Parts) -> None:
+    many = [a_list("u", offset=at) for at in range(9)]
+    for made in many:
+        await parts.store.keep([made])
+    click = deed(Click, many[-1], "a")
+    await take(parts, records_of([click], first=20))
+    for made in many:
+        await parts.store.keep([made])
+    await take(parts, records_of([click], first=21))
+    assert await responses(parts) == pytest.approx({("click", BITS["a"], 1): 1})
+
+
+async def test_behind_a_late_list_those_of_the_window_stay(parts: Parts) -> None:
+    first = a_list("u", ts=NOW - HOUR_MS)
+    late = a_list("u", ts=NOW - WINDOW_MS - HOUR_MS, offset=1)
+    for made in (first, late, a_list("u", ts=NOW, offset=2)):
+        await parts.store.keep([made])
+    await take(parts, records_of([deed(Click, first, "a")], first=20))
+    assert await responses(parts) == pytest.approx({("click", BITS["a"], 1): 1})
+
+
 async def remembered(parts: Parts, key: str) -> bytes:
     held: Any = await parts.store.redis.hget(key, "shown")
     return bytes(held)

@@ -16,6 +16,7 @@ from model.traits import (
     pack_traits,
     place_hash,
     split_traits,
+    text_hash,
 )
 from serving.functions import STAMP_BYTES
 from serving.profile import HEADER_BYTES, PURCHASES, Profile, profile_of, unpack
@@ -155,3 +156,10 @@ def test_a_context_is_packed_as_a_profile_keeps_it() -> None:
     packed = pack_traits(made)
     assert packed == merge_traits(packed, b"")
     assert len(packed) == 2 * TRAIT_BYTES
+
+
+def test_a_text_that_takes_long_to_normalize_is_told_apart_as_it_is() -> None:
+    marks = "a" + "\u0301" * 60_000 + "\u0316" * 60_000
+    assert text_hash(marks) != text_hash(marks[:-1])
+    assert place_hash(marks) == text_hash(marks)
+    assert text_hash("  ＦＲ ") == text_hash("fr")
