@@ -99,8 +99,8 @@ def unite_lists(
     Returns:
         The candidates, and the place of each entry of each source among them.
     """
-    owner = np.concatenate([entries.owner for entries in found.values()])
-    rows = np.concatenate([entries.rows for entries in found.values()])
+    owner = np.concatenate([NO_ROWS, *(entries.owner for entries in found.values())])
+    rows = np.concatenate([NO_ROWS, *(entries.rows for entries in found.values())])
     span = _span(rows)
     keys = owner * span + rows
     order = radix_order(keys, lists * span)

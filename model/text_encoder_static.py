@@ -8,6 +8,7 @@ training: a random projection of the runs (Achlioptas, "Database-friendly Random
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ class StaticEncoder:
     share = 0.35
 
     def __init__(self) -> None:
+        # Items are encoded in one thread, queries in others.
+        self._turn = Lock()
         self._places: dict[str, int] = {}
         self._words = np.zeros((1024, DIMENSIONS), np.float32)
 
@@ -40,10 +43,12 @@ class StaticEncoder:
         sizes = np.array([len(each) for each in words], np.int64)
         sums = np.zeros((len(texts), DIMENSIONS), np.float32)
         if sizes.sum():
-            places = self._rows([word for each in words for word in each])
+            with self._turn:
+                places = self._rows([word for each in words for word in each])
+                found = self._words[places]
             starts = np.cumsum(sizes) - sizes
             some = sizes > 0
-            sums[some] = np.add.reduceat(self._words[places], starts[some])
+            sums[some] = np.add.reduceat(found, starts[some])
         return unit(sums)
 
     queries = items

@@ -61,6 +61,7 @@ class HashTable:
 
     def _make(self, bits: int) -> None:
         self._bits = bits
+        self._held = 0
         self._mask = (1 << bits) - 1
         self._shift = np.uint64(8 * ITEM_HASH_BYTES - bits)
         self._hashes = np.full(1 << bits, EMPTY)

@@ -153,8 +153,12 @@ class LexicalIndex:
 
     def held(self, term: Term) -> Held:
         """Where a term stands."""
-        held = self._packed.get(term.text, ())
-        packed = np.array((held,) if isinstance(held, int) else held, np.uint32)
+        held = self._packed.get(term.text)
+        if isinstance(held, array):
+            # A copy: an array whose buffer is lent, in another thread, cannot be appended to.
+            packed = np.frombuffer(held.tobytes(), np.uint32)
+        else:
+            packed = np.array(() if held is None else (held,), np.uint32)
         weight = self.weight(len(packed)) * term.weight
         return Held((packed >> _BITS).astype(np.int64), packed & np.uint32(_MASK), weight)
 

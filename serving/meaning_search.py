@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ class MeaningSearch:
         self._cache = cache
         self._pending: list[tuple[int, str]] = []
         self._queries: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        # Searches are made in several threads.
+        self._turn = Lock()
 
     def add(self, row: int, text: str) -> None:
         """Note the text of a new row; it is found after ``encode_pending``."""
@@ -68,16 +71,18 @@ class MeaningSearch:
 
     def query_vectors(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """The vector of each of Q queries [Q, D], made once for each distinct one."""
-        held = self._queries
-        fresh = [query for query in dict.fromkeys(queries) if query not in held]
-        if fresh:
-            held.update(zip(fresh, self.encoder.queries(fresh), strict=True))
-        for query in queries:
-            held.move_to_end(query)
-        found = np.stack([held[query] for query in queries])
-        while len(held) > CACHED_QUERIES:
-            held.popitem(last=False)
-        return found
+        held, distinct = self._queries, dict.fromkeys(queries)
+        with self._turn:
+            known = {query: held[query] for query in distinct if query in held}
+        if fresh := [query for query in distinct if query not in known]:
+            known.update(zip(fresh, self.encoder.queries(fresh), strict=True))
+        with self._turn:
+            for query, vector in known.items():
+                held[query] = vector
+                held.move_to_end(query)
+            while len(held) > CACHED_QUERIES:
+                held.popitem(last=False)
+        return np.stack([known[query] for query in queries])
 
     def _encode(self, waiting: Sequence[tuple[int, str]]) -> None:
         texts = [text for _, text in waiting]

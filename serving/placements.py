@@ -159,7 +159,8 @@ def reserve(
     """
     order = np.lexsort((scores[reserved], owner[reserved]))
     table = _in_lists(reserved[order], owner[reserved[order]], len(fixed))
-    for place in range(fixed.shape[1] - 1, -1, -1):
+    # One place at least is the blend's.
+    for place in range(fixed.shape[1] - 1, 0, -1):
         _fix_first(fixed, place, table, caps)
 
 

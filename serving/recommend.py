@@ -195,6 +195,9 @@ async def recommend_request(
     Raises as ``recommend_user`` does, contract aside.
     """
     asked = RequestTable([request])
+    if parts.policy is not None:
+        # The catalogue may have been read after the rules: what they hide is hidden from sources.
+        parts.policy.catch_up()
     with _timed(steps, "candidates"):
         candidates = await parts.candidates.gather(asked)
     return (await _make_lists(parts, asked, candidates, steps))[0]

@@ -94,7 +94,10 @@ class SearchIndex:
         self, queries: Sequence[str], allowed: NDArray[np.bool_], most: int
     ) -> list[Found]:
         """What ``find`` says to each of several queries; meanings are compared in a thread."""
-        words = [self.words.find(query, allowed, most) for query in queries]
+        by_query = {
+            query: self.words.find(query, allowed, most) for query in dict.fromkeys(queries)
+        }
+        words = [by_query[query] for query in queries]
         if self.meaning is None or not queries:
             return [self._found(each, each.rows, each.scores) for each in words]
         return await asyncio.to_thread(

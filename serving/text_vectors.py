@@ -171,8 +171,9 @@ class _Lists:
         closeness = _products(self._centres, query)
         probed = min(PROBED, len(closeness))
         nearest = np.argpartition(-closeness, probed - 1)[:probed]
-        rows = [np.array(self._rows[centre], np.int64) for centre in nearest.tolist()]
-        return np.sort(np.concatenate(rows))
+        # Copies: an array whose buffer is lent, in another thread, cannot be appended to.
+        rows = b"".join([self._rows[centre].tobytes() for centre in nearest.tolist()])
+        return np.sort(np.frombuffer(rows, np.uint32).astype(np.int64))
 
 
 def _products(vectors: NDArray[Any], query: NDArray[np.float32]) -> NDArray[np.float32]:

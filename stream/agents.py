@@ -11,6 +11,7 @@ from faust.types import EventT
 
 from model.events import INTERACTION_KINDS, Click
 from model.features import NO_SEARCHES, Interactions
+from model.who import who_rows
 from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
@@ -177,8 +178,9 @@ async def _probe(parts: Parts) -> None:
         )
         nothing = np.zeros((1, 1), dtype=np.int64)
         await asyncio.to_thread(
-            parts.ranker.rank, [history], nothing, parts.catalog.item_bias, [NO_SEARCHES]
-        )
+            parts.ranker.rank, [history], nothing, parts.catalog.item_bias, [NO_SEARCHES],
+            who=who_rows([b""]),
+        )  # fmt: skip
 
 
 async def _serve_halves(

@@ -71,6 +71,10 @@ async def _opened(
         marks.append(("redis", time.perf_counter()))
         await feed.read_whole()
         marks.append(("catalogue", time.perf_counter()))
+        meaning = parts.catalog.search_index.meaning
+        if query is not None and meaning is not None:
+            await meaning.encode_pending()
+            marks.append(("texts", time.perf_counter()))
         await parts.candidates.refresh_popular()
         marks.append(("popular items", time.perf_counter()))
         yield (

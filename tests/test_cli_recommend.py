@@ -49,6 +49,9 @@ async def serve(settings: Settings, *events: Event) -> list[Recommendation]:
     parts = build_parts(settings)
     for item in (*ITEMS, ODD):
         parts.catalog.put(item)
+    meaning = parts.catalog.search_index.meaning
+    assert meaning is not None
+    await meaning.encode_pending()
     try:
         await parts.store.open()
         await parts.candidates.refresh_popular()
@@ -105,7 +108,7 @@ def test_an_explanation_shows_parts_contributions_and_steps(shop: Settings) -> N
     for step in (*told["list"]["step_ms"], *told["opened_ms"]):
         assert step in text
     assert {"profiles", "candidates", "rank", "rerank"} == told["list"]["step_ms"].keys()
-    assert {"bundle", "redis", "catalogue", "popular items"} == told["opened_ms"].keys()
+    assert {"bundle", "redis", "catalogue", "texts", "popular items"} == told["opened_ms"].keys()
     for item in told["items"]:
         for loss in item["losses"]:
             assert loss["title"]

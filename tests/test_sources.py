@@ -318,3 +318,11 @@ def test_quotas_are_changed_by_name() -> None:
 def test_a_wrong_quota_is_told(wrong: str) -> None:
     with pytest.raises(QuotaError, match=r"is no (source|quota)"):
         with_changes(SourceQuotas(), wrong)
+
+
+async def test_without_any_source_there_are_no_candidates(parts: Parts) -> None:
+    nothing = dict.fromkeys(("search", "chosen", "repeat", "together", "popular"), 0)
+    sources = with_quotas(parts, **nothing)
+    await sources.refresh_popular()
+    (found,) = await sources.gather(RequestTable([request(history=["tea-1"], query="q")]))
+    assert not len(found.rows)

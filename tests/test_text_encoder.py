@@ -1,6 +1,7 @@
 """Encoders: what is alike, what a folder's files say, and what is said of what is missing."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from model.text_encoder import TextEncoder, TextEncoderError, open_text_encoder
+from model.text_encoder_static import StaticEncoder
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "red": 2, "blue": 3, "mug": 4, "query": 5, "passage": 6, ":": 7}
 TABLE = np.eye(len(WORDS), dtype=np.float32)
@@ -227,3 +229,13 @@ def test_an_encoder_of_the_extra_knows_what_is_meant(
     assert items.shape == (3, encoder.dimensions)
     assert items[0] @ vector > items[1] @ vector
     assert not items[2].any()
+
+
+def test_static_vectors_are_the_same_in_several_threads() -> None:
+    texts = [f"word{number} thing{number % 97}" for number in range(3_000)]
+    expected, shared = StaticEncoder().items(texts), StaticEncoder()
+    parts = [texts[start::4] for start in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(shared.items, [*parts, *parts]))
+    for number, vectors in enumerate(found):
+        assert (vectors == expected[number % 4 :: 4]).all()
