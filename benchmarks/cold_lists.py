@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.baselines import DecayedPopularity
-from model.dataset import Baskets, EventLog
+from model.dataset import Baskets, EventLog, spread_numbers
 from model.features import DAY_MS
 from model.items import Item
 
@@ -36,8 +36,7 @@ class NewItems(NamedTuple):
 
     def spread(self, count: int) -> "NewItems":
         """At most ``count`` of the baskets, evenly spread."""
-        chosen = np.linspace(0, len(self.baskets) - 1, min(len(self.baskets), count))
-        numbers = chosen.astype(np.int64)
+        numbers = spread_numbers(len(self.baskets), count)
         targets = [self.targets[number] for number in numbers.tolist()]
         return NewItems(self.items, self.baskets.take(numbers), targets, self.listed[numbers])
 

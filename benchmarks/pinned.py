@@ -20,6 +20,7 @@ import subprocess
 import sys
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,9 +55,18 @@ def pinned_bundle(items: int = ITEM_COUNT, length: int = LENGTH) -> Path:
     if not folder.exists():
         for outdated in CACHE.glob(f"{items}-{length}-*"):
             shutil.rmtree(outdated)
-        command = [sys.executable, "-m", "benchmarks.pinned", str(folder)]
-        command += [f"--items={items}", f"--length={length}"]
-        subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # A bundle is there when it is whole: two processes may want it at once.
+        with TemporaryDirectory(dir=CACHE, prefix="making-") as making:
+            made = Path(making) / folder.name
+            command = [sys.executable, "-m", "benchmarks.pinned", str(made)]
+            command += [f"--items={items}", f"--length={length}"]
+            subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=True)
+            try:
+                made.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
     return folder
 
 

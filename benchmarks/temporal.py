@@ -92,7 +92,7 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
         judge = made.judge_with(config)
         weights, sources = _sources(judge, judged, config)
         cold = _cold(made, judge, items, split, config, weights, asked.baskets)
-        cold["as served by fresh"] = fresh_report(
+        cold["by the source fresh"] = fresh_report(
             log, items, split, days=(config.validation_days, config.test_days),
             half_life_days=config.popularity_half_life_days, most=asked.baskets,
         )  # fmt: skip

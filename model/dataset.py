@@ -157,6 +157,11 @@ class EventLog:
         return Vocabulary(self.item_ids)
 
 
+def spread_numbers(total: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of the numbers below ``total``, evenly spread."""
+    return np.linspace(0, total - 1, min(total, most)).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Baskets:
     """Baskets of a log, each with its frozen history; arrays of one length N."""
@@ -269,8 +274,7 @@ class Baskets:
 
     def spread(self, count: int) -> "Baskets":
         """At most ``count`` of the baskets, evenly spread."""
-        chosen = np.linspace(0, len(self) - 1, min(len(self), count))
-        return self.take(chosen.astype(np.int64))
+        return self.take(spread_numbers(len(self), count))
 
 
 def target_kind(log: EventLog) -> int:

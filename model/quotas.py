@@ -22,7 +22,7 @@ class SourceQuotas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     chosen: int = NEIGHBOURS
     """What others chose after the same search."""
     repeat: int = 300
-    """The user's own newest purchases; a profile holds as many."""
+    """The user's own newest purchases: all that a profile holds, which are 280 at most."""
     together: int = NEIGHBOURS
     """Of each of the user's newest items, what is seen together with it."""
     nearest: int = MOST

@@ -146,7 +146,8 @@ def varied(
     diversity: Diversity,
     categories: NDArray[np.int32],
 ) -> Chosen:
-    """The first ten of each question, varied as a worker varies them.
+    """The first ten of each question, varied as a worker varies them, but for brands: nothing tells
+    them here, so that items outside the vocabulary are alike by their categories alone.
 
     Args:
         table: the candidates, with ``scores`` float32 [M] of the blend.

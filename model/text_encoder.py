@@ -45,7 +45,8 @@ class TextEncoder(Protocol):
     def share(self) -> float:
         """Of a match's relevance, how much is likeness of meaning and not common words, in [0, 1].
 
-        Chosen on validation queries (benchmarks.search_relevance).
+        Chosen on validation queries (benchmarks.search_relevance), but for a folder's, which
+        nobody has tried: a half.
         """
         ...
 

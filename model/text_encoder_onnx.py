@@ -19,6 +19,10 @@ from model.text_encoder import TextEncoderError, missing, unit
 from model.text_files import digest_of, open_tokenizer
 
 AT_ONCE = 64
+NEXT_SENTENCE = "pooler_output"
+"""BERT's own pooling, which tells whether sentences follow each other and not what they mean."""
+UNTRIED = 0.5
+"""Share of an encoder that nobody has judged: words and meaning alike."""
 MOST_TOKENS = 512
 """What positions of nearly all such models reach; titles are far shorter."""
 MINILM_TOKENIZERS = (
@@ -60,12 +64,14 @@ class OnnxEncoder:
         except Exception as error:  # the runtime raises several classes of its own
             raise TextEncoderError(f"{layout.graph} cannot be run ({error}); get it anew") from None
         self._inputs = [each.name for each in self._session.get_inputs()]
+        given = [each.name for each in self._session.get_outputs()]
+        self._outputs = [name for name in given if name != NEXT_SENTENCE] or given
         self._tokenizer = tokenizer
         tokenizer.enable_truncation(layout.most_tokens)
         tokenizer.enable_padding()
         files = digest_of([layout.graph, layout.tokenizer])
         how = f"{layout.pooling}-{layout.most_tokens}-{layout.query_prompt}-{layout.item_prompt}"
-        self.identity = f"onnx-{files}-{how}"
+        self.identity = f"onnx-2-{files}-{how}"
         self.dimensions = int(self._pooled(["a"]).shape[1])
 
     def items(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -100,7 +106,7 @@ class OnnxEncoder:
                 f"{self._layout.graph} wants {', '.join(sorted(unknown))}, which a text encoder "
                 "is not given; export it for feature extraction"
             )
-        outputs = self._session.run(None, {name: fed[name] for name in self._inputs})
+        outputs = self._session.run(self._outputs, {name: fed[name] for name in self._inputs})
         for made in outputs:
             if made.ndim == 2:  # pooled by the graph
                 return np.asarray(made, np.float32)
@@ -148,7 +154,7 @@ def open_folder(folder: Path) -> OnnxEncoder:
     """
     layout = layout_of(folder)
     tokenizer = open_tokenizer(layout.tokenizer, str(folder))
-    return OnnxEncoder(folder.name, layout, tokenizer, share=0.5)
+    return OnnxEncoder(folder.name, layout, tokenizer, share=UNTRIED)
 
 
 def layout_of(folder: Path) -> Layout:
@@ -196,7 +202,7 @@ def _prompts(folder: Path) -> tuple[str, str]:
     if any(found):
         return found[0] or "", found[1] or ""
     named = (_read(folder / "config.json") or {}).get("_name_or_path", "")
-    if "e5" in f"{named} {folder.name}".lower().replace("_", "-").replace("/", "-").split("-"):
+    if "e5" in f"{named}/{folder.name}".lower().replace("_", "-").replace("/", "-").split("-"):
         return "query: ", "passage: "
     return "", ""
 

@@ -181,6 +181,7 @@ class Trainer:
         biases: Tensor = self.network.item_bias
         if self.network.tower is None:
             states = self.network.encode(items, kinds, gaps, queries=queries)
+            # Behind the encoding: drawn before it, a seed would give another network.
             sample = self._sampler.draw()
         else:
             sample = self._sampler.draw()

@@ -9,6 +9,7 @@ import numpy as np
 from model.checkpoint import Checkpoint
 from model.choice import Budget
 from model.content import ItemContent
+from model.dataset import spread_numbers
 from model.member import Look, Member
 from model.method import Scores, Setting
 from model.neighbour_content import joined, neighbour_content
@@ -209,7 +210,7 @@ class Transformer:
     def _exported(
         self, networks: list[Network], train: Sequences, task: int | None, temperature: float
     ) -> ScoringSession:
-        some = np.linspace(0, len(train) - 1, min(len(train), PARITY_HISTORIES)).astype(np.int64)
+        some = spread_numbers(len(train), PARITY_HISTORIES)
         graph = export_scoring(networks, train.take(some), task, temperature)
         return ScoringSession(graph, self._settings.length)
 

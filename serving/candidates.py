@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from model.fresh_score import FreshWeights
 from model.pool_table import Entries, PoolTable, unite_lists
 from model.quotas import SourceQuotas
-from model.signals import NEIGHBOURS, Origin, Pool, strongest
+from model.signals import NEIGHBOURS, Origin, Pool
 from serving.catalog import Catalog
-from serving.counts import Counts, Neighbours
+from serving.counts import Counts
 from serving.exploration import NO_LOOKS, NO_RATE, Exploration
 from serving.list_request import RequestTable
 from serving.looks import read_looks
@@ -31,7 +31,7 @@ from serving.popular_sources import PopularInCategory, PopularInCountry, Popular
 from serving.popularity import Popularity
 from serving.query_sources import Chosen, Matches
 from serving.recommendation import Source
-from serving.source import Asked, CandidateSource, Place, WaitingSource, joined
+from serving.source import Asked, CandidateSource, Place, ReadingSource, WaitingSource, joined
 from serving.source import Ties as Ties
 from serving.user_sources import Repeat, Together
 
@@ -146,15 +146,16 @@ class CandidateSources:
         )
         self._sources = [each for each in every if getattr(quotas, each.name)]
         self._waiting = [each for each in self._sources if isinstance(each, WaitingSource)]
+        self._reading = [each for each in self._sources if isinstance(each, ReadingSource)]
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""
-        popular = await self._counts.popular()
-        order = strongest(popular.weights, popular.items, len(popular.items))
-        self.popular_now.refresh(Neighbours(popular.items[order], popular.weights[order]))
+        self.popular_now.refresh(await self._counts.popular())
         unit, looks, rate = self._counts.weight(self._now_ms()), NO_LOOKS, NO_RATE
         if self._bundle is not None:
-            looks, rate = await read_looks(self._counts, self._catalog, self._bundle, unit)
+            looks, rate = await read_looks(
+                self._counts, self._catalog, self._bundle, unit, of_items=self.quotas.new > 0
+            )
         if self.quotas.new:
             every = np.arange(len(self._catalog.items))
             self.exploration.refresh(looks, self.popular_now.weights(every) / unit, rate)
@@ -165,16 +166,15 @@ class CandidateSources:
         for waiting in self._waiting:
             await waiting.prepare(asked)
         await self._read(asked)
-        for source in self._sources:
-            asked.found[source.name] = source.entries(asked, self._sets)
+        found = {source.name: source.entries(asked, self._sets) for source in self._sources}
         units, in_countries = asked.units, tuple(asked.places)
         table, places = unite_lists(
-            self._by_origin(asked),
+            self._by_origin(found),
             len(requests),
             lambda rows, owner: self._popularity(rows, owner, units, in_countries),
         )
         explored = NO_PLACES
-        if (picks := asked.found.get("new")) is not None:
+        if (picks := found.get("new")) is not None:
             # Behind those of the source before, which has the same origin.
             explored = places[Origin.NEW][len(places[Origin.NEW]) - len(picks.rows) :]
         return CandidateTable(
@@ -188,7 +188,7 @@ class CandidateSources:
 
     async def _read(self, asked: Asked) -> None:
         """Have all sets of the shared counts at hand that the sources will take; in one trip."""
-        wanted = [sets for source in self._sources if len(sets := source.reads(asked))]
+        wanted = [sets for source in self._reading if len(sets := source.reads(asked))]
         if not wanted:
             return
         every = wanted[0] if len(wanted) == 1 else np.concatenate(wanted)
@@ -198,11 +198,11 @@ class CandidateSources:
             found = await self._counts.neighbours(stale.tolist(), NEIGHBOURS)
             self._sets.put(stale, found, now)
 
-    def _by_origin(self, asked: Asked) -> dict[Origin, Entries]:
+    def _by_origin(self, found: dict[str, Entries]) -> dict[Origin, Entries]:
         """What was found; of sources that share a mark, one behind the other."""
         parts: dict[Origin, list[Entries]] = {}
         for source in self._sources:
-            parts.setdefault(source.origin, []).append(asked.found[source.name])
+            parts.setdefault(source.origin, []).append(found[source.name])
         return {
             origin: some[0] if len(some) == 1 else joined(some) for origin, some in parts.items()
         }

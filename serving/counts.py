@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.signals import NEIGHBOURS
+from model.signals import NEIGHBOURS, strongest
 from model.traits import place_hash
 from serving import exposure
 from serving.count_sets import CountSets
@@ -180,11 +180,15 @@ class Counts:
                 found.append(of_items)
         return np.concatenate(found)
 
-    async def looks(self, bundle: str) -> tuple[list[Neighbours], Neighbours]:
-        """What was shown and what was clicked, by ``exposure.item_members``; and what came of the
-        lists of a bundle, by ``exposure.response_members``. In one trip."""
+    async def looks(
+        self, bundle: str, *, of_items: bool = True
+    ) -> tuple[list[Neighbours], Neighbours]:
+        """What was shown and what was clicked, by ``exposure.item_members``, nothing unless
+        ``of_items``; and what came of the lists of a bundle, by ``exposure.response_members``. In
+        one trip."""
         shards = np.arange(self.sets.shards)
-        sets = [exposure.item_sets(kind, shards) for kind in exposure.ITEM_KINDS]
+        kinds = exposure.ITEM_KINDS if of_items else ()
+        sets = [exposure.item_sets(kind, shards) for kind in kinds]
         sets.append(exposure.response_sets(bundle, shards))
         keys = [self.sets.key(one) for one in np.concatenate(sets).tolist()]
         parts = await self._strongest(keys, MAX_POPULAR)
@@ -237,7 +241,7 @@ class Counts:
         )
         items = np.concatenate([part.items for part in parts])
         weights = np.concatenate([part.weights for part in parts])
-        order = np.argsort(-weights, kind="stable")
+        order = strongest(weights, items, len(items))
         return Neighbours(items[order], weights[order])
 
     async def _strongest(self, keys: Sequence[str], most: int) -> list[Neighbours]:

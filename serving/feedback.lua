@@ -31,7 +31,7 @@ end
 
 -- Remember a list, unless it is remembered: what is known to have come of it must not be lost. Of the
 -- others those stay that the window reaches.
-function remember(key, list, window, lifetime)
+function remember(key, list, window)
   local held = redis.call('HGET', key, 'shown') or ''
   if not string.find(held, string.sub(list, 1, REC_ID), 1, true) then
     local earliest, kept, at = time_of(list, 1 + REC_ID) - window, {}, 1
@@ -46,7 +46,6 @@ function remember(key, list, window, lifetime)
     redis.call('HSET', key, 'shown',
       struct.pack('>I2', #list) .. list .. table.concat(kept))
   end
-  redis.call('PEXPIRE', key, lifetime)
 end
 
 -- Where the parts of a block are: its bundle, the number of items, and where their hashes, their

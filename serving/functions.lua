@@ -477,7 +477,7 @@ local function keep(keys, args)
   local held = redis.call('HMGET', keys[1], 'source', 'offset')
   if held[1] == args[1] and tonumber(held[2]) > tonumber(args[2]) then return 0 end
   -- Not before: one that comes again would push out those that came after it.
-  if args[6] then remember(keys[1], args[6], tonumber(args[7]), args[5]) end
+  if args[6] then remember(keys[1], args[6], tonumber(args[7])) end
   redis.call('HSET', keys[1], 'source', args[1], 'offset', args[2], 'list', args[4])
   redis.call('PEXPIRE', keys[1], args[5])
   return 1

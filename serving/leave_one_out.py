@@ -128,11 +128,7 @@ async def look_at(parts: Parts, requests: RequestTable, listed: NDArray[np.int64
     padded = np.full((len(requests), size + is_candidate.shape[1]), PADDING, np.int64)
     padded[:, :size] = np.where(listed >= 0, catalog.model_rows[listed], PADDING)
     padded[:, size:][is_candidate] = catalog.model_rows[candidates.pool.rows]
-    features = parts.ranker.features(
-        requests.histories,
-        requests.searches() if parts.ranker.reads_queries else None,
-        requests.who if parts.ranker.reads_who else None,
-    )
+    features = parts.ranker.features_of(requests)
     found = await asyncio.to_thread(
         parts.ranker.run, features, padded, catalog.item_bias, catalog.bias_edition
     )

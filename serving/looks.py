@@ -9,7 +9,7 @@ from model.signals import Origin
 from serving import metrics
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
-from serving.exploration import Looks, Rate
+from serving.exploration import NO_LOOKS, NO_RATE, Looks, Rate
 from serving.exposure import ResponseCells, item_cells, response_cells
 from serving.feedback import KINDS, MOST_SHOWN
 from serving.position_bias import propensities
@@ -17,7 +17,7 @@ from serving.recommendation import Source
 
 
 async def read_looks(
-    counts: Counts, catalog: Catalog, bundle: str, unit: float
+    counts: Counts, catalog: Catalog, bundle: str, unit: float, *, of_items: bool = True
 ) -> tuple[Looks, Rate]:
     """Read what came of lists, and show it in the metrics.
 
@@ -26,14 +26,18 @@ async def read_looks(
         catalog: whose rows the items are.
         bundle: version of the bundle whose lists the metrics tell of.
         unit: forward-decayed weight of an event of this moment.
+        of_items: whether to read what came of items, by which exploration alone goes.
 
     Returns:
         Looks and clicks of items, and of all of them together.
     """
-    (shown, clicked), told = await counts.looks(bundle)
+    items, told = await counts.looks(bundle, of_items=of_items)
     cells = response_cells(told.items, told.weights / unit)
     worth = propensities(cells)
     show_responses(bundle, cells, worth)
+    if not of_items:
+        return NO_LOOKS, NO_RATE
+    shown, clicked = items
     looks = looks_of(catalog, shown, clicked, worth, unit)
     return looks, (float(looks.clicks.sum()), float(looks.looks.sum()))
 

@@ -15,7 +15,7 @@ from serving.interests import MATCHES_LOOKED_AT
 from serving.list_request import ListRequest
 from serving.neighbour_cache import NeighbourCache
 from serving.popularity import Popularity
-from serving.source import NO_ENTRIES, NO_SETS, Asked, first_of_lists
+from serving.source import NO_ENTRIES, Asked, first_of_lists
 
 KNOWN_EVENTS = 20.0
 """Decayed: an item with more has neighbours and popularity to speak for it."""
@@ -51,10 +51,6 @@ class Fresh:
         self._shares = (popular.rows, 0, np.empty(0))
         if most:
             catalog.watch(lambda row, item: self._tree.put(row, item.category, item.brand))
-
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Nothing: the catalogue knows them."""
-        return NO_SETS
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """The best of the newest little known items, best first."""
@@ -128,10 +124,6 @@ class Explored:
     def __init__(self, most: int, exploration: Exploration) -> None:
         self._most = most
         self._exploration = exploration
-
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Nothing: what was shown and clicked is read every few seconds."""
-        return NO_SETS
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """The picks of each list; a list that is made again gets the same ones."""

@@ -10,7 +10,7 @@ from serving.interests import in_turn, interests_of
 from serving.neighbour_cache import NeighbourCache
 from serving.place_popularity import places_of, sets_of_places
 from serving.popularity import Popularity
-from serving.source import NO_ENTRIES, NO_SETS, Asked, for_each_list, joined
+from serving.source import NO_ENTRIES, Asked, for_each_list, joined
 
 
 class PopularNow:
@@ -21,10 +21,6 @@ class PopularNow:
     def __init__(self, most: int, popular: Popularity) -> None:
         self._most = most
         self._popular = popular
-
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Nothing: popularity is read every few seconds."""
-        return NO_SETS
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """The popular items, once for each list."""
@@ -41,10 +37,6 @@ class PopularInCategory:
     def __init__(self, most: int, popular: Popularity) -> None:
         self._most = most
         self._popular = popular
-
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Nothing: a category is what the catalogue says of the popular items."""
-        return NO_SETS
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """Of each category the most popular, in equal shares."""

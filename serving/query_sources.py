@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from model.pool_table import Entries, entries_of_lists, only_usable
 from model.signals import Origin, Weighted
 from serving.neighbour_cache import NeighbourCache
-from serving.source import NO_ENTRIES, NO_SETS, Asked, first_of_lists
+from serving.source import NO_ENTRIES, Asked, first_of_lists
 
 
 class Matches:
@@ -16,10 +16,6 @@ class Matches:
 
     def __init__(self, most: int) -> None:
         self._most = most
-
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Nothing: the index is in memory."""
-        return NO_SETS
 
     async def prepare(self, asked: Asked) -> None:
         """Look for the items of each query."""

@@ -14,6 +14,7 @@ from model.bundle import Bundle
 from model.features import Interactions, NetworkInputs, Searches, featurize
 from model.item_index import ITEM_VECTORS
 from serving.execution import PROVIDERS, Execution
+from serving.list_request import RequestTable
 from serving.nearest import chosen_index
 from serving.ranking_session import RankingSession
 
@@ -126,6 +127,14 @@ class Ranker:
             histories, self._vocabulary, self._length,
             searches if self.reads_queries else None, who if self.reads_who else None,
         )  # fmt: skip
+
+    def features_of(self, requests: RequestTable) -> NetworkInputs:
+        """The same of the users of lists; only what the network reads is unpacked."""
+        return self.features(
+            requests.histories,
+            requests.searches() if self.reads_queries else None,
+            requests.who if self.reads_who else None,
+        )
 
     def run(
         self,

@@ -123,11 +123,7 @@ async def _make_lists(
     padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]
     with _timed(steps, "rank"):
         # Here, not beside the run: two threads of Python wait for each other's turns.
-        features = parts.ranker.features(
-            requests.histories,
-            requests.searches() if parts.ranker.reads_queries else None,
-            requests.who if parts.ranker.reads_who else None,
-        )
+        features = parts.ranker.features_of(requests)
         scores = await asyncio.to_thread(
             parts.ranker.run, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition
         )

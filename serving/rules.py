@@ -1,7 +1,7 @@
 """What a shop may declare about its lists, in a TOML or YAML file (docs/rules.md).
 
 Every rule selects items and may be kept to some lists. What a rule does to the lists is the matter
-of ``serving.rule_table``.
+of ``serving.policy``.
 """
 
 import math

@@ -57,8 +57,6 @@ class Asked:
     catalog: Catalog
     units: NDArray[np.float64]
     """float64 [L]: forward-decayed weight of an event at the time of each list."""
-    found: dict[str, Entries] = field(default_factory=dict)
-    """What the sources before have found, by their names."""
     matches: Entries = NO_ENTRIES
     """What matches the queries, once they have been looked for."""
     ties: Ties = NO_TIES
@@ -107,11 +105,16 @@ class CandidateSource(Protocol):
     def origin(self) -> Origin:
         """What its items are marked with; several sources may share one."""
 
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Numbers of the sets of the shared counts that ``entries`` will take, with repetitions."""
-
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """What it has for each list: rows that may be recommended now, at most its quota."""
+
+
+@runtime_checkable
+class ReadingSource(Protocol):
+    """A source that takes sets of the shared counts."""
+
+    def reads(self, asked: Asked) -> NDArray[np.uint64]:
+        """Numbers of the sets that ``entries`` will take, with repetitions."""
 
 
 @runtime_checkable

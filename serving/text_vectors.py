@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.lexical_index import best_places
+
 EXACT_ROWS = 131_072
 """Products with so many vectors of 256 numbers take some ten milliseconds of a core."""
 CENTRES = 1_024
@@ -132,7 +134,8 @@ class TextVectors:
                 rows = rows[rows < size]
                 rows = rows[usable[rows]]
                 cosines = table.cosines(query, rows)
-            found.append(_best(rows, cosines, most))
+            best = best_places(cosines, most)
+            found.append(Alike(rows[best], cosines[best]))
         return found
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -195,12 +198,3 @@ def _centres(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     kmeans.train(vectors)
     centres: NDArray[np.float32] = kmeans.centroids
     return centres
-
-
-def _best(rows: NDArray[np.int64], cosines: NDArray[np.float32], most: int) -> Alike:
-    """The ``most`` greatest, greatest first; equal ones in row order."""
-    if len(rows) > most:
-        kept = np.sort(np.argpartition(-cosines, most - 1)[:most])
-        rows, cosines = rows[kept], cosines[kept]
-    order = np.argsort(-cosines, kind="stable")
-    return Alike(rows[order], cosines[order])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from model.pool_table import Entries, only_usable
 from model.signals import Origin, own_repeat
 from serving.neighbour_cache import NeighbourCache
-from serving.source import NO_SETS, Asked, Ties, first_of_lists
+from serving.source import Asked, Ties, first_of_lists
 
 
 class Together:
@@ -42,10 +42,6 @@ class Repeat:
     def __init__(self, most: int, half_life_days: float) -> None:
         self._most = most
         self._half_life_days = half_life_days
-
-    def reads(self, asked: Asked) -> NDArray[np.uint64]:
-        """Nothing: a profile holds them."""
-        return NO_SETS
 
     def entries(self, asked: Asked, sets: NeighbourCache) -> Entries:
         """How strongly the user keeps buying each item."""

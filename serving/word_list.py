@@ -31,7 +31,10 @@ class WordList:
     def add(self, word: str) -> None:
         """Add a word that is not held yet; one that nobody could mistype is passed over."""
         if may_be_mistyped(word):
-            self._of_length.setdefault(len(word), _Words(len(word))).add(word)
+            words = self._of_length.get(len(word))
+            if words is None:
+                words = self._of_length[len(word)] = _Words(len(word))
+            words.add(word)
 
     def nearby(self, word: str) -> list[Nearby]:
         """Words of at most as many typing errors as a word of that length is granted.

@@ -1,4 +1,4 @@
-"""What `nextclick check` looks at: Kafka, its topics, Redis, user ids, rules, bundle, provider."""
+"""What `nextclick check` looks at: Kafka, topics, Redis, user ids, rules, texts, bundle, GPU."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -28,6 +28,7 @@ async def check(settings: Settings) -> list[Finding]:
         *await _check_redis(settings),
         _check_user_hash(settings),
         *_check_rules(settings),
+        _check_text_encoder(settings),
         *_check_model(settings),
     ]
 
@@ -121,6 +122,17 @@ def _check_rules(settings: Settings) -> Iterator[Finding]:
         yield Finding("rules", "wrong", str(error))
         return
     yield Finding("rules", "ok", f"{len(rules)} in {settings.rules}")
+
+
+def _check_text_encoder(settings: Settings) -> Finding:
+    from model.text_encoder import TextEncoderError, open_text_encoder
+
+    try:
+        encoder = open_text_encoder(settings.text_encoder)
+    except TextEncoderError as error:
+        return Finding("text encoder", "wrong", str(error))
+    told = "off: searches go by words" if encoder is None else f"{encoder.name} can be used"
+    return Finding("text encoder", "ok", told)
 
 
 def _check_model(settings: Settings) -> Iterator[Finding]:

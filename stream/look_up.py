@@ -38,6 +38,7 @@ async def look_up(settings: Settings, user_id: str, query: str | None = None) ->
         BrokerError, TopicError, KafkaError: Kafka or the catalogue is away.
         RedisError, StoreError: Redis is.
         BundleError, ProviderError, RankerError: the model cannot be run.
+        RulesError, TextEncoderError, VectorCacheError: what the settings name cannot be used.
     """
     async with _opened(settings, user_id, query) as (parts, opened_ms):
         steps: dict[str, float] = {}

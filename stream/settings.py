@@ -113,12 +113,13 @@ class Settings(KafkaSettings):
         72, description="How long the last list of a user can be looked up in Redis."
     )
 
-    attribution_hours: int = Field(
-        24,
+    attribution_hours: int | None = Field(
+        None,
         ge=0,
         le=8_760,
-        description="How long after a list what its user does may be due to it; lists have "
-        "to be kept as long (`list_ttl_hours`). 0 joins no impressions and clicks to lists.",
+        description="How long after a list what its user does may be due to it; lists have to be "
+        "kept as long. By default 24, or `list_ttl_hours` where that is less; 0 joins no "
+        "impressions and clicks to lists.",
     )
 
     bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")
@@ -188,8 +189,9 @@ class Settings(KafkaSettings):
         "static",
         min_length=1,
         description="What finds items by meaning, beside their words: `off`, `static` (letters; no "
-        "download), or with the extra `text` `wordllama`, `minilm` (English) or `e5` (Chinese and "
-        "a hundred others), or a sentence-transformers folder with model.onnx.",
+        "download), or with the extra `text` `wordllama`, `minilm` (English; its tokenizer comes "
+        "apart, docs/search.md) or `e5` (Chinese and a hundred others), or a "
+        "sentence-transformers folder with model.onnx.",
     )
     text_cache: Path = Field(
         Path(".nextclick/text-vectors"),

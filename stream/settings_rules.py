@@ -120,10 +120,10 @@ def check_nearest(settings: "Settings") -> None:
 
 def check_attribution(settings: "Settings") -> None:
     """A list is remembered as long as something may be due to it."""
-    is_asked_for = "attribution_hours" in settings.model_fields_set
-    if is_asked_for and settings.attribution_hours > settings.list_ttl_hours:
+    hours = settings.attribution_hours
+    if hours is not None and hours > settings.list_ttl_hours:
         raise ValueError(
-            f"`attribution_hours` is {settings.attribution_hours}, and lists are kept for "
+            f"`attribution_hours` is {hours}, and lists are kept for "
             f"`list_ttl_hours` {settings.list_ttl_hours}; lower the first or raise the second"
         )
 

@@ -25,6 +25,7 @@ from serving.execution import ProviderError
 from serving.new_item_vectors import NewItemVectors
 from serving.parts import Parts
 from serving.policy import Policy
+from serving.ranker import RankerError
 from serving.reasons import Telling
 from serving.round_trip import Acknowledgement
 from serving.rules import NO_RULES, RulesError
@@ -47,7 +48,11 @@ from stream.topic_identity import topic_identity
 
 logger = logging.getLogger(__name__)
 
-STARTING_ERRORS = (BundleError, ProviderError, RulesError, TextEncoderError, VectorCacheError)
+ATTRIBUTION_HOURS = 24
+"""By default, unless lists are kept for less."""
+STARTING_ERRORS = (
+    BundleError, ProviderError, RankerError, RulesError, TextEncoderError, VectorCacheError,
+)  # fmt: skip
 
 REFRESH_POPULAR_S = 5.0
 WATCH_KAFKA_S = 5.0
@@ -177,9 +182,9 @@ class Worker(Service):
             if many := meaning.pending:
                 try:
                     await meaning.encode_pending()
-                except VectorCacheError as error:
+                except Exception as error:  # a graph of somebody's own may raise anything
                     # What is not encoded yet is found by its words, and tried again.
-                    logger.error("texts cannot be encoded: %s", error)
+                    logger.error("texts cannot be encoded (%s: %s)", type(error).__name__, error)
                     await self.sleep(WATCH_KAFKA_S)
                 else:
                     logger.debug("%d texts encoded", many)
@@ -226,8 +231,9 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
         serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
-    # By default no longer than lists are kept.
-    attribution_hours = min(settings.attribution_hours, settings.list_ttl_hours)
+    attribution_hours = settings.attribution_hours
+    if attribution_hours is None:
+        attribution_hours = min(ATTRIBUTION_HOURS, settings.list_ttl_hours)
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
     catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))

@@ -1,5 +1,6 @@
 """Records, events and a worker's parts on a real Redis: what tests of the serving floor share."""
 
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -112,6 +113,30 @@ async def take(parts: Parts, records: Sequence[FakeRecord]) -> dict[str, Learned
     decoded, dead_letters = decode(records, NOW)
     assert not dead_letters
     return await learn(parts, decoded)
+
+
+async def take_with_crashes(
+    parts: Parts, records: Sequence[FakeRecord], rng: random.Random, functions: Sequence[str]
+) -> None:
+    """Learn all, with crashes in trips of these functions; what was not acknowledged comes again,
+    cut in another way."""
+    store = parts.store
+    assert isinstance(store, FlakyStore)
+    start = acknowledged = 0
+    while start < len(records):
+        end = start + rng.randrange(1, 12)
+        if rng.random() < 0.5:
+            store.break_at = rng.choice(functions), rng.randrange(6)
+        try:
+            await take(parts, records[start:end])
+        except ConnectionError:
+            start = acknowledged
+            continue
+        finally:
+            store.break_at = None
+        start = end
+        if rng.random() < 0.5:
+            acknowledged = end
 
 
 def counted(metric: str, **labels: str) -> float:

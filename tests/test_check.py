@@ -47,7 +47,7 @@ async def test_all_is_well(broker: EmbeddedBroker, redis: EmbeddedRedis, bundle:
     assert {each.state for each in found.values()} == {"ok"}
     assert set(found) == {
         "kafka", *(f"topic {name}" for name in TOPICS), "redis", "redis functions", "user ids",
-        "bundle", "provider", "nearest items",
+        "text encoder", "bundle", "provider", "nearest items",
     }  # fmt: skip
     assert found["provider"].text == "CPUExecutionProvider in use"
 
@@ -119,3 +119,13 @@ async def test_rules_that_hold_and_rules_at_fault(
     found = await findings(broker, redis.url, bundle=bundle, provider="cpu", rules=file)
     assert found["rules"].state == "wrong"
     assert "unknown field `itmes`" in found["rules"].text
+
+
+async def test_a_text_encoder_that_cannot_be_had(
+    broker: EmbeddedBroker, redis: EmbeddedRedis, bundle: Path
+) -> None:
+    found = await findings(broker, redis.url, bundle=bundle, provider="cpu", text_encoder="minlm")
+    assert found["text encoder"].state == "wrong"
+    assert "neither off, static" in found["text encoder"].text
+    found = await findings(broker, redis.url, bundle=bundle, provider="cpu", text_encoder="off")
+    assert found["text encoder"].state == "ok"

@@ -124,7 +124,9 @@ def test_train_and_evaluate_with_a_catalogue(
 
     monkeypatch.setattr(ranked_lists, "cold_positions", watched)
     for more in ((), ("--catalog", catalog)):
-        run(monkeypatch, capsys, *options, *more)
+        _, judged, errors = run(monkeypatch, capsys, *options, *more)
+        assert judged.get("bundle") == loaded.manifest.version, errors
+        assert "network" in judged["metrics"]
     assert scored == [len(items) - len(loaded.vocabulary.ids)]
 
 

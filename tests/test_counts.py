@@ -29,6 +29,7 @@ from tests.parts import (
     records_of,
     search,
     take,
+    take_with_crashes,
 )
 
 pytestmark = pytest.mark.either_backend
@@ -147,30 +148,8 @@ async def test_survives_crashes_and_redelivery(parts: Parts, seed: int) -> None:
     await parts.store.redis.flushdb()
     rng = random.Random(seed)
     log = a_log(rng, 30)
-    await take_with_crashes(parts, records_of(log), rng)
+    await take_with_crashes(parts, records_of(log), rng, ("merge", "count"))
     assert await are_exact(parts, log)
-
-
-async def take_with_crashes(
-    parts: Parts, records: Sequence[FakeRecord], rng: random.Random
-) -> None:
-    store = parts.store
-    assert isinstance(store, FlakyStore)
-    start, acknowledged = 0, 0
-    while start < len(records):
-        end = start + rng.randrange(1, 12)
-        if rng.random() < 0.4:
-            store.break_at = rng.choice(["merge", "count"]), rng.randrange(6)
-        try:
-            await take(parts, records[start:end])
-        except ConnectionError:
-            start = acknowledged
-            continue
-        finally:
-            store.break_at = None
-        start = end
-        if rng.random() < 0.5:
-            acknowledged = min(end, len(records))
 
 
 async def test_the_crashes_above_do_happen(parts: Parts) -> None:
@@ -299,7 +278,7 @@ async def test_choices_survive_crashes_and_redelivery(parts: Parts, seed: int) -
     log: list[Click | Search] = [*a_log(rng, 20)]
     log += [search(rng.choice("uvw"), "q", NOW - rng.randrange(180) * MINUTE_MS) for _ in range(6)]
     rng.shuffle(log)
-    await take_with_crashes(parts, records_of(log), rng)
+    await take_with_crashes(parts, records_of(log), rng, ("merge", "count"))
     assert await chosen(parts, "q") == pytest.approx(choices_of(log), rel=1e-9)
     assert await are_exact(parts, [event for event in log if isinstance(event, Click)])
 

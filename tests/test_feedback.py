@@ -24,13 +24,13 @@ from tests.parts import (
     HOUR_MS,
     MINUTE_MS,
     NOW,
-    FakeRecord,
     FlakyStore,
     counted,
     forget,
     open_parts,
     records_of,
     take,
+    take_with_crashes,
 )
 
 pytestmark = pytest.mark.either_backend
@@ -343,25 +343,22 @@ def expected(log: Iterable[Event], lists: Sequence[Recommendation], parts: Parts
 async def test_redelivery_and_crashes_change_nothing(parts: Parts, seed: int) -> None:
     """Crashes in every place; what was not acknowledged comes again, cut in another way."""
     await parts.store.redis.flushdb()
-    rng, store = random.Random(seed), parts.store
-    assert isinstance(store, FlakyStore)
+    rng = random.Random(seed)
     lists = [a_list(rng.choice(USERS), offset=at) for at in range(6)]
-    await store.keep(lists)
+    await parts.store.keep(lists)
     log = a_log(rng, lists)
-    records: list[FakeRecord] = records_of(log)
-    start = acknowledged = 0
-    while start < len(records):
-        end = start + rng.randrange(1, 12)
-        if rng.random() < 0.5:
-            store.break_at = rng.choice(["merge", "attribute", "count"]), rng.randrange(5)
-        try:
-            await take(parts, records[start:end])
-        except ConnectionError:
-            start = acknowledged
-            continue
-        finally:
-            store.break_at = None
-        start = end
-        if rng.random() < 0.5:
-            acknowledged = min(end, len(records))
+    await take_with_crashes(parts, records_of(log), rng, ("merge", "attribute", "count"))
     assert await responses(parts) == pytest.approx(expected(log, lists, parts), rel=1e-9)
+
+
+async def test_the_crashes_above_do_happen(parts: Parts) -> None:
+    store, made = parts.store, a_list("u")
+    assert isinstance(store, FlakyStore)
+    await store.keep([made])
+    records = records_of([deed(Click, made, "a")])
+    for function in ("merge", "attribute", "count"):
+        store.break_at = function, 0
+        with pytest.raises(ConnectionError):
+            await take(parts, records)
+    await take(parts, records)
+    assert await responses(parts) == pytest.approx({("click", BITS["a"], 1): 1})

@@ -66,6 +66,9 @@ def test_the_best_rows_are_those_of_the_formula(texts: list[list[Field]], most: 
         right = plain.scores(asked)
         rows, scores = index.find(asked, allowed, most)
         assert scores == pytest.approx(right[rows], rel=1e-4)
+        assert (np.diff(scores) <= 0).all(), "best first"
+        ties = np.diff(scores) == 0
+        assert (np.diff(rows)[ties] > 0).all(), "equal ones keep row order"
         assert allowed[rows].all()
         assert len(set(rows.tolist())) == len(rows) == min(most, int(allowed.sum()))
         left = np.setdiff1d(np.flatnonzero(allowed), rows)

@@ -218,12 +218,10 @@ async def test_removed_items_never_appear(parts: Parts) -> None:
 class RemovesWhileRanking:
     """A ranker during whose run the catalogue loses an item."""
 
-    reads_queries = reads_who = False
-
     def __init__(self, parts: Parts, item_id: str) -> None:
         self._parts = parts
         self._item_id = item_id
-        self.features = parts.ranker.features
+        self.features_of = parts.ranker.features_of
 
     def run(self, *inputs: Any) -> Scores:
         scores = self._parts.ranker.run(*inputs)

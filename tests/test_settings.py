@@ -167,6 +167,7 @@ def test_a_child_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_pat
         publish_replayed=True,
         bundle=Path("b"),
         profile_ttl_days=99,
+        list_ttl_hours=2,
     )
     (tmp_path / "nextclick.toml").write_text('kafka_username = "somebody"\n')
     for name, value in child_environment(settings).items():
@@ -197,9 +198,8 @@ def test_the_table_has_a_line_for_each_setting_and_a_reason_in_it() -> None:
 
 
 def test_lists_are_kept_as_long_as_something_may_be_due_to_them() -> None:
-    assert Settings(list_ttl_hours=2).attribution_hours == 24, (
-        "by default: as long as they are kept"
-    )
+    assert Settings(list_ttl_hours=2).attribution_hours is None
+    assert Settings(list_ttl_hours=2, attribution_hours=2).attribution_hours == 2
     with pytest.raises(SettingsError, match="lower the first or raise the second"):
         Settings(list_ttl_hours=2, attribution_hours=3)
 

@@ -15,13 +15,20 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from model.text_encoder import TextEncoder, TextEncoderError, open_text_encoder
+from model.text_encoder_onnx import NEXT_SENTENCE
 from model.text_encoder_static import StaticEncoder
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "red": 2, "blue": 3, "mug": 4, "query": 5, "passage": 6, ":": 7}
 TABLE = np.eye(len(WORDS), dtype=np.float32)
 
 
-def made_folder(folder: Path, *, files: dict[str, Any] | None = None, pooled: bool = False) -> Path:
+def made_folder(
+    folder: Path,
+    *,
+    files: dict[str, Any] | None = None,
+    pooled: bool = False,
+    next_sentence: bool = False,
+) -> Path:
     """A folder of the sentence-transformers layout whose graph looks vectors up in ``TABLE``."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(WordLevel(WORDS, unk_token="[UNK]"))
@@ -32,6 +39,10 @@ def made_folder(folder: Path, *, files: dict[str, Any] | None = None, pooled: bo
     if pooled:
         nodes.append(helper.make_node("ReduceMax", ["hidden", "axis"], ["top"], keepdims=0))
         shape = ["b", len(WORDS)]
+    outputs = [("top" if pooled else "hidden", shape)]
+    if next_sentence:
+        nodes.append(helper.make_node("ReduceMin", ["hidden", "axis"], [NEXT_SENTENCE], keepdims=0))
+        outputs.append((NEXT_SENTENCE, ["b", len(WORDS)]))
     whole = ["b", "t"]
     graph = helper.make_graph(
         [*nodes, helper.make_node("Identity", ["attention_mask"], ["unused"])],
@@ -40,7 +51,10 @@ def made_folder(folder: Path, *, files: dict[str, Any] | None = None, pooled: bo
             helper.make_tensor_value_info(name, TensorProto.INT64, whole)
             for name in ("input_ids", "attention_mask")
         ],
-        [helper.make_tensor_value_info("top" if pooled else "hidden", TensorProto.FLOAT, shape)],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, of_shape)
+            for name, of_shape in outputs
+        ],
         [
             numpy_helper.from_array(TABLE, "table"),
             numpy_helper.from_array(np.array([1], np.int64), "axis"),
@@ -117,6 +131,7 @@ def test_a_folder_says_how_many_words_are_read(tmp_path: Path) -> None:
     ("name", "files"),
     [
         ("multilingual-e5-small", {}),
+        ("e5-small-v2", {}),
         ("model", {"config.json": {"_name_or_path": "intfloat/multilingual-e5-small"}}),
         (
             "model",
@@ -239,3 +254,11 @@ def test_static_vectors_are_the_same_in_several_threads() -> None:
         found = list(threads.map(shared.items, [*parts, *parts]))
     for number, vectors in enumerate(found):
         assert (vectors == expected[number % 4 :: 4]).all()
+
+
+def test_what_bert_pools_for_the_next_sentence_is_no_meaning(tmp_path: Path) -> None:
+    plain = opened(made_folder(tmp_path / "plain"))
+    older = opened(made_folder(tmp_path / "older", next_sentence=True))
+    texts = ["red mug", "mug"]
+    assert (older.items(texts) == plain.items(texts)).all()
+    assert older.items(texts).any()

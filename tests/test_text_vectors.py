@@ -71,3 +71,9 @@ def test_nothing_is_alike_to_zeros(vectors: NDArray[np.float32]) -> None:
     zeros = np.zeros((1, DIMENSIONS), np.float32)
     (found,) = table(vectors).nearest(zeros, np.ones(ROWS, np.bool_), 10)
     assert len(found.rows) == 0
+
+
+def test_of_equal_texts_the_first_rows_are_found() -> None:
+    same = np.tile(unit(np.ones((1, DIMENSIONS), np.float32)), (100, 1))
+    (alike,) = table(same).nearest(same[:1], np.ones(100, np.bool_), 7)
+    assert alike.rows.tolist() == list(range(7))
