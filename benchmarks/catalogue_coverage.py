@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.temporal_data import COMPLETE_JOURNEY, NAMES, read
-from benchmarks.temporal_network import Made, made_of, with_half_lives
+from benchmarks.temporal_data import TEST_DAYS, VALIDATION_DAYS, parsed, read
+from benchmarks.temporal_network import Made, made_of, network_parser, with_half_lives
 from model.baselines import MostPopular
 from model.blend import BlendWeights, blend
 from model.dataset import Baskets
@@ -48,9 +48,6 @@ from model.ranked_lists import varied
 from model.train import fitted_weights, split_of
 from model.trainer import TrainConfig
 
-SEED = 7
-TEST_DAYS = 28
-VALIDATION_DAYS = 14
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5)
 JUDGED_STRENGTH = 0.3
 Lists = NDArray[np.int64]
@@ -58,17 +55,7 @@ Lists = NDArray[np.int64]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=NAMES, required=True)
-    parser.add_argument("--data", type=Path, help="its folder; the groceries come with a package")
-    parser.add_argument("--epochs", type=int, default=TrainConfig.epochs)
-    parser.add_argument("--baskets", type=int, default=4_000, help="at most so many are judged")
-    parser.add_argument("--threads", type=int, default=1, help="of the training")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--json", action="store_true", help="the only output there is")
-    asked = parser.parse_args(arguments)
-    if asked.data is None and asked.dataset != COMPLETE_JOURNEY:
-        parser.error(f"--dataset {asked.dataset} needs --data FOLDER")
+    asked = parsed(network_parser(__doc__), arguments)
     sys.stdout.write(json.dumps(report(asked), indent=1) + "\n")
 
 

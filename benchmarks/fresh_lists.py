@@ -11,12 +11,10 @@ in the days that are left, and is more often in the basket than one that has sol
 worker serves does not know that; where it is said to both, the figures are called "unsold first".
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cold_lists import NewestPopular, NewItems, new_items, recall, unsold
-from benchmarks.temporal_data import complete_journey, online_retail
+from benchmarks.temporal_data import TEST_DAYS, VALIDATION_DAYS, parsed, read, shop_parser
 from model.baselines import DecayedPopularity
 from model.dataset import EventLog, Split, cut_times, split_by_time
 from model.fresh_fit import Choices, fitted_fresh_weights
@@ -130,18 +128,13 @@ def _compared(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=("online_retail", "complete_journey"), required=True)
-    parser.add_argument("--data", type=Path, help="its folder; the groceries come with a package")
+    parser = shop_parser(__doc__)
     parser.add_argument("--users", type=int, default=1, help="one of so many is in the log at all")
     parser.add_argument("--baskets", type=int, default=1_000, help="at most so many are judged")
     parser.add_argument("--half-life-days", type=float, default=14.0, help="of popularity")
-    asked = parser.parse_args(arguments)
-    read = complete_journey if asked.dataset == "complete_journey" else online_retail
-    if asked.data is None and read is online_retail:
-        parser.error("--dataset online_retail needs --data FOLDER")
-    spent, days = time.process_time(), (14, 28)
-    log, items = read(asked.data)
+    asked = parsed(parser, arguments)
+    spent, days = time.process_time(), (VALIDATION_DAYS, TEST_DAYS)
+    log, items = read(asked.dataset, asked.data)
     log = some_users(log, asked.users)
     split = split_by_time(log, validation_days=days[0], test_days=days[1])
     report = fresh_report(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.made_up_vectors import made_up_states, made_up_vectors
 from model.features import FIRST_ITEM
 from model.index_lists import make_lists
-from model.item_index import IndexFiles, ItemIndex, Nearest
+from model.item_index import IndexFiles, ItemIndex, Nearest, recall
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".nextclick/retrieval"
@@ -87,12 +87,6 @@ def exact_nearest(
         scores = states[start : start + PART] @ vectors.T + never
         found.append(np.argpartition(-scores, count - 1, axis=1)[:, :count])
     return np.concatenate(found)
-
-
-def recall(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
-    """Share of the exact nearest that were found."""
-    pairs = zip(found, nearest, strict=True)
-    return float(np.mean([np.isin(exact, ours).mean() for ours, exact in pairs]))
 
 
 def main() -> None:

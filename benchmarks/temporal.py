@@ -36,9 +36,9 @@ from benchmarks.cold_lists import (
     recall,
     unsold,
 )
-from benchmarks.fresh_lists import fresh_report
-from benchmarks.temporal_data import COMPLETE_JOURNEY, NAMES, read
-from benchmarks.temporal_network import Made, made_of, with_half_lives
+from benchmarks.fresh_lists import BASELINE, fresh_report
+from benchmarks.temporal_data import TEST_DAYS, VALIDATION_DAYS, parsed, read
+from benchmarks.temporal_network import Made, made_of, network_parser, with_half_lives
 from model.baselines import DecayedPopularity, FrequentThenPopular
 from model.blend import BlendWeights, blend
 from model.cold_items import ItemTower
@@ -49,27 +49,13 @@ from model.pool_table import best_of_lists
 from model.train import fitted_weights, split_of
 from model.trainer import TrainConfig
 
-SEED = 7
-TEST_DAYS = 28
-VALIDATION_DAYS = 14
-BASELINE = "newest popular in category"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, judge and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=NAMES, required=True)
-    parser.add_argument("--data", type=Path, help="its folder; the groceries come with a package")
-    parser.add_argument("--epochs", type=int, default=TrainConfig.epochs)
+    parser = network_parser(__doc__)
     parser.add_argument("--id-dropout", type=float, default=TrainConfig.id_dropout)
     parser.add_argument("--test-days", type=int, default=TEST_DAYS)
-    parser.add_argument("--baskets", type=int, default=4_000, help="at most so many are judged")
-    parser.add_argument("--threads", type=int, default=1, help="of the training")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--json", action="store_true", help="the only output there is")
-    asked = parser.parse_args(arguments)
-    if asked.data is None and asked.dataset != COMPLETE_JOURNEY:
-        parser.error(f"--dataset {asked.dataset} needs --data FOLDER")
+    asked = parsed(parser, arguments)
     sys.stdout.write(json.dumps(temporal(asked), indent=1) + "\n")
 
 

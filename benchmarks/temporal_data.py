@@ -1,5 +1,7 @@
 """Two public shops with their catalogues, for the benchmarks of next baskets."""
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +18,24 @@ from model.words import tokens
 
 COMPLETE_JOURNEY = "complete_journey"
 NAMES = ("online_retail", COMPLETE_JOURNEY)
+VALIDATION_DAYS, TEST_DAYS = 14, 28
+
+
+def shop_parser(description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark of these shops is asked."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--dataset", choices=NAMES, required=True)
+    parser.add_argument("--data", type=Path, help="its folder; the groceries come with a package")
+    parser.add_argument("--json", action="store_true", help="the only output there is")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; it is an error to ask for a shop without the folder that it needs."""
+    asked = parser.parse_args(arguments)
+    if asked.data is None and asked.dataset != COMPLETE_JOURNEY:
+        parser.error(f"--dataset {asked.dataset} needs --data FOLDER")
+    return asked
 
 
 def read(dataset: str, folder: Path | None) -> tuple[EventLog, list[Item]]:

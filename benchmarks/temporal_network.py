@@ -1,10 +1,12 @@
 """The network of a shop that next baskets are asked of, with its item tower and its judge."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.temporal_data import shop_parser
 from model.cold_items import ColdItems, cold_positions
 from model.dataset import EventLog, Split
 from model.evaluate import Judge
@@ -14,12 +16,23 @@ from model.tower_export import export_tower
 from model.train import TrainedNetwork, fitted_weights, judge_of, some_users, train
 from model.trainer import TrainConfig
 
+SEED = 7
 CHOICE_BASKETS = 1_000
 HALF_LIVES = {
     "popularity_half_life_days": (7.0, 14.0, 28.0),
     "repeat_half_life_days": (60.0, 120.0, 240.0),
 }
 """Tried on validation baskets."""
+
+
+def network_parser(description: str | None) -> argparse.ArgumentParser:
+    """What is asked where a network is trained."""
+    parser = shop_parser(description)
+    parser.add_argument("--epochs", type=int, default=TrainConfig.epochs)
+    parser.add_argument("--baskets", type=int, default=4_000, help="at most so many are judged")
+    parser.add_argument("--threads", type=int, default=1, help="of the training")
+    parser.add_argument("--seed", type=int, default=SEED)
+    return parser
 
 
 class Made(NamedTuple):

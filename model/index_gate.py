@@ -20,7 +20,7 @@ from model.bundle import INDEX_FILES
 from model.features import NetworkInputs
 from model.index_lists import make_lists
 from model.index_report import IndexReport
-from model.item_index import ITEM_VECTORS, STATE_OUTPUTS, IndexFiles, ItemIndex
+from model.item_index import ITEM_VECTORS, STATE_OUTPUTS, IndexFiles, ItemIndex, recall
 from model.state_graph import StateGraphError, cut_state_graph
 
 INDEX_FROM = 50_000
@@ -143,10 +143,7 @@ class _Exact:
 
     def recall_of(self, index: ItemIndex) -> float:
         """Share of the nearest that the index finds."""
-        found = index.nearest(self.states, self._no_bias, self._top_k).rows
-        pairs = zip(self.nearest, found, strict=True)
-        same = [np.isin(ours, theirs).mean() for ours, theirs in pairs]
-        return float(np.mean(same))
+        return recall(index.nearest(self.states, self._no_bias, self._top_k).rows, self.nearest)
 
     def milliseconds(self, size: int, index: ItemIndex | None = None) -> float:
         """Processor time of one run of ``size`` users on one thread, the median of some."""

@@ -55,6 +55,12 @@ class Nearest(NamedTuple):
     """[B, K], for padding twice ``BARRED``."""
 
 
+def recall(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
+    """Share of the exact nearest, [B, K], that were found, [B, any]."""
+    pairs = zip(found, nearest, strict=True)
+    return float(np.mean([np.isin(exact, ours).mean() for ours, exact in pairs]))
+
+
 class ItemIndex:
     """Finds the items with the greatest inner products.
 

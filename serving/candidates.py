@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic, time_ns
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +29,9 @@ from serving.place_popularity import in_places
 from serving.popular_sources import PopularInCategory, PopularInCountry, PopularNow
 from serving.popularity import Popularity
 from serving.query_sources import Chosen, Matches
-from serving.recommendation import Source
 from serving.source import Asked, CandidateSource, Place, ReadingSource, WaitingSource, joined
 from serving.source import Ties as Ties
 from serving.user_sources import Repeat, Together
-
-SOURCES: tuple[Source, ...] = get_args(Source)
-SOURCE_BIT: dict[Source, int] = {source: Origin[source.upper()].value for source in SOURCES}
 
 NEIGHBOURS_FRESH_S = 5.0
 """How long neighbours may lag behind the stream: a few seconds, for one read per item and worker

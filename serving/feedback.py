@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from model.events import Cart, Click, Event, Impression, Purchase
 from model.ids import ITEM_HASH_BYTES, item_hash
-from model.signals import Origin
 from serving import metrics
-from serving.recommendation import Recommendation, Source
+from serving.recommendation import SOURCE_BIT, SOURCES_OF_BITS, Recommendation, Source
 
 if TYPE_CHECKING:
     from serving.store import Store
@@ -30,10 +29,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """By number, as they are stored."""
 MOST_SHOWN = 100
 """Metrics tell no positions apart beyond: a list has at most as many items."""
-_SOURCES_OF_BITS = [
-    tuple(source for source in get_args(Source) if bits & Origin[source.upper()])
-    for bits in range(256)
-]
 _REC_ID_BYTES = 16
 _ANY_LIST = bytes(_REC_ID_BYTES)
 _TOLD = np.dtype([("position", ">u2"), ("sources", "u1"), ("item", f"V{ITEM_HASH_BYTES}")])
@@ -130,7 +125,7 @@ def _packed_item(item_id: str) -> bytes:
 
 @lru_cache(maxsize=1 << 10)
 def _bits(sources: tuple[Source, ...]) -> int:
-    return sum(Origin[source.upper()].value for source in sources)
+    return sum(SOURCE_BIT[source] for source in sources)
 
 
 async def attribute(store: "Store", events: Sequence[FeedbackEvent]) -> list[Response]:
@@ -161,7 +156,7 @@ def observe_feedback(responses: Sequence[Response]) -> None:
     for each in responses:
         kind = KINDS[each.event.kind]
         for position, bits in zip(each.positions.tolist(), each.sources.tolist(), strict=True):
-            for source in _SOURCES_OF_BITS[bits]:
+            for source in SOURCES_OF_BITS[bits]:
                 at = str(min(position, MOST_SHOWN))
                 metrics.FEEDBACK.labels(kind, source, at, each.bundle).inc()
 

@@ -10,7 +10,7 @@ from serving.candidates import CandidateTable
 from serving.catalog import Catalog
 from serving.contributions import Shown, contributions, owed_by_counts, ties_of_shown
 from serving.list_request import RequestTable
-from serving.reasons import SOURCES_OF_BITS, Telling, reasons_of
+from serving.reasons import NAMES_OF_BITS, Telling, reasons_of
 from serving.recommendation import Contribution, Recommended
 
 
@@ -50,7 +50,7 @@ def list_items(
             [items[row].item_id for row in shown.rows.tolist()],
             ranks.tolist(),
             scores.tolist(),
-            SOURCES_OF_BITS[shown.sources].tolist(),
+            NAMES_OF_BITS[shown.sources].tolist(),
             reasons.sentences,
             reasons.because,
             reasons.why,

@@ -1,11 +1,8 @@
 """What came of lists so far, read from the shared counts: for the metrics, and for exploration."""
 
-from typing import get_args
-
 import numpy as np
 from numpy.typing import NDArray
 
-from model.signals import Origin
 from serving import metrics
 from serving.catalog import Catalog
 from serving.counts import Counts, Neighbours
@@ -13,7 +10,7 @@ from serving.exploration import NO_LOOKS, NO_RATE, Looks, Rate
 from serving.exposure import ResponseCells, item_cells, response_cells
 from serving.feedback import KINDS, MOST_SHOWN
 from serving.position_bias import propensities
-from serving.recommendation import Source
+from serving.recommendation import SOURCE_BIT
 
 
 async def read_looks(
@@ -65,8 +62,8 @@ def looks_of(
 
 def show_responses(bundle: str, cells: ResponseCells, worth: NDArray[np.float64]) -> None:
     """Set the gauges of a bundle: by source and position what shown items led to."""
-    for source in get_args(Source):
-        here = (cells.sources & Origin[source.upper()].value) > 0
+    for source, bit in SOURCE_BIT.items():
+        here = (cells.sources & bit) > 0
         kinds, positions = cells.kinds[here], np.minimum(cells.positions[here], MOST_SHOWN)
         total = np.zeros((len(KINDS), MOST_SHOWN + 1))
         np.add.at(total, (kinds, positions), cells.weights[here])

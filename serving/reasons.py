@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from model.features import Histories
 from model.items import Item
 from model.signals import POPULAR
-from serving.candidates import SOURCE_BIT, SOURCES
 from serving.catalog import Catalog
 from serving.contributions import Shown, ShownTies
 from serving.list_request import RequestTable
-from serving.recommendation import Source
+from serving.recommendation import SOURCE_BIT, SOURCES_OF_BITS, Source
 from serving.sentences import sentence
 from serving.source import Place
 from serving.why import (
@@ -56,13 +55,7 @@ def objects(each: Sequence[object]) -> NDArray[np.object_]:
     return found
 
 
-SOURCES_OF_BITS = objects(
-    [
-        tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
-        for bits in range(2 * max(SOURCE_BIT.values()))
-    ]
-)
-"""The names of the sources, by their bits."""
+NAMES_OF_BITS = objects(SOURCES_OF_BITS)
 _FIRST_BIT = np.array(
     [SOURCE_BIT[sources[0]] if sources else 0 for sources in SOURCES_OF_BITS], np.uint8
 )

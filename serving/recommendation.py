@@ -1,17 +1,25 @@
 """The wire contract of the ``recommendations`` topic: one JSON object per list, keyed by user."""
 
 from hashlib import blake2b
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
 
+from model.signals import Origin
 from serving.why import Language, Why
 
 Source: TypeAlias = Literal[
     "rule", "search", "chosen", "repeat", "together", "nearest", "new", "popular"
 ]  # fmt: skip
 """Where a candidate came from, the most telling first: an item proposed by several keeps all."""
+SOURCES: tuple[Source, ...] = get_args(Source)
+SOURCE_BIT: dict[Source, int] = {source: Origin[source.upper()].value for source in SOURCES}
+SOURCES_OF_BITS = [
+    tuple(source for source in SOURCES if bits & SOURCE_BIT[source])
+    for bits in range(2 * max(SOURCE_BIT.values()))
+]
+"""The names of the sources, by their bits."""
 
 Placed: TypeAlias = Literal["pinned", "sponsored"]
 """How an item came to its place by a rule."""

@@ -16,12 +16,12 @@ from model.features import DAY_MS, Vocabulary
 from model.ids import item_hashes
 from model.items import Item
 from model.signals import NO_ROWS, Pool
-from serving.candidates import SOURCE_BIT, CandidateTable, Ties
+from serving.candidates import CandidateTable, Ties
 from serving.catalog import Catalog
 from serving.list_request import ListRequest, RequestTable
 from serving.policy import Policy
 from serving.profile import Profile, pack_interaction, pack_purchase
-from serving.recommendation import AsOf, Recommended
+from serving.recommendation import SOURCE_BIT, AsOf, Recommended
 from serving.rerank import rerank
 from serving.rules import NO_RULES, Rules
 from tests.parts import NOW, purchase

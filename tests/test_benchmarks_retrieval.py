@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.made_up_vectors import DIM, made_up_states, made_up_vectors
-from benchmarks.retrieval_set import exact_nearest, recall
+from benchmarks.retrieval_set import exact_nearest
 from model.features import FIRST_ITEM
+from model.item_index import recall
 from tests.printed_figures import figures_of, run_benchmark
 
 ITEMS = 4000

@@ -10,14 +10,12 @@ from model.ids import item_hashes
 from model.items import Item
 from model.signals import NEIGHBOURS, POPULAR, SEEDS
 from serving.candidates import (
-    SOURCE_BIT,
-    SOURCES,
     Candidates,
 )
 from serving.list_request import ListRequest, RequestTable
 from serving.neighbour_cache import NeighbourCache
 from serving.parts import Parts
-from serving.recommendation import AsOf
+from serving.recommendation import SOURCE_BIT, SOURCES, AsOf
 from tests.parts import DAY_MS, NOW, click, open_parts, profile, records_of, take
 
 TODAY = NOW // DAY_MS

@@ -17,12 +17,12 @@ from model.ids import item_hashes
 from model.items import Item
 from model.pool_table import best_of_lists
 from model.signals import Pool
-from serving.candidates import SOURCE_BIT, Candidates, CandidateTable, Ties
+from serving.candidates import Candidates, CandidateTable, Ties
 from serving.catalog import Catalog
 from serving.contributions import Shown, ties_of_shown
 from serving.list_request import ListRequest, RequestTable
 from serving.reasons import Telling, reasons_of
-from serving.recommendation import AsOf, Recommended, Source
+from serving.recommendation import SOURCE_BIT, AsOf, Recommended, Source
 from serving.rerank import rerank
 from serving.source import Place
 from serving.why import FitsProfile, Pinned, Sponsored

@@ -10,12 +10,12 @@ from model.events import Click, Context
 from model.items import Item
 from model.quotas import QuotaError, SourceQuotas, with_changes
 from model.traits import pack_traits, place_hash
-from serving.candidates import SOURCE_BIT, Candidates, CandidateSources
+from serving.candidates import Candidates, CandidateSources
 from serving.counts import Counts
 from serving.list_request import ListRequest, RequestTable
 from serving.parts import Parts
 from serving.profile import Profile
-from serving.recommendation import AsOf
+from serving.recommendation import SOURCE_BIT, AsOf
 from tests.parts import DAY_MS, NOW, click, open_parts, profile, records_of, search, take
 
 ITEMS = [
