@@ -36,9 +36,8 @@ class Catalog:
         self._model_hashes = vocabulary.hashes[order]
         self._model_row_of_place = order + FIRST_ITEM
         self.items: list[Item] = []
-        self._categories: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.search_index = search_index or SearchIndex()
-        self.categories: ItemGroups[tuple[str, ...]] = ItemGroups()
+        self.categories = ItemGroups()
         """Rows by the most special category."""
         self._row_of_id: dict[str, int] = {}
         self._row_of_hash = HashTable()
@@ -115,7 +114,7 @@ class Catalog:
             if row is not None:
                 self._allow(row, False)
             row = self._append(item)
-        self.categories.put(row, item.category or None)
+        self.categories.put(row, item.category)
         self._allow(row, item.available)
         for watcher in self._watchers:
             watcher(row, item)
@@ -177,7 +176,8 @@ class Catalog:
 
     def _shared(self, item: Item) -> Item:
         """The same item, whose category and brand are those that others of it hold already."""
-        category = self._categories.setdefault(item.category, item.category)
+        codes = self.categories.codes
+        category = codes.values[codes.of(item.category)] or ()
         brand = item.brand if item.brand is None else sys.intern(item.brand)
         return msgspec.structs.replace(item, category=category, brand=brand)
 

@@ -1,14 +1,14 @@
-"""What lists are about: categories or brands of the user's newest items and of the best matches."""
+"""What lists are about: categories of the user's newest items and of the best matches."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.pool_table import Entries
 from model.ragged import ranges
-from serving.item_groups import NO_GROUP, ItemGroups
+from serving.item_groups import NONE, ItemGroups
 from serving.source import NO_ENTRIES, Asked, first_of_lists
 
 MOST_GROUPS = 3
@@ -27,18 +27,18 @@ class Interests(NamedTuple):
     groups: NDArray[np.int32]
 
 
-def interests_of(asked: Asked, groups: ItemGroups[Any]) -> Interests:
+def interests_of(asked: Asked, groups: ItemGroups) -> Interests:
     """The groups that each list is about, at most ``MOST_GROUPS``."""
     seeds, starts = asked.seeds
     matches = first_of_lists(asked.matches, MATCHES_LOOKED_AT)
     owner = np.concatenate([matches.owner, np.repeat(np.arange(len(starts) - 1), np.diff(starts))])
     rows = np.concatenate([matches.rows, asked.catalog.rows_of_hashes(seeds)])
     found = groups.of(rows)
-    has_one = found != NO_GROUP
+    has_one = found != NONE
     owner, found = owner[has_one], found[has_one]
     order = np.argsort(owner, kind="stable")
     owner, found = owner[order], found[order]
-    _, firsts = np.unique(owner * len(groups.names) + found, return_index=True)
+    _, firsts = np.unique(owner * len(groups.codes.values) + found, return_index=True)
     firsts.sort()
     kept = first_of_lists(Entries(owner[firsts], firsts, np.ones(len(firsts))), MOST_GROUPS)
     return Interests(kept.owner, found[kept.rows])

@@ -1,36 +1,16 @@
 """What rules ask of items, in columns by catalogue row; kept only where somebody asks."""
 
-from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.items import Item
 from serving.catalog import Catalog
+from serving.item_groups import NONE, Codes, Value
 
-NONE = 0
-"""The code of what an item does not say."""
 FIRST_CAPACITY = 1024
-
-Value = TypeVar("Value", bound=Hashable)
-
-
-class Codes(Generic[Value]):
-    """Distinct values, numbered from 1 in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.values: list[Value | None] = [None]
-        self._code_of: dict[Value, int] = {}
-
-    def of(self, value: Value | None) -> int:
-        """The code of a value, a new one if it is new; ``NONE`` of nothing."""
-        if not value:
-            return NONE
-        code = self._code_of.setdefault(value, len(self.values))
-        if code == len(self.values):
-            self.values.append(value)
-        return code
 
 
 class Told(Generic[Value]):
@@ -62,11 +42,9 @@ class ItemColumns:
 
     def __init__(self, catalog: Catalog) -> None:
         self.brands: Codes[str] = Codes()
-        self.categories: Codes[tuple[str, ...]] = Codes()
         self.tags: Codes[tuple[str, ...]] = Codes()
         # One place more than rows: there row -1 finds that it says nothing.
         self.brand = np.zeros(FIRST_CAPACITY, np.int32)
-        self.category = np.zeros(FIRST_CAPACITY, np.int32)
         self.tagged = np.zeros(FIRST_CAPACITY, np.int32)
         self.price = np.full(FIRST_CAPACITY, np.nan)
         self.stock = np.full(FIRST_CAPACITY, np.nan)
@@ -80,7 +58,6 @@ class ItemColumns:
         if row >= len(self.brand) - 1:
             self._grow()
         self.brand[row] = self.brands.of(item.brand)
-        self.category[row] = self.categories.of(item.category)
         self.tagged[row] = self.tags.of(item.tags)
         self.price[row] = np.nan if item.price is None else item.price
         self.stock[row] = np.nan if item.stock is None else item.stock
@@ -90,7 +67,7 @@ class ItemColumns:
 
     def _grow(self) -> None:
         size = len(self.brand)
-        for name in ("brand", "category", "tagged", "price", "stock", "created"):
+        for name in ("brand", "tagged", "price", "stock", "created"):
             column = getattr(self, name)
             more = np.full(size, np.nan if column.dtype == np.float64 else NONE, column.dtype)
             setattr(self, name, np.concatenate([column, more]))

@@ -1,4 +1,4 @@
-"""What rows of the catalogue have in common: a category."""
+"""What rows of the catalogue have in common, as numbers: their categories."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -6,33 +6,45 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-NO_GROUP = 0
+NONE = 0
+"""The code of what an item does not say."""
 _FIRST_CAPACITY = 1024
 
-GroupName = TypeVar("GroupName", bound=Hashable)
+Value = TypeVar("Value", bound=Hashable)
 
 
-class ItemGroups(Generic[GroupName]):
-    """Groups are numbered from 1 in the order in which they came; 0 is for rows that have none."""
+class Codes(Generic[Value]):
+    """Distinct values, numbered from 1 in the order in which they came."""
 
     def __init__(self) -> None:
-        self.names: list[GroupName | None] = [None]
-        self._number_of: dict[GroupName, int] = {}
-        # One place more: there row -1 finds that it has no group.
-        self._group_of_row = np.full(_FIRST_CAPACITY, NO_GROUP, np.int32)
+        self.values: list[Value | None] = [None]
+        self._code_of: dict[Value, int] = {}
 
-    def put(self, row: int, name: GroupName | None) -> None:
+    def of(self, value: Value | None) -> int:
+        """The code of a value, a new one if it is new; ``NONE`` of nothing."""
+        if not value:
+            return NONE
+        code = self._code_of.setdefault(value, len(self.values))
+        if code == len(self.values):
+            self.values.append(value)
+        return code
+
+
+class ItemGroups:
+    """The category of each row, by its code; ``NONE`` for rows that have none."""
+
+    def __init__(self) -> None:
+        self.codes: Codes[tuple[str, ...]] = Codes()
+        # One place more: there row -1 finds that it has no group.
+        self._code_of_row = np.full(_FIRST_CAPACITY, NONE, np.int32)
+
+    def put(self, row: int, category: tuple[str, ...]) -> None:
         """Row ``row``, at most one beyond the last, belongs to this group from now on."""
-        if row >= len(self._group_of_row) - 1:
-            more = np.full(len(self._group_of_row), NO_GROUP, np.int32)
-            self._group_of_row = np.concatenate([self._group_of_row, more])
-        group = NO_GROUP
-        if name is not None:
-            group = self._number_of.setdefault(name, len(self.names))
-            if group == len(self.names):
-                self.names.append(name)
-        self._group_of_row[row] = group
+        if row >= len(self._code_of_row) - 1:
+            more = np.full(len(self._code_of_row), NONE, np.int32)
+            self._code_of_row = np.concatenate([self._code_of_row, more])
+        self._code_of_row[row] = self.codes.of(category)
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The group of each row, of the same shape; ``NO_GROUP`` for row -1."""
-        return self._group_of_row[rows]
+        """The group of each row, of the same shape; ``NONE`` for row -1."""
+        return self._code_of_row[rows]

@@ -13,7 +13,8 @@ from model.pool_table import Chosen, JoinedPools, relevance
 from model.signals import Pool
 from serving import metrics
 from serving.catalog import Catalog
-from serving.item_columns import NONE, Codes, ItemColumns, Told
+from serving.item_columns import ItemColumns, Told
+from serving.item_groups import NONE, Codes
 from serving.list_request import RequestTable
 from serving.placements import PINNED, SPONSORED, Placements, reserve
 from serving.rule_hits import RuleBits, RuleHits
@@ -199,7 +200,7 @@ class Policy:
         if rule.per == "brand" or level is None:
             return None
         groups: Codes[tuple[str, ...]] = Codes()
-        return Told(self._columns.categories, lambda path: groups.of(path[:level]), np.int32)
+        return Told(self._catalog.categories.codes, lambda path: groups.of(path[:level]), np.int32)
 
     def _caps(self, rows: NDArray[np.int64], hits: RuleHits) -> list[Cap]:
         return [
@@ -212,8 +213,8 @@ class Policy:
         """The group of each candidate under a rule, int64 [N]; -1 for none."""
         rule, told = self._rules[number], self._groups[number]
         assert isinstance(rule, AtMost)
-        column = self._columns.brand if rule.per == "brand" else self._columns.category
-        codes = column[rows]
+        is_brand = rule.per == "brand"
+        codes = self._columns.brand[rows] if is_brand else self._catalog.categories.of(rows)
         codes = codes if told is None else told(codes)
         groups = np.where(codes == NONE, -1, codes).astype(np.int64)
         if rule.is_given or rule.when is not None:
@@ -227,7 +228,7 @@ class Policy:
             return None
         columns, rows = self._columns, pool.rows
         traits = Traits(
-            self._catalog.model_rows[rows], columns.category[rows], columns.brand[rows],
+            self._catalog.model_rows[rows], self._catalog.categories.of(rows), columns.brand[rows],
             pool.popular,
         )  # fmt: skip
         return Variety(self._diversity, traits)

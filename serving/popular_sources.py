@@ -43,7 +43,7 @@ class PopularInCategory:
         categories, usable = asked.catalog.categories, asked.catalog.usable
 
         def rows_of(group: int) -> NDArray[np.int64]:
-            rows = self._popular.in_category(categories.names[group] or ())
+            rows = self._popular.in_category(categories.codes.values[group] or ())
             return rows[usable(rows)]
 
         return in_turn(interests_of(asked, categories), rows_of, self._most)

@@ -20,7 +20,7 @@ class Selection:
         self._of_brand = Told(columns.brands, brands.__contains__, np.bool_)
         self._of_tags = Told(columns.tags, lambda tagged: not tags.isdisjoint(tagged), np.bool_)
         self._of_category = Told(
-            columns.categories,
+            catalog.categories.codes,
             lambda category: any(category[: len(path)] == path for path in paths),
             np.bool_,
         )
@@ -39,7 +39,7 @@ class Selection:
         if selector.brands:
             selected &= self._of_brand(columns.brand[rows])
         if selector.categories:
-            selected &= self._of_category(columns.category[rows])
+            selected &= self._of_category(self._catalog.categories.of(rows))
         if selector.tags:
             selected &= self._of_tags(columns.tagged[rows])
         if selector.price:
