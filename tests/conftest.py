@@ -42,6 +42,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in needing_kafka]
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def kafka_classpath() -> Path:
     """The folder of Apache Kafka's jars."""

@@ -1,6 +1,5 @@
 """Queries: read where they were open, the same in training as in serving, and worth reading."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,20 +34,13 @@ from serving.ranker import Ranker
 from tests.planted import CLICK, ITEMS, at, log_of, search_shop, searched_for
 from tests.tiny import tiny_bundle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTH = 6
 CONFIG = TrainConfig(
     length=LENGTH, stride=LENGTH, dim=16, blocks=1, batch=16, epochs=6, learning_rate=0.03,
     min_count=1, queries=True,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def clicks(*times: int) -> Interactions:

@@ -1,7 +1,7 @@
 """The search for settings, on a log where only a network that learns can tell what comes next."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pytest
-import torch
 
 from model.bundle import MANIFEST_FILE, load_bundle
 from model.dataset import EventLog, Split
@@ -29,6 +28,8 @@ from stream.search_table import search_sheet
 from tests.planted import ITEMS, at, succession
 from tests.test_folds import poisoned
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEED = 3
 LOG = succession(users=12, days=20)
 TEST_FROM = at(20 - 1 - 2)
@@ -39,15 +40,6 @@ HOPELESS = TrainConfig(
 )  # fmt: skip
 GRID = {"learning_rate": (1e-6, 0.05), "dropout": (0.0, 0.9)}
 FOUND = {"learning_rate": 0.05, "dropout": 0.0}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Tasks: each kind of answer weighs its own share, and is asked for by itself."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,19 +15,12 @@ from model.trainer import TrainConfig, Trainer
 from model.windows import TrainingWindows
 from tests.planted import CLICK, ITEMS, at, log_of_kinds, succession, window_shopping
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CART = 2
 CONFIG = TrainConfig(
     length=10, stride=10, dim=16, blocks=1, batch=8, epochs=6, learning_rate=0.02, min_count=1
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def shop() -> EventLog:

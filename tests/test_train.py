@@ -1,6 +1,5 @@
 """Training on a log whose pattern is known: who has learned it predicts all of it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,8 @@ from model.train import (
 )
 from tests.planted import ITEMS, at, log_of, succession
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = TrainConfig(
     length=10,
     stride=10,
@@ -43,15 +44,6 @@ CONFIG = TrainConfig(
     test_days=3,
     top_k=ITEMS,
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def silent(text: str, share: float) -> None:

@@ -1,12 +1,10 @@
 """A bundle of several tasks, and one of a network that reads queries: down to what is on disk."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from msgspec import UNSET
 
 from model.bundle import MANIFEST_FILE, load_bundle
@@ -17,19 +15,12 @@ from model.task_calibration import judge_tasks
 from model.train import TrainConfig, TrainError, train_bundle
 from tests.planted import ITEMS, at, search_shop, succession, window_shopping
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = TrainConfig(
     length=10, stride=10, dim=16, blocks=1, batch=8, epochs=4, learning_rate=0.02, min_count=1,
     validation_days=4, test_days=3, top_k=ITEMS,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def silent(text: str, share: float) -> None:

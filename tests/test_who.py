@@ -1,7 +1,6 @@
 """Who users are: read the same in training as in serving, and worth reading."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,21 +43,14 @@ from tests.parts import NOW, click, open_parts, records_of
 from tests.planted import ITEMS, wish, wishing_shop
 from tests.tiny import tiny_bundle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTH = 6
 CONFIG = TrainConfig(
     length=LENGTH, stride=LENGTH, dim=16, blocks=1, batch=16, epochs=6, learning_rate=0.03,
     min_count=1, who=True,
 )  # fmt: skip
 NOBODY = Interactions(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, np.int64))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Such small matrices gain nothing from a second thread and wait long for a busy one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def told(attributes: dict[str, str | int | float | bool | list[str] | None]) -> bytes:
