@@ -165,7 +165,7 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(
     assert status == 1
     wrong = {name for name, each in findings.items() if each["state"] == "wrong"}
     assert wrong == {"kafka", "redis", "bundle"}
-    assert set(findings) - wrong == {"user ids"}
+    assert set(findings) - wrong == {"text encoder", "user ids"}
     assert "hunter2" not in out
     assert "make one with `nextclick train`" in findings["bundle"]["text"]
 
