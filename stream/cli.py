@@ -119,7 +119,7 @@ def replay(
     order. Rows that break the contract are reported with file and line and left out; the exit
     status is then 1.
     """
-    from stream.replay_progress import replay_files
+    from stream.replay.progress import replay_files
 
     bad = BadRows()
     report = replay_files(

@@ -14,7 +14,7 @@ OURS = {
     "stream.embedded.EmbeddedError",
     "stream.kafka.BrokerError",
     "stream.kafka.TopicError",
-    "stream.replay.ReplayError",
+    "stream.replay.topic_target.ReplayError",
     "stream.rows.RowsError",
     "stream.search_folder.SearchFolderError",
     "stream.settings.SettingsError",

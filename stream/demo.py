@@ -24,8 +24,8 @@ from stream.demo_log import (
 )
 from stream.demo_report import DemoFigures, print_report
 from stream.ingest import ingest
-from stream.replay import MAX_LAG, replay
-from stream.replay_progress import event_time, replay_bar, show
+from stream.replay.progress import event_time, replay_bar, show
+from stream.replay.topic_target import MAX_LAG, replay
 from stream.settings import Settings
 from stream.worker import build_parts
 

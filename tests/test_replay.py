@@ -18,11 +18,11 @@ from aiokafka import (
 
 from model.events import Click, Event, decode_event, encode_event
 from stream import cli
-from stream import replay as replay_room
 from stream.embedded_broker import EmbeddedBroker
 from stream.kafka import TopicError, aiokafka_arguments, producer_arguments
 from stream.offsets import OffsetReader
-from stream.replay import REPLAY_HEADER, LagGate, ReplayError, ReplayProgress, replay
+from stream.replay import topic_target as replay_room
+from stream.replay.topic_target import REPLAY_HEADER, LagGate, ReplayError, ReplayProgress, replay
 from stream.settings import Settings, settings_environment
 from tests.backends import Broker
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from stream.history import read_history
 from stream.kafka import require_broker
-from stream.replay import MAX_LAG, ReplayProgress, ReplayReport, replay
+from stream.replay.topic_target import MAX_LAG, ReplayProgress, ReplayReport, replay
 from stream.rows import BadRow
 from stream.settings import Settings
 
@@ -75,7 +75,7 @@ def replay_files(
 
     Raises:
         RowsError: a file cannot be read or put in order; nothing has been sent.
-        BrokerError, TopicError, ReplayError: see `stream.replay.replay`.
+        BrokerError, TopicError, ReplayError: see `stream.replay.topic_target.replay`.
     """
     with console.status("reading the files"):
         history = read_history(paths, report)

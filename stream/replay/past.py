@@ -1,0 +1,44 @@
+"""What a replay reads: records of the past, in an order that is the same every time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from serving.intake import Decoded
+
+Position = Mapping[str, int]
+"""How far a source has been read: of each of its parts the number of the next record.
+
+A part of a topic is named ``topic:partition`` and numbered by offsets; that of a set of files, of
+which there is one, by its digest, and numbered by events in the order in which they are read.
+"""
+
+
+class PastBatch(NamedTuple):
+    """Events that follow each other."""
+
+    decoded: Sequence[Decoded]
+    """In the order of their offsets within each partition."""
+    position: Position
+    """Of the whole source, once these events are done."""
+    newest: int
+    """Event time of the newest, epoch milliseconds; 0 where there is none."""
+
+
+class Past(Protocol):
+    """A source of past events. What breaks the contract it reports, counts and leaves out."""
+
+    def told(self) -> Sequence[str]:
+        """What will be read, a line each, for a person."""
+
+    def total(self) -> int | None:
+        """How many records there are; None where nobody knows."""
+
+    def batches(self, done: Position) -> Iterator[PastBatch]:
+        """The events behind a position, all of them for an empty one.
+
+        Reading blocks, so that it is done in a thread of its own.
+
+        Raises:
+            stream.rows.RowsError, stream.kafka.BrokerError, stream.kafka.TopicError: it cannot be
+                read; the message says what to do.
+        """
