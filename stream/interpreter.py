@@ -1,7 +1,9 @@
-"""How Python itself is set in a worker: no long pauses, neither for garbage nor for a thread."""
+"""How Python and numpy are set in a worker: no long pauses, and no thread that only waits."""
 
 import gc
 import sys
+
+from threadpoolctl import threadpool_limits
 
 YOUNG = 10_000
 """Objects made and not yet freed until the newest are looked at. A micro-batch's thousands die by
@@ -17,6 +19,16 @@ may take on its whole way."""
 def switch_soon() -> None:
     """Let the threads that wait go on after ``SWITCH_S``."""
     sys.setswitchinterval(SWITCH_S)
+
+
+def multiply_on_one_thread() -> None:
+    """Have the matrix products of the libraries that are loaded by now made by who asks for them.
+
+    A micro-batch's products are small. OpenBLAS would share each out to a thread for every core,
+    and those then look out for the next one for some 20 ms, at full speed: one product a
+    micro-batch kept the cores busy that workers, Redis and ONNX Runtime need.
+    """
+    threadpool_limits(1, user_api="blas")
 
 
 def spare_what_is_loaded() -> None:

@@ -35,7 +35,7 @@ from serving.vector_cache import VectorCacheError
 from serving.why import is_language
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
-from stream.interpreter import spare_what_is_loaded, switch_soon
+from stream.interpreter import multiply_on_one_thread, spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
@@ -98,6 +98,7 @@ class Worker(Service):
         except STARTING_ERRORS as error:
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
+        multiply_on_one_thread()
         self._parts = parts
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         if self.settings.metrics_port:

@@ -5,9 +5,17 @@ import sys
 import weakref
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from stream.interpreter import SWITCH_S, YOUNG, spare_what_is_loaded, switch_soon
+from stream.interpreter import (
+    SWITCH_S,
+    YOUNG,
+    multiply_on_one_thread,
+    spare_what_is_loaded,
+    switch_soon,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +63,15 @@ def test_a_thread_does_not_wait_long_for_another() -> None:
     switch_soon()
     assert sys.getswitchinterval() == pytest.approx(SWITCH_S)
     assert SWITCH_S < 0.005, "Python's own"
+
+
+def threads_of_products() -> list[int]:
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def test_products_are_made_by_who_asks_for_them() -> None:
+    assert float(np.ones((2, 2)).trace()) == 2.0, "numpy and its library are loaded"
+    with threadpool_limits(2, user_api="blas"):
+        assert set(threads_of_products()) == {2}
+        multiply_on_one_thread()
+        assert set(threads_of_products()) == {1}
