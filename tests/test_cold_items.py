@@ -1,6 +1,7 @@
 """Vectors of items outside the vocabulary: which candidates they score, and which are nearest."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from model import cold_items
@@ -60,3 +61,25 @@ def test_without_any_nothing_is_near_and_nothing_is_scored_anew() -> None:
     scores = np.ones(1, np.float32)
     rescored = made.rescored(scores, states((1, 0)), np.zeros(1, np.int64), np.zeros(1, np.int64))
     assert rescored.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("count", [30, 1_500, 5_000])
+def test_whatever_is_barred_the_best_of_the_others_are_found_equals_in_their_order(
+    count: int,
+) -> None:
+    chance = np.random.default_rng(count)
+    made = ColdItems(WIDTH)
+    # Of few distinct numbers, so that many are equal.
+    vectors = chance.integers(-2, 3, (count, WIDTH)).astype(np.float32)
+    made.put(np.arange(count), vectors)
+    may = chance.random(count + 1) < 0.5
+    may[count] = False
+    asked = states(*chance.integers(-2, 3, (7, 2)).tolist())
+    newest = np.arange(count)[-cold_items.NEWEST :]
+    newest = newest[may[newest]]
+    found = made.nearest(asked, lambda rows: may[rows])
+    for state, rows, scores in zip(asked, *found, strict=True):
+        products = vectors[newest] @ state
+        best = np.argsort(-products, kind="stable")[:MOST_COLD]
+        assert rows.tolist() == newest[best].tolist()
+        assert scores.tolist() == products[best].tolist()
