@@ -5,6 +5,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from serving.vector_cache import VectorCache
 CACHED_QUERIES = 10_000
 """Vectors of 1.5 KB at most: 15 MB."""
 AT_ONCE = 64
-"""Texts that an encoder is given at once."""
+"""Distinct texts that an encoder is given at once."""
+_Waiting: TypeAlias = tuple[str, list[int]]
+"""A text, and the rows that have it."""
 
 
 class MeaningSearch:
@@ -31,19 +34,20 @@ class MeaningSearch:
         self.encoder = encoder
         self.vectors = TextVectors(encoder.dimensions)
         self._cache = cache
-        self._pending: list[tuple[int, str]] = []
+        # By text: in a shop's catalogue many items say the same.
+        self._pending: dict[str, list[int]] = {}
         self._queries: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         # Searches are made in several threads.
         self._turn = Lock()
 
     def add(self, row: int, text: str) -> None:
         """Note the text of a new row; it is found after ``encode_pending``."""
-        self._pending.append((row, text))
+        self._pending.setdefault(text, []).append(row)
 
     @property
     def pending(self) -> int:
         """Rows that are not found yet."""
-        return len(self._pending)
+        return sum(map(len, self._pending.values()))
 
     async def encode_pending(self) -> None:
         """Make noted rows findable, in a thread, in small batches.
@@ -52,19 +56,20 @@ class MeaningSearch:
             serving.vector_cache.VectorCacheError: the cache cannot be written.
         """
         while self._pending:
-            waiting, self._pending = self._pending, []
+            waiting = self._taken()
             # Each worker in an order of its own, so that they find one another's work in the cache.
             random.shuffle(waiting)
             for start in range(0, len(waiting), AT_ONCE):
                 try:
                     await asyncio.to_thread(self._encode, waiting[start : start + AT_ONCE])
                 except BaseException:
-                    self._pending += waiting[start:]
+                    for text, rows in waiting[start:]:
+                        self._pending.setdefault(text, []).extend(rows)
                     raise
 
     def encode_all(self, progress: Callable[[float], None] = lambda _: None) -> None:
         """The same here and now, for who has nothing else to do; tells the share that is done."""
-        waiting, self._pending = self._pending, []
+        waiting = self._taken()
         for start in range(0, len(waiting), AT_ONCE):
             self._encode(waiting[start : start + AT_ONCE])
             progress(min(1.0, (start + AT_ONCE) / len(waiting)))
@@ -84,8 +89,12 @@ class MeaningSearch:
                 held.popitem(last=False)
         return np.stack([known[query] for query in queries])
 
-    def _encode(self, waiting: Sequence[tuple[int, str]]) -> None:
-        texts = [text for _, text in waiting]
+    def _taken(self) -> list[_Waiting]:
+        waiting, self._pending = self._pending, {}
+        return list(waiting.items())
+
+    def _encode(self, waiting: Sequence[_Waiting]) -> None:
+        texts = [text for text, _ in waiting]
         vectors = np.empty((len(texts), self.encoder.dimensions), np.float32)
         known = np.zeros(len(texts), np.bool_)
         if self._cache is not None:
@@ -98,4 +107,6 @@ class MeaningSearch:
             vectors[~known] = made
             if self._cache is not None:
                 self._cache.put(fresh, made)
-        self.vectors.put(np.array([row for row, _ in waiting], np.int64), vectors)
+        rows = [row for _, rows in waiting for row in rows]
+        sizes = [len(rows) for _, rows in waiting]
+        self.vectors.put(np.array(rows, np.int64), np.repeat(vectors, sizes, axis=0))

@@ -54,13 +54,15 @@ class _Table(NamedTuple):
         # Behind the vectors: whoever reads meanwhile finds whole ones.
         self.held[rows] = True
 
-    def doubled(self) -> "_Table":
-        return _Table(
-            np.concatenate([self.vectors, np.zeros_like(self.vectors)]),
-            np.concatenate([self.scales, np.ones_like(self.scales)]),
-            np.concatenate([self.held, np.zeros_like(self.held)]),
-            self.lists,
-        )
+    def with_room(self, rows: int) -> "_Table":
+        size = len(self.held)
+        room = size << max(0, ((rows - 1) // size).bit_length())
+        # What was never written to takes no memory.
+        vectors = np.zeros((room, self.vectors.shape[1]), self.vectors.dtype)
+        vectors[:size] = self.vectors
+        scales, held = np.ones(room, np.float32), np.zeros(room, np.bool_)
+        scales[:size], held[:size] = self.scales, self.held
+        return _Table(vectors, scales, held, self.lists)
 
     def in_lists(self, centres: int) -> "_Table":
         rows = np.flatnonzero(self.held)
@@ -99,8 +101,8 @@ class TextVectors:
 
     def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Set the vectors [N, D] of distinct rows that had none."""
-        while int(rows.max(initial=-1)) >= len(self._table.held):
-            self._table = self._table.doubled()
+        if (needed := int(rows.max(initial=-1)) + 1) > len(self._table.held):
+            self._table = self._table.with_room(needed)
         table = self._table
         table.put(rows, vectors)
         self._count += len(rows)

@@ -1,7 +1,10 @@
 """Searches by words and meaning together: typing errors, no hits, new and changed items."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.features import Vocabulary
 from model.items import Item
@@ -172,3 +175,32 @@ async def test_a_changed_brand_alone_is_a_changed_text() -> None:
     catalog.put(Item(item_id="1", title="mug", brand="Bolt"))
     acme, bolt = await catalog.search_index.find_lists(["acme", "bolt"], catalog.allowed, 5)
     assert (len(acme.rows), len(bolt.rows)) == (0, 1)
+
+
+class CountingEncoder:
+    """The static encoder, which counts the texts that it is given."""
+
+    def __init__(self) -> None:
+        encoder = open_text_encoder("static")
+        assert encoder is not None
+        self.encoder, self.given = encoder, 0
+        self.name, self.identity, self.share = encoder.name, encoder.identity, encoder.share
+        self.dimensions, self.is_quick = encoder.dimensions, encoder.is_quick
+        self.queries = encoder.queries
+
+    def items(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.given += len(texts)
+        return self.encoder.items(texts)
+
+
+async def test_items_that_say_the_same_are_encoded_once_and_all_found() -> None:
+    encoder = CountingEncoder()
+    meaning = MeaningSearch(encoder)
+    for row in range(300):
+        meaning.add(row, TITLES[row % len(TITLES)])
+    assert meaning.pending == 300
+    await meaning.encode_pending()
+    assert (meaning.pending, encoder.given, len(meaning.vectors)) == (0, len(TITLES), 300)
+    (vector,) = encoder.encoder.items([TITLES[2]])
+    cosines = meaning.vectors.cosines(vector, np.arange(2, 300, 6))
+    assert cosines.tolist() == pytest.approx([1.0] * 50)
