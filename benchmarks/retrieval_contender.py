@@ -23,7 +23,8 @@ from benchmarks.retrieval_set import RetrievalSet, exact_nearest, read_set
 from benchmarks.retrieval_stream import stream
 from model.features import FIRST_ITEM
 from model.index_gate import RECALL
-from model.item_index import ItemIndex, recall
+from model.item_index import ItemIndex
+from model.nearest import recall
 from stream.interpreter import spare_what_is_loaded, switch_soon
 
 NEIGHBOURS, EXPANSION = 16, 100

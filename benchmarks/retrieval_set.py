@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from benchmarks.made_up_vectors import made_up_states, made_up_vectors
 from model.features import FIRST_ITEM
 from model.index_lists import make_lists
-from model.item_index import IndexFiles, ItemIndex, Nearest, recall
+from model.item_index import IndexFiles, ItemIndex
+from model.nearest import Nearest, recall
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".nextclick/retrieval"
-MAKERS = ("model/index_gate.py", "model/index_lists.py", "model/item_index.py")
+MAKERS = (
+    "model/index_gate.py", "model/index_lists.py", "model/item_index.py", "model/nearest.py",
+)  # fmt: skip
 TOP = 100
 USERS, OTHERS = 1000, 500
 """Who are searched for, and those on whom it is chosen how many lists are read."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.made_up_vectors import STATE_LENGTH
 from model.features import FIRST_ITEM
-from model.item_index import ItemIndex, Nearest
+from model.item_index import ItemIndex
+from model.nearest import Nearest
 
 LIKENESS = 0.16
 """Length of a new item's vector, as a share of a state's: it is a long one and points where the

@@ -125,13 +125,16 @@ class ColdItems:
         again[found] = np.einsum("nd,nd->n", states[owner[found]], self._vectors[places])
         return again
 
-    def nearest(self, states: NDArray[np.float32], usable: RowMask) -> NearestCold:
-        """The best ``MOST_COLD`` of the ``NEWEST`` for each of L lists; args as in ``rescored``.
+    def nearest(
+        self, states: NDArray[np.float32], usable: RowMask, looked_at: int = NEWEST
+    ) -> NearestCold:
+        """The best ``MOST_COLD`` for each of L lists; args as in ``rescored``.
 
         Args:
             usable: which rows may be recommended now.
+            looked_at: so many of the items, those that came last.
         """
-        newest = slice(max(self._count - NEWEST, 0), self._count)
+        newest = slice(max(self._count - looked_at, 0), self._count)
         rows = self._rows[newest]
         may = usable(rows)
         most = min(MOST_COLD, int(np.count_nonzero(may)))

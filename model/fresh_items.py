@@ -2,8 +2,9 @@
 
 They stand in lists of their own around the same centres, in this process alone and small beside
 those of the bundle, which nobody changes. So an item is found by the next search after it came,
-and nothing is ever made anew. Changes wait in a queue until a search takes them in: who brings them
-waits for no search, and what takes long, to find the closest centre, is done where they come from.
+and nothing is ever made anew. Changes wait in a queue until somebody has the turn to take them in:
+who brings them waits for no search, and what takes long, to find the closest centre, is done where
+they come from.
 """
 
 from collections import deque
@@ -20,6 +21,8 @@ ABSENT = -1
 ROOM = 2
 """Times the bundle's rows for which there is a slot number at once: untouched, it is no memory."""
 FIRST_SLOTS = 1024
+AT_ONCE = 64
+"""Items that are taken in together: some tens of microseconds, in which no search goes on."""
 
 
 class _Change(NamedTuple):
@@ -55,15 +58,18 @@ class FreshItems:
         self._waiting: deque[_Change] = deque()
         # One more than the slot: zeros take memory where they are written to, and nowhere else.
         self._after_slot = np.zeros(ROOM * (FIRST_ITEM + lists.ntotal), np.int32)
-        self._vectors = np.zeros((FIRST_SLOTS, padding.dim + 1), np.float32)
-        self._free = list(range(FIRST_SLOTS - 1, -1, -1))
+        # As many as the bundle has find room without a copy, during which nobody could search.
+        room = max(FIRST_SLOTS, FIRST_ITEM + lists.ntotal)
+        self._vectors = np.zeros((room, padding.dim + 1), np.float32)
+        self._slots_used = 0
+        self._free: list[int] = []
 
     def __len__(self) -> int:
         return int(self._lists.ntotal)
 
     @property
     def waiting(self) -> int:
-        """Changes that no search has taken in."""
+        """Changes of ``AT_ONCE`` items at most that were not taken in yet."""
         return len(self._waiting)
 
     def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
@@ -87,17 +93,18 @@ class FreshItems:
             raise ValueError("a vector holds what is no number")
         faiss.omp_set_num_threads(self._threads)
         _, centres = faiss.knn(self._padding.items(vectors), self._centres, 1)
-        self._waiting.append(_Change(rows.copy(), vectors.copy(), centres[:, 0]))
+        self._queue(_Change(rows.copy(), vectors.copy(), centres[:, 0]))
 
     def remove(self, rows: NDArray[np.int64]) -> None:
         """Queue the removal of items, int64 [N]; those that are not here are no error."""
         nothing = np.zeros((len(rows), self._padding.dim + 1), np.float32)
-        self._waiting.append(_Change(rows.copy(), nothing, np.full(len(rows), ABSENT)))
+        self._queue(_Change(rows.copy(), nothing, np.full(len(rows), ABSENT)))
 
-    def settle(self) -> NDArray[np.int64]:
-        """Take in what waits. Returns the rows that were put or removed, int64 [N]."""
-        taken = []
-        while self._waiting:
+    def settle(self, most: int) -> NDArray[np.int64]:
+        """Take in so many waiting changes, the oldest first. Returns the rows that were put or
+        removed, int64 [N]."""
+        taken: list[_Change] = []
+        while self._waiting and len(taken) < most:
             taken.append(self._waiting.popleft())
         if not taken:
             return np.zeros(0, np.int64)
@@ -136,6 +143,13 @@ class FreshItems:
         """float32 [slots, D + 1], see ``search``."""
         return self._vectors
 
+    def _queue(self, change: _Change) -> None:
+        for start in range(0, len(change.rows), AT_ONCE):
+            here = slice(start, start + AT_ONCE)
+            self._waiting.append(
+                _Change(change.rows[here], change.vectors[here], change.centres[here])
+            )
+
     def _slots(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._after_slot[rows].astype(np.int64) - 1
 
@@ -161,11 +175,15 @@ class FreshItems:
         count = len(change.rows)
         if not count:
             return
-        while len(self._free) < count:
-            size = len(self._vectors)
-            self._free += range(2 * size - 1, size - 1, -1)
-            self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
-        slots = [self._free.pop() for _ in range(count)]
+        slots = self._free[:count]
+        del self._free[:count]
+        end = self._slots_used + count - len(slots)
+        slots += range(self._slots_used, end)
+        self._slots_used = end
+        if end > len(self._vectors):
+            longer = np.zeros((ROOM * end, self._vectors.shape[1]), np.float32)
+            longer[: len(self._vectors)] = self._vectors
+            self._vectors = longer
         self._vectors[slots] = change.vectors
         self._after_slot[change.rows] = np.array(slots) + 1
         padded = self._padding.items(change.vectors)

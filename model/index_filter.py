@@ -37,8 +37,9 @@ class IndexFilter:
         kept = np.bitwise_not(np.left_shift(1, known & 7)).astype(np.uint8)
         np.bitwise_and.at(self.listed_bits, known >> 3, kept)
 
-    def update(self, item_bias: NDArray[np.float32], edition: int | None) -> None:
-        """Read the biases, float32 [rows], unless these were read in this edition.
+    def update(self, item_bias: NDArray[np.float32], edition: int | None) -> bool:
+        """Read the biases, float32 [rows], unless these were read in this edition; whether they
+        were read now.
 
         Raises:
             ValueError: they are of another catalogue.
@@ -48,10 +49,11 @@ class IndexFilter:
             raise ValueError(f"{len(item_bias)} biases for {listed} items")
         known, known_edition = self._read or (None, None)
         if edition is not None and edition == known_edition and item_bias is known:
-            return
+            return False
         self.allowed = item_bias > BARRED
         self.allowed[:FIRST_ITEM] = False
         self.bits = np.packbits(self.allowed, bitorder="little")
         self.count = int(np.count_nonzero(self.allowed))
         self.listed_bits = np.packbits(self.allowed[:listed] & self.listed, bitorder="little")
         self._read = None if edition is None else (item_bias, edition)
+        return True

@@ -20,7 +20,8 @@ from model.bundle import INDEX_FILES
 from model.features import NetworkInputs
 from model.index_lists import make_lists
 from model.index_report import IndexReport
-from model.item_index import ITEM_VECTORS, STATE_OUTPUTS, IndexFiles, ItemIndex, recall
+from model.item_index import ITEM_VECTORS, STATE_OUTPUTS, IndexFiles, ItemIndex
+from model.nearest import recall
 from model.state_graph import StateGraphError, cut_state_graph
 
 INDEX_FROM = 50_000

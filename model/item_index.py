@@ -11,6 +11,8 @@ memory once. What changes later stands beside them, see ``model.fresh_items``.
 """
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ from model.features import FIRST_ITEM, PADDING
 from model.fresh_items import FreshItems
 from model.index_filter import BARRED, IndexFilter
 from model.index_lists import Padding
+from model.nearest import Nearest as Nearest
+from model.nearest import best, nobody, products
 
 ITEM_VECTORS = "item_vectors"
 STATE_OUTPUTS = ("states", "candidate_scores")
@@ -29,8 +33,17 @@ SPARE = 5
 """Of so many that are asked for, one more is taken from the lists: eight bits order them nearly."""
 FRESH_WIDER = 8
 """Times as many lists of fresh items are read, which are short: else one in a hundred is missed."""
-MOST_WAITING = 1024
-"""Changes that wait for a search to take them in."""
+SETTLED = 16
+"""Changes, of 64 items at most, that a search takes in, where none but searches had the turn."""
+NARROWING = 1.5
+"""Where a share of the items may be recommended, so many times as many lists are read: one over the
+share, to the power of this. The nearest of few lie far from a state, in lists that promise less: to
+the power of 1, .95 of them were found, where a fifth of a million was left, in place of .98."""
+NARROWING_NEW = 0.8
+"""The same of new items, of which fewer are asked for: .98 of the best 20 are found, where twenty
+thousand are new beside a million."""
+FEW = 4
+"""Times as many items are read out of lists in the time in which all are scored that are left."""
 WIDER = 4
 """Times as many lists, where those that were read hold too few items that may be recommended."""
 
@@ -46,26 +59,11 @@ class IndexFiles(NamedTuple):
     """What faiss has written."""
 
 
-class Nearest(NamedTuple):
-    """The best items of B users."""
-
-    rows: NDArray[np.int64]
-    """[B, K] vocabulary rows, best first; padding where there are not K that may be recommended."""
-    scores: NDArray[np.float32]
-    """[B, K], for padding twice ``BARRED``."""
-
-
-def recall(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
-    """Share of the exact nearest, [B, K], that were found, [B, any]."""
-    pairs = zip(found, nearest, strict=True)
-    return float(np.mean([np.isin(exact, ours).mean() for ours, exact in pairs]))
-
-
 class ItemIndex:
     """Finds the items with the greatest inner products.
 
     Searches, ``upsert`` and ``remove`` may be called by several threads at once: searches take
-    turns, and the other two wait for none.
+    turns, and the other two wait for none. A search waits for a change of a few items at most.
 
     Args:
         lists: a faiss inverted file with inner products, see ``model.index_lists``.
@@ -83,7 +81,13 @@ class ItemIndex:
         listed = np.ones(len(vectors), np.bool_)
         listed[:FIRST_ITEM] = False
         self._filter = IndexFilter(listed)
+        self._few: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
+        self._has_changed = False
         self._turn = threading.Lock()
+        self._next = threading.Lock()
+        """Held by the search that waits for its turn."""
+        self.first_new = -(-len(vectors) // 8) * 8
+        """Row of ``upsert`` of the first row of a table of the caller's, see ``nearest_new``."""
 
     @classmethod
     def read(cls, files: IndexFiles, *, threads: int) -> "ItemIndex":
@@ -127,12 +131,12 @@ class ItemIndex:
         if len(rows) and rows.min() < FIRST_ITEM:
             raise ValueError(f"row {rows.min()} is no item's; they begin at {FIRST_ITEM}")
         self._fresh.put(rows, vectors)
-        self._settle_if_full()
+        self._settle_between_searches()
 
     def remove(self, rows: NDArray[np.int64]) -> None:
         """Take items out, int64 [N]; no search finds them until they are put in again."""
         self._fresh.remove(rows)
-        self._settle_if_full()
+        self._settle_between_searches()
 
     def nearest(
         self,
@@ -157,27 +161,54 @@ class ItemIndex:
         Raises:
             ValueError: the bias is of another catalogue.
         """
-        import faiss
-
-        with self._turn:
-            # OpenMP keeps the number for each thread that calls.
-            faiss.omp_set_num_threads(self._threads)
-            self._settle()
-            self._filter.update(item_bias, bias_edition)
-            if self._filter.count <= self._read_by_a_search:
+        with self._searching():
+            if self._filter.update(item_bias, bias_edition):
+                self._few = None
+            allowed = self._filter.count
+            probed = self._probed_for(allowed)
+            if allowed <= max(self._read_in(self.probed), self._read_in(probed) // FEW):
                 return self._best_of_few(states, item_bias, count)
             padded = self._padding.states(states)
-            probed = self._probed_for(self._filter.count)
-            found = _nobody(len(states), count)
-            users = np.arange(len(states))
-            while len(users):
-                best = self._searched(padded[users], states[users], item_bias, count, probed)
-                found.rows[users], found.scores[users] = best
-                if probed == self.lists:
-                    break
-                users = users[best.rows[:, -1] == PADDING]
-                probed = min(WIDER * probed, self.lists)
-            return found
+            return self._until_enough(
+                len(states), count, probed,
+                lambda users, most: self._searched(
+                    padded[users], states[users], item_bias, count, most
+                ),
+            )  # fmt: skip
+
+    def nearest_new(
+        self, states: NDArray[np.float32], allowed: NDArray[np.bool_], count: int
+    ) -> Nearest:
+        """The best ``count`` of the items beyond the bundle's for each user, by exact scores.
+
+        Args:
+            states: float32 [B, D + 1], the last column 1.
+            allowed: bool [R], which rows of a table of the caller's may be recommended; row ``r``
+                of it was put in as ``first_new + r``.
+            count: K.
+
+        Returns:
+            Rows of that table; -1 where there are not K.
+        """
+        import faiss
+
+        with self._searching():
+            if not len(self._fresh):
+                return nobody(len(states), count, none=-1)
+            bits = np.concatenate(
+                [np.zeros(self.first_new // 8, np.uint8), np.packbits(allowed, bitorder="little")]
+            )
+            selected = faiss.IDSelectorBitmap(bits)
+            padded = self._padding.states(states)
+
+            def searched(users: NDArray[np.int64], most: int) -> Nearest:
+                reach = faiss.SearchParametersIVF(sel=selected, nprobe=most)
+                found = self._searched_fresh(padded[users], states[users], count, reach)
+                return best(found.rows, found.scores, count, none=-1)
+
+            probed = self._probed_for(len(self._fresh), NARROWING_NEW)
+            made = self._until_enough(len(states), count, probed, searched, none=-1)
+            return Nearest(np.where(made.rows < 0, -1, made.rows - self.first_new), made.scores)
 
     @property
     def lists(self) -> int:
@@ -200,27 +231,67 @@ class ItemIndex:
         file.unlink(missing_ok=True)  # who has it mapped keeps it as it was
         faiss.write_index(self._lists, str(file))
 
-    @property
-    def _read_by_a_search(self) -> int:
-        """Items: to score as few of them all costs no more."""
-        return int(self._lists.ntotal) * self.probed // self.lists
+    def _read_in(self, probed: int) -> int:
+        """Items in so many lists: to score as few of them all costs no more."""
+        return int(self._lists.ntotal) * probed // self.lists
 
-    def _probed_for(self, allowed: int) -> int:
-        """Lists to read where so many may be recommended: as many of those as of all otherwise."""
-        share = min(1.0, allowed / max(1, int(self._lists.ntotal)))
-        return min(round(self.probed / share), self.lists)
+    def _probed_for(self, allowed: int, narrowing: float = NARROWING) -> int:
+        """Lists to read where so many may be recommended."""
+        share = min(1.0, max(1, allowed) / max(1, int(self._lists.ntotal)))
+        widened: float = self.probed / share**narrowing
+        return min(round(widened), self.lists)
 
-    def _settle(self) -> None:
+    @contextmanager
+    def _searching(self) -> Iterator[None]:
+        """The turn of a search, in which some of what waits is taken in first."""
+        import faiss
+
+        with self._next:
+            self._turn.acquire()
+        try:
+            # OpenMP keeps the number for each thread that calls.
+            faiss.omp_set_num_threads(self._threads)
+            self._settle(SETTLED)
+            yield
+        finally:
+            self._turn.release()
+
+    def _settle(self, most: int) -> None:
         if self._fresh.waiting:
-            self._filter.take_out(self._fresh.settle())
+            rows = self._fresh.settle(most)
+            self._has_changed |= bool((rows < len(self.vectors)).any())
+            self._filter.take_out(rows)
+            self._few = None
 
-    def _settle_if_full(self) -> None:
-        """Where nobody searches, what waits would grow without end; whoever searches settles."""
-        if self._fresh.waiting >= MOST_WAITING and self._turn.acquire(blocking=False):
+    def _settle_between_searches(self) -> None:
+        """A little at a time, so that a search that comes now need not wait for all of it."""
+        while (
+            self._fresh.waiting and not self._next.locked() and self._turn.acquire(blocking=False)
+        ):
             try:
-                self._settle()
+                self._settle(1)
             finally:
                 self._turn.release()
+
+    def _until_enough(
+        self,
+        users: int,
+        count: int,
+        probed: int,
+        search: Callable[[NDArray[np.int64], int], Nearest],
+        none: int = PADDING,
+    ) -> Nearest:
+        """What a search of so many lists finds for each user, and of more lists for those who get
+        too few."""
+        found, left = nobody(users, count, none), np.arange(users)
+        while len(left):
+            some = search(left, probed)
+            found.rows[left], found.scores[left] = some
+            if probed == self.lists:
+                break
+            left = left[some.rows[:, -1] == none]
+            probed = min(WIDER * probed, self.lists)
+        return found
 
     def _searched(
         self,
@@ -233,67 +304,50 @@ class ItemIndex:
         """The best in so many lists, by their exact scores."""
         import faiss
 
-        wanted = count + -(-count // SPARE)
-        listed, free = (
-            faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(bits), nprobe=most)
-            for bits, most in (
-                (self._filter.listed_bits, probed),
-                (self._filter.bits, min(FRESH_WIDER * probed, self.lists)),
-            )
+        wanted = _wanted(count)
+        listed = faiss.SearchParametersIVF(
+            sel=faiss.IDSelectorBitmap(self._filter.listed_bits), nprobe=probed
         )
         _, rows = self._lists.search(padded, wanted, params=listed)
-        scores = _products(states, self.vectors, rows)
-        if len(self._fresh):
-            more, places = self._fresh.search(padded, wanted, free)
-            rows = np.hstack([rows, more])
-            scores = np.hstack([scores, _products(states, self._fresh.table, places)])
+        scores = products(states, self.vectors, rows)
+        # Most often what is fresh is new, and beyond the biases that are asked for.
+        reaches = self._has_changed or len(item_bias) > len(self.vectors)
+        if reaches and len(self._fresh):
+            free = faiss.SearchParametersIVF(
+                sel=faiss.IDSelectorBitmap(self._filter.bits),
+                nprobe=min(FRESH_WIDER * probed, self.lists),
+            )
+            more = self._searched_fresh(padded, states, count, free)
+            rows, scores = np.hstack([rows, more.rows]), np.hstack([scores, more.scores])
         is_found = rows >= 0
         rows = np.where(is_found, rows, PADDING)
         scores += item_bias[rows]
         scores[~is_found] = 2 * BARRED
-        return _best(rows, scores, count)
+        return best(rows, scores, count)
+
+    def _searched_fresh(
+        self, padded: NDArray[np.float32], states: NDArray[np.float32], count: int, reach: Any
+    ) -> Nearest:
+        """Those in the lists of fresh items that ``reach`` reads, in no order; -1 for none."""
+        rows, places = self._fresh.search(padded, _wanted(count), reach)
+        scores = products(states, self._fresh.table, places)
+        scores[rows < 0] = 2 * BARRED
+        return Nearest(rows, scores)
 
     def _best_of_few(
         self, states: NDArray[np.float32], item_bias: NDArray[np.float32], count: int
     ) -> Nearest:
         """The best of all that may be recommended, exactly."""
-        allowed, listed = self._filter.allowed, self._filter.listed
-        old = np.flatnonzero(allowed[: len(listed)] & listed)
-        new = np.flatnonzero(allowed & self._fresh.holds(len(allowed)))
-        rows = np.concatenate([old, new])
-        vectors = np.concatenate([self.vectors[old], self._fresh.vectors(new)])
+        if self._few is None:
+            allowed, listed = self._filter.allowed, self._filter.listed
+            old = np.flatnonzero(allowed[: len(listed)] & listed)
+            new = np.flatnonzero(allowed & self._fresh.holds(len(allowed)))
+            vectors = np.concatenate([self.vectors[old], self._fresh.vectors(new)])
+            self._few = np.concatenate([old, new]), vectors
+        rows, vectors = self._few
         scores = states @ vectors.T + item_bias[rows]
-        return _best(np.broadcast_to(rows, scores.shape), scores, count)
+        return best(np.broadcast_to(rows, scores.shape), scores, count)
 
 
-def _products(
-    states: NDArray[np.float32], table: NDArray[np.float32], places: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Of each user with vectors at these places of a table, [B, N]; -1 is no place."""
-    import faiss
-
-    scores = np.empty(places.shape, np.float32)
-    # Where the vectors lie: to gather them first would take three times as long.
-    faiss.fvec_inner_products_by_idx(
-        *map(faiss.swig_ptr, (scores, np.ascontiguousarray(states), table, places)),
-        states.shape[1], *places.shape,
-    )  # fmt: skip
-    return scores
-
-
-def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> Nearest:
-    if scores.shape[1] > count:
-        first = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-        rows, scores = np.take_along_axis(rows, first, 1), np.take_along_axis(scores, first, 1)
-    order = np.argsort(-scores, axis=1)
-    best = _nobody(len(rows), count)
-    best.rows[:, : scores.shape[1]] = np.take_along_axis(rows, order, 1)
-    best.scores[:, : scores.shape[1]] = np.take_along_axis(scores, order, 1)
-    return best
-
-
-def _nobody(users: int, count: int) -> Nearest:
-    return Nearest(
-        np.full((users, count), PADDING, np.int64),
-        np.full((users, count), 2 * BARRED, np.float32),
-    )
+def _wanted(count: int) -> int:
+    return count + -(-count // SPARE)

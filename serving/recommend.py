@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.features import PADDING
+from model.cold_items import NearestCold
+from model.features import PADDING, NetworkInputs
 from serving import metrics
 from serving.candidates import CandidateTable
 from serving.intake import DeadLetter, Record, decode
@@ -124,12 +126,12 @@ async def _make_lists(
     with _timed(steps, "rank"):
         # Here, not beside the run: two threads of Python wait for each other's turns.
         features = parts.ranker.features_of(requests)
-        scores = await asyncio.to_thread(
-            parts.ranker.run, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition
+        scores, new = await asyncio.to_thread(
+            _scored, parts, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition
         )
 
     with _timed(steps, "rerank"):
-        final = _final_lists(parts, requests, candidates, scores)
+        final = _final_lists(parts, requests, candidates, scores, new)
     if parts.telling.explain == "leave_one_out":
         with _timed(steps, "explain"):
             final = await with_losses(parts, requests, final)
@@ -199,19 +201,35 @@ async def recommend_request(
     return (await _make_lists(parts, asked, candidates, steps))[0]
 
 
+def _scored(
+    parts: Parts,
+    features: NetworkInputs,
+    padded: NDArray[np.int64],
+    item_bias: NDArray[np.float32],
+    bias_edition: int,
+) -> tuple[Scores, NearestCold | None]:
+    """What the network says, and the nearest of the items that it has not learned."""
+    scores = parts.ranker.run(features, padded, item_bias, bias_edition)
+    vectors = parts.new_item_vectors
+    return scores, None if vectors is None else vectors.nearest(scores)
+
+
 def _final_lists(
-    parts: Parts, requests: RequestTable, candidates: CandidateTable, scores: Scores
+    parts: Parts,
+    requests: RequestTable,
+    candidates: CandidateTable,
+    scores: Scores,
+    new: NearestCold | None,
 ) -> list[tuple[Recommended, ...]]:
     most = parts.candidates.quotas.nearest
     nearest = parts.catalog.rows_of_model(scores.top_rows[:, :most])
     nearest_scores = scores.top_scores[:, :most]
-    if parts.new_item_vectors is None:
+    if parts.new_item_vectors is None or new is None:
         candidate_scores = scores.candidate_scores[candidates.cells]
     else:
         candidate_scores = parts.new_item_vectors.scores(candidates, scores)
-        new_rows, new_scores = parts.new_item_vectors.nearest(scores)
-        nearest = np.hstack([nearest, new_rows[:, :most]])
-        nearest_scores = np.hstack([nearest_scores, new_scores[:, :most]])
+        nearest = np.hstack([nearest, new.rows[:, :most]])
+        nearest_scores = np.hstack([nearest_scores, new.scores[:, :most]])
     return rerank(
         requests,
         candidates,

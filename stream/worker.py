@@ -277,7 +277,9 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             bundle=manifest.version if attribution_hours else None,
         ),
         ranker=ranker,
-        new_item_vectors=NewItemVectors(bundle.tower_path, catalog) if bundle.tower_path else None,
+        new_item_vectors=(
+            NewItemVectors(bundle.tower_path, catalog, ranker.index) if bundle.tower_path else None
+        ),
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,

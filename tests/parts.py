@@ -158,11 +158,13 @@ async def open_store(
         await redis.aclose()
 
 
-def _new_item_vectors(bundle: Bundle | None, catalog: Catalog) -> NewItemVectors | None:
+def _new_item_vectors(
+    bundle: Bundle | None, catalog: Catalog, ranker: Ranker | None
+) -> NewItemVectors | None:
     """Of the catalogue as it is now."""
-    if bundle is None or bundle.tower_path is None:
+    if bundle is None or ranker is None or bundle.tower_path is None:
         return None
-    vectors = NewItemVectors(bundle.tower_path, catalog)
+    vectors = NewItemVectors(bundle.tower_path, catalog, ranker.index)
     while vectors.waiting:
         vectors.take_in()
     return vectors
@@ -183,14 +185,15 @@ async def open_parts(
         for item in items:
             catalog.put(item)
         counts = Counts(store, shards=4, half_life_days=14)
+        ranker = Ranker(bundle, Execution("cpu")) if bundle else None
         arguments: dict[str, Any] = {
             "bundle": cast(Bundle, bundle),
             "catalog": catalog,
             "store": store,
             "counts": counts,
             "candidates": CandidateSources(catalog, counts, repeat_half_life_days=60),
-            "new_item_vectors": _new_item_vectors(bundle, catalog),
-            "ranker": cast(Ranker, bundle and Ranker(bundle, Execution("cpu"))),
+            "new_item_vectors": _new_item_vectors(bundle, catalog, ranker),
+            "ranker": cast(Ranker, ranker),
             "list_length": 10,
             "max_event_age_ms": HOUR_MS,
             "publish_replayed": False,

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.made_up_vectors import DIM, made_up_states, made_up_vectors
 from benchmarks.retrieval_set import exact_nearest
 from model.features import FIRST_ITEM
-from model.item_index import recall
+from model.nearest import recall
 from tests.printed_figures import figures_of, run_benchmark
 
 ITEMS = 4000

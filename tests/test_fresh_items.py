@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import item_index
 from model.features import FIRST_ITEM, PADDING
+from model.fresh_items import AT_ONCE
 from model.item_index import IndexFiles, ItemIndex
 from serving.catalog import NEVER
 from tests.test_item_index import (
@@ -132,15 +132,70 @@ def test_a_change_counts_though_the_biases_stay_the_same(index: ItemIndex) -> No
     assert not np.isin(index.nearest(USERS, NO_BIAS, 20, 1).rows, first[:, 0]).any()
 
 
-def test_changes_do_not_pile_up_where_nobody_searches(
-    index: ItemIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(item_index, "MOST_WAITING", 3)
+def test_changes_do_not_pile_up_where_nobody_searches(index: ItemIndex) -> None:
     for number in range(8):
         index.upsert(rows(SIZE + number), best_for(number))
-        assert index._fresh.waiting < 3
+        assert index._fresh.waiting == 0
     found = index.nearest(USERS, LONG_BIAS, 20).rows
     assert found[:8, 0].tolist() == [SIZE + number for number in range(8)]
+
+
+def test_beside_a_search_many_items_are_put_in_without_waiting_and_taken_in_by_the_next_ones(
+    index: ItemIndex,
+) -> None:
+    put = np.arange(SIZE, SIZE + MORE)
+    vectors = np.repeat(best_for(3), MORE, axis=0)
+    with index._searching():
+        index.upsert(put, vectors)
+        assert index._fresh.waiting == -(-MORE // AT_ONCE)
+    assert (index.nearest(USERS[3:4], LONG_BIAS, MORE).rows[0] >= SIZE).all()
+    assert index._fresh.waiting == 0
+
+
+def test_a_search_that_waits_for_its_turn_comes_before_what_was_put_in(index: ItemIndex) -> None:
+    with index._next:
+        index.upsert(rows(SIZE), best_for(3))
+        assert index._fresh.waiting == 1
+    assert index.nearest(USERS, LONG_BIAS, 20).rows[3, 0] == SIZE
+
+
+def test_more_items_than_the_bundle_has_find_room(index: ItemIndex) -> None:
+    many = 2 * SIZE
+    put = np.arange(SIZE, SIZE + many)
+    index.upsert(put, np.repeat(VECTORS[FIRST_ITEM:], 3, axis=0)[:many])
+    index.remove(put[::2])
+    index.upsert(put[::2], np.repeat(best_for(0), len(put[::2]), axis=0))
+    found = index.nearest(USERS[:1], np.zeros(SIZE + many, np.float32), 20)
+    assert np.isin(found.rows, put[::2]).all()
+    assert np.allclose(found.scores, float((USERS[0] @ best_for(0).T)[0]), rtol=1e-5)
+
+
+def test_new_items_are_found_apart_by_the_rows_of_the_caller(index: ItemIndex) -> None:
+    new = index.first_new + np.arange(0, 600, 2)
+    chance = np.random.default_rng(5)
+    vectors = VECTORS[chance.integers(FIRST_ITEM, SIZE, len(new))]
+    index.upsert(new, vectors)
+    index.upsert(rows(FIRST_ITEM), best_for(1))  # a known one is none of them
+    allowed = np.ones(601, np.bool_)
+    allowed[chance.integers(0, 601, 100)] = False
+    may = allowed[new - index.first_new]
+    index.probed = index.lists
+    scores = np.where(may, USERS @ vectors.T, -np.inf)
+    best = np.argsort(-scores, axis=1)[:, :20]
+    found = index.nearest_new(USERS, allowed, 20)
+    assert np.allclose(found.scores, np.take_along_axis(scores, best, 1), atol=1e-4)
+    assert allowed[found.rows].all()
+    assert (found.rows % 2 == 0).all()
+
+
+def test_where_few_new_items_are_left_all_of_them_come(index: ItemIndex) -> None:
+    assert (index.nearest_new(USERS, np.ones(9, np.bool_), 5).rows == -1).all()
+    index.upsert(index.first_new + np.arange(40), VECTORS[FIRST_ITEM : FIRST_ITEM + 40])
+    allowed = np.zeros(40, np.bool_)
+    allowed[[3, 30]] = True
+    found = index.nearest_new(USERS, allowed, 5)
+    assert (np.sort(found.rows[:, :2]) == [3, 30]).all()
+    assert (found.rows[:, 2:] == -1).all()
 
 
 def test_searches_beside_a_stream_of_changes_see_only_whole_items(index: ItemIndex) -> None:

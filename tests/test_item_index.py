@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from model.features import FIRST_ITEM, PADDING
 from model.index_filter import BARRED
 from model.index_lists import Padding, make_lists
-from model.item_index import IndexFiles, ItemIndex, Nearest
+from model.item_index import IndexFiles, ItemIndex
+from model.nearest import Nearest
 from serving.catalog import NEVER
 
 GROUPS, EACH, DIM = 40, 50, 16

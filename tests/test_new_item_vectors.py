@@ -9,14 +9,17 @@ import torch
 
 from model.blend import BlendWeights
 from model.bundle import Bundle, load_bundle
+from model.cold_items import NEWEST
 from model.features import FIRST_ITEM, Interactions
 from model.ids import item_hashes
+from model.item_index import ItemIndex
 from model.items import Item
 from model.network import Network
+from serving import new_item_vectors
 from serving.catalog import Catalog
 from serving.execution import Execution
 from serving.new_item_vectors import NewItemVectors
-from serving.ranker import Ranker
+from serving.ranker import Ranker, Scores
 from serving.recommend import recommend
 from tests.parts import click, open_parts, records_of
 from tests.tiny import tiny_bundle
@@ -118,13 +121,15 @@ def test_the_states_are_those_that_known_items_are_scored_by(bundle: Bundle) -> 
     np.testing.assert_allclose(scores, found.candidate_scores, atol=1e-4)
 
 
-def open_catalog(bundle: Bundle, items: list[Item]) -> NewItemVectors:
+def open_catalog(
+    bundle: Bundle, items: list[Item], index: ItemIndex | None = None
+) -> NewItemVectors:
     """Vectors of a catalogue of these items."""
     catalog = Catalog(bundle.vocabulary)
     for item in items:
         catalog.put(item)
     assert bundle.tower_path is not None
-    vectors = NewItemVectors(bundle.tower_path, catalog)
+    vectors = NewItemVectors(bundle.tower_path, catalog, index)
     while vectors.waiting:
         vectors.take_in()
     return vectors
@@ -134,3 +139,67 @@ def test_what_was_replaced_gets_no_vector(bundle: Bundle) -> None:
     again = Item(item_id="twin", title="another title", category=("tea",))
     assert len(open_catalog(bundle, [TWIN, again, SHOP[0]])) == 1
     assert len(open_catalog(bundle, [TWIN, Item(item_id="off", available=False)])) == 2
+
+
+OTHERS = [
+    Item(item_id=f"other-{number}", title=f"thing {number}", category=("bag",))
+    for number in range(NEWEST + 200)
+]
+"""Newer ones, as many as push an item out of those that are scored."""
+
+
+@pytest.mark.parametrize("scored", [100, 100_000])
+async def test_with_an_index_all_new_items_are_found_and_else_those_that_came_last(
+    redis_url: str, bundle: Bundle, scored: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_item_vectors, "SCORED", scored)
+    async with open_parts(redis_url, [*SHOP, TWIN, *OTHERS], bundle=bundle) as parts:
+        vectors = parts.new_item_vectors
+        assert vectors is not None
+        assert len(vectors) == 1 + len(OTHERS)
+
+        def found() -> list[int]:
+            history = Interactions(
+                item_hashes(["black-tea"]), np.full(1, 5, np.uint8), np.array([1_000])
+            )
+            rows = np.array([[FIRST_ITEM]])
+            scores = parts.ranker.rank([history], rows, parts.catalog.item_bias, None)
+            return sorted(vectors.nearest(aimed_at(vectors, scores, TWIN)).rows[0].tolist())
+
+        row = parts.catalog.row_of("twin")
+        assert (row in found()) == (parts.ranker.index is not None)
+        parts.catalog.remove("twin")
+        assert row not in found()
+
+
+def aimed_at(vectors: NewItemVectors, found: Scores, item: Item) -> Scores:
+    """A user who looks for what says the same as this one."""
+    (vector,) = vectors._tower.vectors([item])
+    state = np.append(4 * vector[:-1], 1).astype(np.float32)[None]
+    return dataclasses.replace(found, states=state)
+
+
+@pytest.mark.parametrize("bundle", ["an index"], indirect=True)
+def test_lists_of_an_index_give_the_scores_of_the_product(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = Ranker(bundle, Execution("cpu"))
+    assert ranker.index is not None
+    chance = np.random.default_rng(4)
+    states = chance.normal(size=(5, ranker.index.vectors.shape[1])).astype(np.float32)
+    states[:, -1] = 1
+    no = np.empty((5, 0))
+    asked = Scores(no.astype(np.int64), no.astype(np.float32), no.astype(np.float32), states)
+    vectors = open_catalog(bundle, OTHERS[:500], ranker.index)
+    vectors._catalog.put(sold_out(OTHERS[3]))
+    exact = vectors.nearest(asked)
+    monkeypatch.setattr(new_item_vectors, "SCORED", 0)
+    ranker.index.probed = ranker.index.lists
+    found = vectors.nearest(asked)
+    np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-4, atol=1e-4)
+    assert not np.isin(3, found.rows)
+
+
+def sold_out(item: Item) -> Item:
+    """The same, sold out."""
+    return Item(item_id=item.item_id, title=item.title, category=item.category, available=False)
