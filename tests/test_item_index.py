@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.made_up_vectors import made_up_states, made_up_vectors
+from benchmarks.retrieval_set import exact_nearest
 from model.features import FIRST_ITEM, PADDING
 from model.index_filter import BARRED
 from model.index_lists import Padding, make_lists
 from model.item_index import IndexFiles, ItemIndex
-from model.nearest import Nearest
+from model.nearest import Nearest, recall
 from serving.catalog import NEVER
 
 GROUPS, EACH, DIM = 40, 50, 16
@@ -111,6 +113,32 @@ def test_more_lists_are_read_where_those_nearby_hold_only_what_is_barred(index: 
     found = index.nearest(USERS, bias, 300)
     assert (found.rows >= FIRST_ITEM + 30 * EACH).all()
     assert (found.scores > BARRED).all()
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[ItemIndex, NDArray[np.float32]]:
+    """An index that reads so few lists that it misses much, and users."""
+    vectors = made_up_vectors(12_000)
+    states = made_up_states(vectors, 100, seed=1)
+    made = ItemIndex(make_lists(vectors, states, lists=300), vectors, threads=1)
+    made.probed = 8
+    return made, states
+
+
+@pytest.mark.parametrize("unavailable", [0.5, 0.7, 0.8, 0.9, 0.98])
+def test_where_many_are_unavailable_no_smaller_share_of_the_nearest_is_found(
+    large: tuple[ItemIndex, NDArray[np.float32]], unavailable: float
+) -> None:
+    index, states = large
+    bias = np.zeros(len(index.vectors), np.float32)
+
+    def found() -> float:
+        nearest = exact_nearest(index.vectors, states, bias, 100)
+        return recall(index.nearest(states, bias, 100).rows, nearest)
+
+    of_all = found()
+    bias[np.random.default_rng(3).random(len(bias)) < unavailable] = NEVER
+    assert 0.6 < of_all < found()
 
 
 @pytest.mark.parametrize("left", [0, 1, 7, 150])
