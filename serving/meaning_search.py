@@ -109,4 +109,5 @@ class MeaningSearch:
                 self._cache.put(fresh, made)
         rows = [row for _, rows in waiting for row in rows]
         sizes = [len(rows) for _, rows in waiting]
-        self.vectors.put(np.array(rows, np.int64), np.repeat(vectors, sizes, axis=0))
+        which = np.repeat(np.arange(len(sizes)), sizes)
+        self.vectors.put(np.array(rows, np.int64), vectors, which)

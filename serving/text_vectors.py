@@ -22,6 +22,9 @@ PROBED = 64
 TRAINED_ON = 32
 """Vectors for each centre; what more brings is not seen in what is found."""
 FIRST_ROWS = 1_024
+NOWHERE = -1
+AT_ONCE = 4_096
+"""Vectors that are put into lists at once."""
 
 
 class Alike(NamedTuple):
@@ -32,52 +35,48 @@ class Alike(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Vectors by row. Replaced as a whole, so that who reads meanwhile has what fits together."""
+    """Vectors, and whose they are. Replaced as a whole, so that who reads meanwhile has what fits
+    together."""
 
     vectors: NDArray[Any]
-    """float32 or int8 [R, D]."""
+    """float32 or int8 [P, D]: rows of one text share one."""
     scales: NDArray[np.float32]
-    """[R]: what a row's numbers are multiples of."""
-    held: NDArray[np.bool_]
-    """[R]: whether the row has a vector."""
+    """[P]: what a vector's numbers are multiples of."""
+    places: NDArray[np.int32]
+    """[R]: the place of each row's vector, ``NOWHERE`` of one that has none."""
     lists: "_Lists | None" = None
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return _products(self.vectors[rows], query) * self.scales[rows]
+        places = self.places[rows]
+        return _products(self.vectors[places], query) * self.scales[places]
 
-    def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def put(self, first: int, vectors: NDArray[np.float32]) -> None:
+        here = slice(first, first + len(vectors))
         if self.vectors.dtype == np.int8:
             scales = np.maximum(np.abs(vectors).max(axis=1) / 127, 1e-9)
-            self.scales[rows] = scales
+            self.scales[here] = scales
             vectors = np.rint(vectors / scales[:, None])
-        self.vectors[rows] = vectors
-        # Behind the vectors: whoever reads meanwhile finds whole ones.
-        self.held[rows] = True
+        self.vectors[here] = vectors
 
-    def with_room(self, rows: int) -> "_Table":
-        size = len(self.held)
-        room = size << max(0, ((rows - 1) // size).bit_length())
-        # What was never written to takes no memory.
-        vectors = np.zeros((room, self.vectors.shape[1]), self.vectors.dtype)
-        vectors[:size] = self.vectors
-        scales, held = np.ones(room, np.float32), np.zeros(room, np.bool_)
-        scales[:size], held[:size] = self.scales, self.held
-        return _Table(vectors, scales, held, self.lists)
+    def with_room(self, rows: int, vectors: int) -> "_Table":
+        return _Table(
+            _longer(self.vectors, vectors, 0),
+            _longer(self.scales, vectors, 1),
+            _longer(self.places, rows, NOWHERE),
+            self.lists,
+        )
 
     def in_lists(self, centres: int) -> "_Table":
-        rows = np.flatnonzero(self.held)
+        rows = np.flatnonzero(self.places != NOWHERE)
         chosen = np.random.default_rng(0).permutation(rows)[: TRAINED_ON * centres]
-        lists = _Lists(_centres(self.vectors[chosen], centres))
-        table = _Table(
-            np.zeros(self.vectors.shape, np.int8),
-            np.ones(len(self.scales), np.float32),
-            np.zeros_like(self.held),
-            lists,
-        )
-        for start in range(0, len(rows), 4096):
-            some = rows[start : start + 4096]
-            table.put(some, self.vectors[some])
-            lists.add(some, self.vectors[some])
+        lists = _Lists(_centres(self.vectors[self.places[chosen]], centres))
+        vectors = np.zeros(self.vectors.shape, np.int8)
+        table = _Table(vectors, np.ones(len(vectors), np.float32), self.places, lists)
+        for start in range(0, len(vectors), AT_ONCE):
+            table.put(start, self.vectors[start : start + AT_ONCE])
+        for start in range(0, len(rows), AT_ONCE):
+            some = rows[start : start + AT_ONCE]
+            lists.add(some, self.vectors[self.places[some]])
         return table
 
 
@@ -91,23 +90,41 @@ class TextVectors:
         self._table = _Table(
             np.zeros((FIRST_ROWS, dimensions), np.float32),
             np.ones(FIRST_ROWS, np.float32),
-            np.zeros(FIRST_ROWS, np.bool_),
+            np.full(FIRST_ROWS, NOWHERE, np.int32),
         )
-        self._count = 0
+        self._vectors = self._count = 0
 
     def __len__(self) -> int:
         """How many rows have one."""
         return self._count
 
-    def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Set the vectors [N, D] of distinct rows that had none."""
-        if (needed := int(rows.max(initial=-1)) + 1) > len(self._table.held):
-            self._table = self._table.with_room(needed)
+    def put(
+        self,
+        rows: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        which: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Set the vectors of N distinct rows that had none.
+
+        Args:
+            rows: int64 [N].
+            vectors: float32 [M, D].
+            which: of them is each row's, int64 [N]; None where each has its own.
+        """
+        if which is None:
+            which = np.arange(len(rows))
+        first, end = self._vectors, self._vectors + len(vectors)
+        last = int(rows.max(initial=-1))
+        if last >= len(self._table.places) or end > len(self._table.vectors):
+            self._table = self._table.with_room(last + 1, end)
         table = self._table
-        table.put(rows, vectors)
+        table.put(first, vectors)
+        # Behind the vectors: whoever reads meanwhile finds whole ones.
+        table.places[rows] = first + which
+        self._vectors = end
         self._count += len(rows)
         if table.lists is not None:
-            table.lists.add(rows, vectors)
+            table.lists.add(rows, vectors[which])
         elif self._count > self._exact_rows:
             self._table = table.in_lists(self._centres)
 
@@ -122,15 +139,17 @@ class TextVectors:
             most: how many at most for each.
         """
         table = self._table
-        size = min(len(allowed), len(table.held))
-        usable = allowed[:size] & table.held[:size]
+        size = min(len(allowed), len(table.places))
+        places = table.places[:size]
+        usable = allowed[:size] & (places != NOWHERE)
+        every = int(places.max(initial=NOWHERE)) + 1
         found = []
         for query in queries:
             if not query.any():
                 rows, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
             elif table.lists is None:
                 rows = np.flatnonzero(usable)
-                cosines = _products(table.vectors[:size], query)[rows]
+                cosines = _products(table.vectors[:every], query)[places[rows]]
             else:
                 rows = table.lists.near(query)
                 rows = rows[rows < size]
@@ -143,8 +162,8 @@ class TextVectors:
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Of a query [D] and rows, float32 [N]; -1 where a row has no vector yet."""
         table = self._table
-        known = rows < len(table.held)
-        known[known] = table.held[rows[known]]
+        known = rows < len(table.places)
+        known[known] = table.places[rows[known]] != NOWHERE
         found = np.full(len(rows), -1, np.float32)
         found[known] = table.cosines(query, rows[known])
         return found
@@ -152,10 +171,11 @@ class TextVectors:
     def mean(self, rows: NDArray[np.int64], weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """The weighted mean of rows' vectors [D]; those without one count as zeros."""
         table = self._table
-        kept = rows < len(table.held)
-        rows, weights = rows[kept], weights[kept]
+        kept = rows < len(table.places)
+        places, weights = table.places[rows[kept]], weights[kept]
         total = max(float(weights.sum()), 1e-9)
-        sums: NDArray[np.float32] = (weights * table.scales[rows]) @ table.vectors[rows]
+        weights = np.where(places == NOWHERE, np.float32(0), weights * table.scales[places])
+        sums: NDArray[np.float32] = weights @ table.vectors[places]
         return (sums / total).astype(np.float32, copy=False)
 
 
@@ -179,6 +199,20 @@ class _Lists:
         # Copies: an array whose buffer is lent, in another thread, cannot be appended to.
         rows = b"".join([self._rows[centre].tobytes() for centre in nearest.tolist()])
         return np.sort(np.frombuffer(rows, np.uint32).astype(np.int64))
+
+
+def _longer(values: NDArray[Any], size: int, free: int) -> NDArray[Any]:
+    """The same with room for so many; by doubling."""
+    room = len(values)
+    if size <= room:
+        return values
+    room <<= ((size - 1) // room).bit_length()
+    # Zeros that were never written to take no memory.
+    longer = np.zeros((room, *values.shape[1:]), values.dtype)
+    longer[: len(values)] = values
+    if free:
+        longer[len(values) :] = free
+    return longer
 
 
 def _products(vectors: NDArray[Any], query: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -77,3 +77,27 @@ def test_of_equal_texts_the_first_rows_are_found() -> None:
     same = np.tile(unit(np.ones((1, DIMENSIONS), np.float32)), (100, 1))
     (alike,) = table(same).nearest(same[:1], np.ones(100, np.bool_), 7)
     assert alike.rows.tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("exact_rows", [100_000, 1_000])
+def test_rows_that_share_a_vector_are_as_rows_that_have_it_each(
+    vectors: NDArray[np.float32], exact_rows: int
+) -> None:
+    chance = np.random.default_rng(2)
+    which = chance.integers(0, 200, ROWS)
+    rows = chance.permutation(ROWS)
+    shared, apart = (TextVectors(DIMENSIONS, exact_rows=exact_rows, centres=8) for _ in range(2))
+    for start in range(0, ROWS, 500):
+        here = slice(start, start + 500)
+        distinct, of_each = np.unique(which[here], return_inverse=True)
+        shared.put(rows[here], vectors[distinct], of_each)
+        apart.put(rows[here], vectors[which[here]])
+    allowed = chance.random(ROWS) < 0.7
+    found, expected = (each.nearest(vectors[:5], allowed, 30) for each in (shared, apart))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.rows.tolist() == theirs.rows.tolist()
+        assert ours.cosines.tolist() == theirs.cosines.tolist()
+    some = np.arange(0, 50)
+    assert np.array_equal(shared.cosines(vectors[3], some), apart.cosines(vectors[3], some))
+    weights = np.linspace(1, 2, 50, dtype=np.float32)
+    assert np.array_equal(shared.mean(some, weights), apart.mean(some, weights))
