@@ -27,6 +27,8 @@ _BITS, _MASK = 4, 15
 MANY = 16
 """From a sixteenth of all rows on, looking at each is cheaper than listing hits."""
 SAMPLED = 64
+BLOCK = 64
+"""Scores of which only the greatest is looked at first."""
 
 
 class Field(NamedTuple):
@@ -265,6 +267,12 @@ def best_places(scores: NDArray[np.float32], most: int) -> NDArray[np.int64]:
     """Places of the greatest, greatest first, equal ones in their order."""
     if len(scores) <= most:
         return np.argsort(-scores, kind="stable")
+    if (blocks := len(scores) // BLOCK) > most:
+        # What as many blocks reach as are wanted, no other one needs to be compared with.
+        greatest = scores[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)
+        hopeful = np.flatnonzero(scores >= np.partition(greatest, blocks - most)[-most])
+        if len(hopeful) < len(scores):
+            return hopeful[best_places(scores[hopeful], most)]
     least = np.partition(scores, len(scores) - most)[-most]
     above = np.flatnonzero(scores > least)
     equal = np.flatnonzero(scores == least)[: most - len(above)]

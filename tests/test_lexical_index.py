@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.lexical_index import K1, B, Field, LexicalIndex, Term
+from serving.lexical_index import K1, B, Field, LexicalIndex, Term, best_places
 
 ROWS = 3000
 
@@ -108,3 +108,12 @@ def test_shorter_texts_say_more_and_repetitions_saturate() -> None:
     rows, scores = index.find([Term("tea")], np.ones(3, np.bool_), 3)
     assert rows.tolist()[-1] == 0
     assert scores[0] < 2 * scores[-1]
+
+
+@pytest.mark.parametrize("values", [3, 1_000_000])
+@pytest.mark.parametrize("size", [5, 64, 999, 20_000])
+def test_the_best_places_are_those_of_a_stable_sort(size: int, values: int) -> None:
+    scores = np.random.default_rng(size).integers(0, values, size).astype(np.float32)
+    for most in (1, 10, 300):
+        expected = np.argsort(-scores, kind="stable")[:most]
+        assert best_places(scores, most).tolist() == expected.tolist()
