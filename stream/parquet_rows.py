@@ -22,8 +22,11 @@ def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Itera
 
     try:
         with parquet.ParquetFile(path) as file:
-            names = [name for name in file.schema_arrow.names if columns is None or name in columns]
-            yield from map(_in_milliseconds, file.iter_batches(batch_size=BATCH, columns=names))
+            names = file.schema_arrow.names
+            if len({*names}) < len(names):
+                raise DamagedParquetError("two columns of the file have the same name")
+            wanted = None if columns is None else [name for name in names if name in columns]
+            yield from map(_in_milliseconds, file.iter_batches(batch_size=BATCH, columns=wanted))
     except (ArrowException, OSError) as error:
         raise DamagedParquetError(f"the file is damaged from here on ({error})") from None
 

@@ -155,7 +155,8 @@ def _parquet(path: Path) -> Iterator[Row]:
     line = 0
     try:
         for batch in parquet_batches(path):
-            for line, fields in enumerate(batch.to_pylist(), line + 1):
+            for fields in batch.to_pylist():
+                line += 1
                 yield _encoded(path, line, fields)
     except DamagedParquetError as error:
         yield Row(path, line + 1, b"", str(error))
