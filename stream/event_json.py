@@ -45,6 +45,13 @@ def json_columns(batch: Any) -> tuple[Array, Array]:
             fields.append(_joined(f'"{name}":', value))
     if not fields:
         return pa.repeat(pa.scalar("{}"), len(batch)), whole
+    if fields[0].null_count:
+        # Arrow loses rows that have nothing to join.
+        is_empty = pc.is_null(fields[0])
+        for field in fields[1:]:
+            is_empty = pc.and_(is_empty, pc.is_null(field))
+        whole = pc.and_(whole, pc.invert(is_empty))
+        fields[0] = pc.if_else(is_empty, "", fields[0])
     inside = _joined(*fields, separator=",", nulls="skip")
     return _joined("{", inside, "}"), whole
 

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+READ_BYTES = 1024 * 1024
+"""Of a column at a time: row groups may be of any size."""
 BATCH = 8_192
 """Rows read at a time: 10 MB of long ones."""
 
@@ -21,12 +23,12 @@ def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Itera
     from pyarrow import ArrowException, parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
             names = file.schema_arrow.names
             if len({*names}) < len(names):
                 raise DamagedParquetError("two columns of the file have the same name")
             wanted = None if columns is None else [name for name in names if name in columns]
-            yield from map(_in_milliseconds, file.iter_batches(batch_size=BATCH, columns=wanted))
+            yield from map(_in_milliseconds, file.iter_batches(batch_size=BATCH, columns=wanted, use_threads=False))
     except (ArrowException, OSError) as error:
         raise DamagedParquetError(f"the file is damaged from here on ({error})") from None
 

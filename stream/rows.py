@@ -5,6 +5,7 @@ cannot be read is handed on with its fault, and the rows after it are read all t
 """
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
-from model.events import ContractError
+from model.events import ContractError, Event, decode_event
 from stream.csv_rows import csv_rows, typed_fields
 from stream.lines import PACKINGS, line_blocks, lines, unpacked
 from stream.parquet_rows import DamagedParquetError, parquet_batches
@@ -79,6 +80,17 @@ def decode_rows(
             report(BadRow(row.path, row.line, error.reason, str(error), row.data))
             continue
         yield row, value
+
+
+def read_events(path: Path, report: Callable[[BadRow], None]) -> Iterator[Event]:
+    """The events of a file in file order; ``report`` gets the bad rows.
+
+    Raises:
+        RowsError: see `read_rows`.
+    """
+    now_ms = int(time.time() * 1000)
+    for _, event in decode_rows(read_rows(path), lambda data: decode_event(data, now_ms), report):
+        yield event
 
 
 def format_of(path: Path, *, unknown: str = "") -> tuple[str, str]:

@@ -82,10 +82,12 @@ class RunWriter:
         self.first = min(self.first, first) if self.events else first
         self.newest = max(self.newest, newest)
         self.events += len(events)
-        self._held, self._bytes = [], 0
+        self._bytes = 0
         if self._last is not None and key_at(events, 0) < self._last:
             self._end_run()
         self._append(events)
+        del events
+        pa.default_memory_pool().release_unused()
 
     def _append(self, events: Events) -> None:
         if self._open is None:
@@ -121,10 +123,10 @@ def merged(runs: Sequence[Path]) -> Generator[Events, None, None]:
             yield in_order(pieces) if len(pieces) > 1 else pieces[0]
 
 
-def in_order(pieces: Sequence[Events]) -> Events:
-    """Record batches, one at least, as a sorted one."""
-    table = pa.Table.from_batches(pieces, COLUMNS).combine_chunks()
-    events = table.to_batches()[0]
+def in_order(pieces: list[Events]) -> Events:
+    """Record batches, one at least, as a sorted one; the list is emptied, for the memory."""
+    events = pa.Table.from_batches(pieces, COLUMNS).combine_chunks().to_batches()[0]
+    pieces.clear()
     times = _times(events)
     if (times[1:] > times[:-1]).all():
         return events
