@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from model.events import ContractError, decode_event
 from stream.replay.file_past import FilePast
-from stream.replay.past import PastBatch
+from stream.replay.past import Past, PastBatch
 from stream.rows import BadRow, RowsError
 
 START = 1_700_000_000_000
@@ -308,10 +308,31 @@ def test_nothing_is_read_before_it_is_told_what_will_be(tmp_path: Path) -> None:
         past_of(tmp_path, [tmp_path / "nothing.csv"]).told()
 
 
+def test_of_many_files_the_first_are_told(tmp_path: Path) -> None:
+    for at in range(30):
+        (tmp_path / f"{at:02}.jsonl").write_bytes(bytes(100_000))
+    lines = past_of(tmp_path, [tmp_path]).told()
+    assert lines[19:21] == [f"{tmp_path / '19.jsonl'} (0.1 MB)", "and 10 more files (1.0 MB)"]
+
+
+def test_a_sorted_run_that_lost_its_end_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl(ROWS))
+    past = past_of(tmp_path, [tmp_path / "a.jsonl"])
+    whole = read(past)
+    (run,) = (tmp_path / "work").glob("*/run-*")
+    data = run.read_bytes()
+    for length in (len(data) // 2, 0):
+        run.write_bytes(data[:length])
+        with pytest.raises(RowsError, match=r"is damaged \(.*\); remove it and start again"):
+            read(past)
+    run.write_bytes(data)
+    assert read(past) == whole
+
+
 def test_no_events_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").touch()
-    past = past_of(tmp_path, [tmp_path / "a.jsonl"])
-    assert read(past) == []
+    past: Past = past_of(tmp_path, [tmp_path / "a.jsonl"])
+    assert list(past.batches({})) == []
     assert past.total() == 0
 
 
@@ -327,12 +348,14 @@ class Form(msgspec.Struct):
 
     separator: str = "::"
     columns: tuple[str, ...] | None = ("who", "what", "when")
+    quoted: bool = False
+    encoding: str = "utf-8"
 
 
 class Foreign(msgspec.Struct):
     """Stands in for a mapping: one event of each item of a row, none of a row without a user."""
 
-    form: Form | None = msgspec.field(default_factory=Form)
+    form: Form = msgspec.field(default_factory=Form)
     digest: str = "foreign"
 
     def events(self, fields: dict[str, Any]) -> list[bytes]:
@@ -376,6 +399,23 @@ def test_a_mapping_makes_the_events(tmp_path: Path, name: str) -> None:
     assert [(row.line, row.reason) for row in bad] == [(3, "invalid"), (5, "invalid")]
     assert past.summary is not None
     assert past.summary.unmapped == 1
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_layout_tells_quotes_and_encoding(tmp_path: Path, quoted: bool) -> None:
+    (tmp_path / "log.dat").write_bytes('ü\t"a"\t1\n'.encode("latin-1"))
+    form = Form("\t", quoted=quoted, encoding="latin-1")
+    past = past_of(tmp_path, [tmp_path / "log.dat"], mapping=Foreign(form))
+    (event,) = [each.event for batch in past.batches({}) for each in batch.decoded]
+    assert event.user_id == "ü"
+    assert getattr(event, "item_id") == ("a" if quoted else '"a"')  # noqa: B009
+
+
+def test_a_folder_may_hold_files_of_a_layout(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "log.inter").write_bytes(b"u::a::1\n")
+    past = past_of(tmp_path, [tmp_path / "in"], mapping=Foreign())
+    assert past.prepare().events == 1
 
 
 def test_another_mapping_makes_another_set(tmp_path: Path) -> None:
