@@ -181,7 +181,14 @@ class FilePast:
         form = None if self._mapping is None else self._mapping.form
         # Files with columns of their own are seldom called .csv.
         is_own = form is not None and (form.separator != "," or form.columns is not None)
-        return files_of(self._paths, any_format=is_own)
+        files = files_of(self._paths, any_format=is_own)
+        for path in files:
+            if path != STDIN:
+                self._format_of(path)
+        return files
+
+    def _format_of(self, path: Path) -> tuple[str, str]:
+        return format_of(path, unknown="" if self._mapping is None else "csv")
 
     def _held(self) -> tuple[Summary, Held]:
         while True:
@@ -211,9 +218,8 @@ class FilePast:
     def _digest_of(self, files: Sequence[Path]) -> str:
         digest = blake2b(digest_size=8)
         digest.update(f"{FORMAT} {'' if self._mapping is None else self._mapping.digest}".encode())
-        unknown = "" if self._mapping is None else "csv"
         for each in sorted(
-            digest_of(path) + "/".join(format_of(path, unknown=unknown)).encode() for path in files
+            digest_of(path) + "/".join(self._format_of(path)).encode() for path in files
         ):
             digest.update(each)
         return digest.hexdigest()
