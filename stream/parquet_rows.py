@@ -49,3 +49,24 @@ def _in_milliseconds(batch: Any) -> Any:
             unit = pyarrow.timestamp("ms", field.type.tz)
             batch = batch.set_column(index, field.name, batch.column(index).cast(unit, safe=False))
     return batch
+
+
+def with_numbered_times(batch: Any) -> Any:
+    """A time with a zone as epoch milliseconds; one without is the contract's to refuse."""
+    import pyarrow as pa
+
+    at = batch.schema.get_field_index("ts")
+    if at >= 0 and pa.types.is_timestamp(batch.column(at).type) and batch.column(at).type.tz:
+        batch = batch.set_column(at, "ts", batch.column(at).cast(pa.int64()))
+    return batch
+
+
+def rows_one_by_one(batch: Any) -> list[Any]:
+    """Rows as Python has them, or why it cannot have them."""
+    rows: list[Any] = []
+    for at in range(len(batch)):
+        try:
+            rows += batch.slice(at, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            rows.append(error)
+    return rows

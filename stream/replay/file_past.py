@@ -24,13 +24,14 @@ from msgspec import Struct
 
 from model.events import MAX_TIME_MS, decode_event
 from serving.intake import Decoded
-from stream.event_columns import EventReader, RowMapping, bad_row_error
+from stream.event_columns import EventReader, bad_row_error
 from stream.file_set import STDIN, digest_of, files_of
 from stream.replay.bad_row_file import bad_row_line, read_bad_rows
 from stream.replay.past import PastBatch, Position
 from stream.replay.sorted_runs import RUN_BYTES, Events, RunWriter, merged
 from stream.replay.stdin_file import spooled
 from stream.replay.work_folder import Held, WorkFolder
+from stream.row_mapping import RowMapping
 from stream.rows import BadRow, RowsError, format_of
 
 FOLDER = Path(".nextclick/replay")
