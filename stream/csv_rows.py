@@ -9,13 +9,13 @@ import csv
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from msgspec import inspect
 
 from model.events import Event
 from model.items import Item
-from stream.lines import MAX_LINE_BYTES, Line
+from stream.lines import MAX_LINE_BYTES, Line, line_blocks, lines
 
 
 class CsvRow(NamedTuple):
@@ -52,15 +52,15 @@ class CsvRows(Iterator[CsvRow]):
         """Names of the columns; None before they are read."""
         self._seen: list[Line] = []
         self._faults: deque[Line] = deque()
-        lines = self._text(text, encoding)
+        texts = self._text(text, encoding)
         if len(separator) == 1:
             csv.field_size_limit(MAX_LINE_BYTES)
             quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
             self._rows: Iterator[list[str]] = csv.reader(
-                lines, delimiter=separator, quoting=quoting
+                texts, delimiter=separator, quoting=quoting
             )
         else:
-            self._rows = (line.rstrip("\r\n").split(separator) for line in lines if line.strip())
+            self._rows = (line.rstrip("\r\n").split(separator) for line in texts if line.strip())
 
     def __next__(self) -> CsvRow:
         while True:
@@ -107,6 +107,19 @@ class CsvRows(Iterator[CsvRow]):
             else:
                 self._seen.append(line)
                 yield line.data.decode(encoding, "surrogateescape") + "\n"
+
+
+def csv_rows(
+    stream: BinaryIO,
+    separator: str = ",",
+    columns: Sequence[str] | None = None,
+    *,
+    quoted: bool = True,
+    encoding: str = "utf-8",
+) -> CsvRows:
+    """Every row of an unpacked file; see `CsvRows`."""
+    text = lines(line_blocks(stream))
+    return CsvRows(text, separator, columns, quoted=quoted, encoding=encoding)
 
 
 def _raw(seen: Sequence[Line]) -> bytes:

@@ -10,13 +10,14 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from model.events import ContractError, Event, decode_event
-from stream.csv_rows import CsvRow, CsvRows, typed_fields
+from stream.csv_rows import CsvRow, csv_rows, typed_fields
 from stream.csv_tables import CsvTable, csv_parts
 from stream.event_json import json_columns
-from stream.lines import line_blocks, lines
+from stream.lines import line_blocks
 from stream.parquet_rows import (
     DamagedParquetError,
     parquet_batches,
+    renamed_columns,
     rows_one_by_one,
     with_numbered_times,
 )
@@ -131,12 +132,8 @@ class EventReader:
             return mapping.events(dict(row.cells))
 
         form = mapping.form
-        rows = CsvRows(
-            lines(line_blocks(stream)),
-            form.separator,
-            form.columns,
-            quoted=form.quoted,
-            encoding=form.encoding,
+        rows = csv_rows(
+            stream, form.separator, form.columns, quoted=form.quoted, encoding=form.encoding
         )
         while held := list(islice(rows, ROWS)):
             yield self._made(name, [row.line for row in held], held, make, _raw)
@@ -147,34 +144,38 @@ class EventReader:
             for batch in parquet_batches(path, None if self._mapping else CONTRACT_FIELDS):
                 numbers = range(row + 1, row + 1 + len(batch))
                 row += len(batch)
-                if self._mapping is not None:
-                    make = self._mapping.events
-                    yield self._made(name, numbers, batch.to_pylist(), make, _readable)
-                else:
-                    yield from self._of_table(name, numbers, batch)
+                yield from self._of_table(name, numbers, batch)
         except DamagedParquetError as error:
             self.rows += 1
             self._refuse(BadRow(name, row + 1, "unreadable", str(error)))
 
     def _of_table(self, name: Path, numbers: Sequence[int], batch: Any) -> Iterator[Events]:
-        """Events of rows whose columns are the fields of the contract."""
-        batch = with_numbered_times(batch)
+        mapping = self._mapping
+        make = _json_of_one if mapping is None else _events_by(mapping)
         try:
             batch.validate(full=True)
         except pa.ArrowInvalid:  # text that is none
-            yield self._made(name, numbers, rows_one_by_one(batch), _json_of_one, _readable)
+            yield self._made(name, numbers, rows_one_by_one(batch), make, _readable)
             return
-        if not {"ts", "event_id"} <= {*batch.schema.names}:
-            yield self._made(name, numbers, batch.to_pylist(), _json_of_one, _readable)
+        if mapping is None:
+            fields = batch = with_numbered_times(batch)
+        else:
+            fields = with_numbered_times(renamed_columns(batch, mapping.plain or {}))
+        if not {"ts", "event_id"} <= {*fields.schema.names}:
+            yield self._made(name, numbers, batch.to_pylist(), make, _readable)
             return
-        data, is_whole = json_columns(batch)
-        is_sound = sound_rows(batch, data, is_whole, self._now_ms)
-        yield from self._sound(batch, data, is_sound)
+        data, is_whole = json_columns(fields)
+        is_sound = sound_rows(fields, data, is_whole, self._now_ms)
+        yield from self._sound(fields, data, is_sound)
         others = pc.indices_nonzero(pc.invert(is_sound))
         if len(others):
             at = [numbers[row] for row in others.to_pylist()]
-            rows = _rest(batch.take(others), data.take(others), is_whole.take(others))
-            yield self._made(name, at, rows, _json_of_one, _readable)
+            rest = batch.take(others)
+            if mapping is None:
+                rows = _rest(rest, data.take(others), is_whole.take(others))
+            else:
+                rows = rest.to_pylist()
+            yield self._made(name, at, rows, make, _readable)
 
     def _sound(self, batch: Any, data: Any, is_sound: Any) -> Iterator[Events]:
         """The rows of a table that need no further look."""
@@ -233,6 +234,15 @@ def _in_columns(events: Sequence[Event], data: Sequence[bytes]) -> Events:
     times = pa.array([event.ts for event in events], pa.int64())
     ids = pa.array([event.event_id.encode() for event in events], pa.binary())
     return pa.RecordBatch.from_arrays([times, ids, pa.array(data, pa.binary())], schema=COLUMNS)
+
+
+def _events_by(mapping: RowMapping) -> Callable[[Any], list[bytes]]:
+    def make(row: Any) -> list[bytes]:
+        if isinstance(row, UnicodeDecodeError):
+            raise _UnreadableError(str(row))
+        return mapping.events(row)
+
+    return make
 
 
 def _rest(batch: Any, data: Any, is_whole: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 """Rows of Parquet files, by the names of their columns."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +70,25 @@ def rows_one_by_one(batch: Any) -> list[Any]:
         except UnicodeDecodeError as error:
             rows.append(error)
     return rows
+
+
+def renamed_columns(batch: Any, plain: Mapping[str, str]) -> Any:
+    """The fields of the contract out of columns with other names; empty text is none.
+
+    Args:
+        batch: rows of a log.
+        plain: field -> column. A field that stands inside an object is not taken out of it: it
+            becomes the whole object, which no field is.
+    """
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    found: dict[str, Any] = {}
+    for name, column in plain.items():
+        outer = column if column in batch.schema.names else column.partition(".")[0]
+        if outer in batch.schema.names:
+            values = batch.column(outer)
+            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                values = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
+            found[name] = values
+    return pa.RecordBatch.from_arrays([*found.values()], [*found])

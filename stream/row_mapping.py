@@ -1,6 +1,6 @@
 """What readers of files ask of a mapping."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -22,6 +22,10 @@ class RowMapping(Protocol):
 
     @property
     def form(self) -> Form: ...
+    @property
+    def plain(self) -> Mapping[str, str] | None:
+        """Field -> column, where that is all it does."""
+
     def events(self, fields: dict[str, Any]) -> list[bytes]: ...
     def events_of_record(self, value: bytes) -> list[bytes]: ...
     @property

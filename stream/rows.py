@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from model.events import ContractError, Event, decode_event
-from stream.csv_rows import CsvRows, typed_fields
+from stream.csv_rows import csv_rows, typed_fields
 from stream.lines import PACKINGS, line_blocks, lines, unpacked
 from stream.parquet_rows import DamagedParquetError, parquet_batches
 
@@ -156,7 +156,7 @@ def _jsonl(path: Path, stream: BinaryIO) -> Iterator[Row]:
 
 
 def _csv(path: Path, stream: BinaryIO) -> Iterator[Row]:
-    for row in CsvRows(lines(line_blocks(stream))):
+    for row in csv_rows(stream):
         if row.fault:
             yield Row(path, row.line, row.raw, row.fault)
         else:
