@@ -7,7 +7,8 @@ from typing import Any
 READ_BYTES = 1024 * 1024
 """Of a column at a time: row groups may be of any size."""
 BATCH = 8_192
-"""Rows read at a time: 10 MB of long ones."""
+"""Rows read at a time, fewer where they are long."""
+BATCH_BYTES = 4 * 1024 * 1024
 
 
 def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Iterator[Any]:
@@ -28,16 +29,21 @@ def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Itera
             if len({*names}) < len(names):
                 raise DamagedParquetError("two columns of the file have the same name")
             wanted = None if columns is None else [name for name in names if name in columns]
-            yield from map(
-                _in_milliseconds,
-                file.iter_batches(batch_size=BATCH, columns=wanted, use_threads=False),
-            )
+            batches = file.iter_batches(_batch_rows(file), columns=wanted, use_threads=False)
+            yield from map(_in_milliseconds, batches)
     except (ArrowException, OSError) as error:
         raise DamagedParquetError(f"the file is damaged from here on ({error})") from None
 
 
 class DamagedParquetError(ValueError):
     """A Parquet file ends before its end; the message is a fault as a row has one."""
+
+
+def _batch_rows(file: Any) -> int:
+    """How many rows are read at a time, by what the file says of their size."""
+    groups = [file.metadata.row_group(at) for at in range(file.num_row_groups)]
+    row = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=1)
+    return min(BATCH, max(1, BATCH_BYTES // max(row, 1)))
 
 
 def _in_milliseconds(batch: Any) -> Any:

@@ -37,6 +37,8 @@ from stream.rows import BadRow, RowsError, format_of
 FOLDER = Path(".nextclick/replay")
 BATCH = 5_000
 """Events merged in one trip."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Of JSON; a usual batch has 1 MB."""
 PARTITIONS = 64
 """Shared counts take a partition's events in order: the more of them, the more at once."""
 MOST_TOLD = 20
@@ -292,18 +294,34 @@ class FilePast:
 
 
 def _in_batches(blocks: Iterator[Events], first: int, size: int) -> Iterator[list[bytes]]:
-    """The JSON of events behind the first ones, in batches of a size."""
+    """The JSON of events behind the first ones, in batches of a size, smaller where it is long."""
     held: list[bytes] = []
+    held_bytes = 0
     for events in blocks:
         rows = len(events)
         if first < rows:
-            held += events.column("data").slice(first).to_pylist()
-            while len(held) >= size:
-                yield held[:size]
-                del held[:size]
+            values = events.column("data").slice(first).to_pylist()
+            held += values
+            held_bytes += sum(map(len, values))
+            while len(held) >= size or held_bytes > BATCH_BYTES:
+                cut = _fitting(held, size)
+                if cut > len(held):
+                    break
+                yield held[:cut]
+                held_bytes -= sum(map(len, held[:cut]))
+                del held[:cut]
         first = max(first - rows, 0)
-    if held:
-        yield held
+    while held:
+        cut = _fitting(held, size)
+        yield held[:cut]
+        del held[:cut]
+
+
+def _fitting(values: Sequence[bytes], size: int) -> int:
+    """A batch's size: halved until it fits, so that it depends on nothing but what comes next."""
+    while size > 1 and sum(map(len, values[:size])) > BATCH_BYTES:
+        size //= 2
+    return size
 
 
 def _damaged(folder: Path, what: str) -> RowsError:
