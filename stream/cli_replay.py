@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from stream.cli_generations import register
 from stream.cli_output import BadRows, Files, Json, err, say
 from stream.settings import Settings
 
@@ -50,3 +51,6 @@ def files_verb(
         f"{bad.count:,} rows left out",
     )
     bad.exit()
+
+
+register(replay)
