@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -19,12 +19,20 @@ RECORDS = 2_000
 WAIT_MS = 1_000
 
 
+class CaughtUp(NamedTuple):
+    """What was learnt."""
+
+    records: int
+    ends: dict[TopicPartition, int]
+    """Offset of the next record of each partition, all below it learnt."""
+
+
 async def catch_up(
     settings: Settings,
     parts: Parts,
     since: Mapping[TopicPartition, int],
     until: Mapping[TopicPartition, int],
-) -> int:
+) -> CaughtUp:
     """Learn records that the topic holds. May be repeated.
 
     Args:
@@ -32,9 +40,6 @@ async def catch_up(
         parts: where to (``Parts.for_past``).
         since: first offset, by partition.
         until: end offset of those partitions of which not all is wanted.
-
-    Returns:
-        How many records were learnt.
 
     Raises:
         KafkaError: a broker is away; run it again.
@@ -55,7 +60,7 @@ async def catch_up(
                 )  # fmt: skip
         wanted = {place for place in since if starts[place] < ends[place]}
         if not wanted:
-            return 0
+            return CaughtUp(0, {place: max(end, since[place]) for place, end in ends.items()})
         consumer.assign(list(wanted))
         for place in wanted:
             consumer.seek(place, starts[place])
@@ -68,7 +73,7 @@ async def catch_up(
             # By positions: the last offsets may be those of no record.
             positions = {place: await consumer.position(place) for place in wanted}
             wanted = {place for place in wanted if positions[place] < ends[place]}
-    return learnt
+    return CaughtUp(learnt, {place: max(end, since[place]) for place, end in ends.items()})
 
 
 def _below(

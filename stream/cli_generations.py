@@ -12,7 +12,7 @@ from stream.settings import Settings
 
 if TYPE_CHECKING:
     from stream.replay.compare import Comparison
-    from stream.replay.generations import Flip
+    from stream.replay.cutover import Flip
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -137,14 +137,14 @@ def cutover(dry_run: DryRun = False, as_json: Json = False) -> None:
     atomic step; workers follow within about a second, and learn what has come since. The old
     generation stays, for `rollback`, until `drop`.
     """
-    from stream.replay.generations import cutover as run
+    from stream.replay.cutover import cutover as run
 
     _flip(run, "building", dry_run=dry_run, as_json=as_json)
 
 
 def rollback(dry_run: DryRun = False, as_json: Json = False) -> None:
     """Take the previous generation back into use, once it has learnt what has come since."""
-    from stream.replay.generations import rollback as run
+    from stream.replay.cutover import rollback as run
 
     _flip(run, "previous", dry_run=dry_run, as_json=as_json)
 

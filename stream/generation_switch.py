@@ -124,8 +124,8 @@ class GenerationSwitch:
         since = {place: positions.get(name, 0) for place, name in strange.items()}
         until = {place: at for place in strange if (at := await self._position(place)) is not None}
         # Not those of `self.parts`: while this is under way nothing may be in hand of both.
-        learnt = await catch_up(self._settings, self.parts.for_past(live), since, until)
-        logger.info("%d records learnt into generation %d", learnt, live)
+        done = await catch_up(self._settings, self.parts.for_past(live), since, until)
+        logger.info("%d records learnt into generation %d", done.records, live)
         return await self._generations.enter(pointer, strange.values())
 
     async def _position(self, place: TopicPartition) -> int | None:

@@ -6,10 +6,11 @@ from itertools import count
 
 import pytest
 
-from model.events import Event
+from model.events import Click, Event, Impression
 from serving.intake import decode
 from serving.learning import learn
 from serving.profile import Profile
+from serving.recommendation import AsOf, Recommendation, Recommended, recommendation_id
 from stream.replay.build import build
 from stream.replay.generations import Shadow
 from stream.replay.topic_past import TopicPast
@@ -33,12 +34,26 @@ def events(partition: int, number: int, *, seed: int = 0) -> list[Event]:
     for at in range(number):
         user, time = f"user {partition}.{rng.randrange(4)}", NOW - 1_000_000 + seed * 1_000 + at
         item = rng.choice(ITEMS[:12]).item_id
-        found.append(
-            rng.choice(
-                [click(user, item, time), purchase(user, item, time), search(user, item, time)]
-            )
-        )
+        kinds: list[Event] = [click(user, item, time), purchase(user, item, time)]
+        found.append(rng.choice([*kinds, search(user, item, time)]))
     return found
+
+
+def a_list(user: str, items: Sequence[str]) -> Recommendation:
+    as_of = AsOf("events", 0, 1)
+    return Recommendation(
+        rec_id=recommendation_id(user, as_of, "bundle"),
+        user_id=user,
+        event_id="e",
+        ts=NOW,
+        as_of=as_of,
+        bundle="bundle",
+        items=tuple(
+            Recommended(item, rank, 0.5, ("popular",), "because")
+            for rank, item in enumerate(items, start=1)
+        ),
+        step_ms={},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +240,27 @@ async def test_the_first_generation_of_all_is_not_caught_up_with(stage: Switchin
     (user,) = {each.event.user_id for each in decode(stage.log[0][29:], NOW)[0]}
     assert await stage.parts.store.profile(user) != Profile()
     assert not any((await stage.parts.store.profile("user 1.0"))[:3])
+
+
+async def test_what_came_of_lists_goes_on_and_counts_once(stage: Switching) -> None:
+    """The list was made before the switch; its click comes again to the next worker behind it."""
+    worker = await stage.worker({0: 30, 1: 30})
+    made = a_list("ann", ["tea-1", "tea-2"])
+    await worker.switch.parts.store.keep([made])
+    shown = Impression(
+        event_id="s", user_id="ann", ts=NOW, rec_id=made.rec_id, item_ids=("tea-1", "tea-2")
+    )
+    clicked = Click(event_id="c", user_id="ann", ts=NOW, item_id="tea-2", rec_id=made.rec_id)
+    await stage.write({0: [shown, clicked]})
+    await worker.learn(0, 32)
+    await built(stage, p0=31, p1=30)
+    await stage.flip(SHADOW)
+    after = await stage.worker({0: 30, 1: 30})
+    await after.learn(0, 31)
+    await after.learn(0, 32)
+    parts = after.switch.parts
+    assert parts.store.generation == SHADOW
+    assert await parts.store.last_list("ann") == made
+    _, told = await parts.counts.looks(made.bundle)
+    assert (told.weights / parts.counts.weight(NOW)).tolist() == [1, 1, 1]
+    await stage.assert_lived_through(SHADOW)

@@ -12,7 +12,7 @@ from stream.replay.stored_keys import profile_suffix
 from tests.parts import NOW, click, forget, open_parts, purchase, records_of, search, take
 
 SHADOW = 1
-LOG = [
+LOG: list[Event] = [
     click("ann", "a", NOW - 900),
     search("ann", "tea", NOW - 800),
     purchase("ann", "b", NOW - 700),

@@ -1,6 +1,5 @@
 """A shadow generation of profiles and counts: built, taken into use, and dropped."""
 
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
@@ -8,12 +7,9 @@ from typing import Any, NamedTuple, cast
 from model.bundle import load_bundle
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
-from serving.generations import GenerationError, Generations, Pointer
+from serving.generations import Generations, Pointer
 from serving.parts import Parts
 from serving.ranker import Ranker
-from stream.offsets import OffsetReader
-from stream.replay.build import build
-from stream.replay.markers import forget_again
 from stream.replay.past import Position
 from stream.replay.stored_keys import (
     count_pattern,
@@ -22,13 +18,9 @@ from stream.replay.stored_keys import (
     stored_keys,
     unlink,
 )
-from stream.replay.topic_past import TopicPast
 from stream.settings import Settings
 from stream.topic_identity import topic_identity
 from stream.worker import build_counts, build_store
-
-CLOSE_S = 2.0
-"""A tail that was built in so short a time leaves little for the workers to catch up with."""
 
 Told = Callable[[str], None]
 """Takes a line for the person who waits."""
@@ -111,6 +103,11 @@ def learning_parts(settings: Settings) -> Parts:
     )
 
 
+def source_topics(settings: Settings) -> tuple[str, ...]:
+    """Whose records workers learn."""
+    return (settings.events_topic,)
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Generations]]:
     """Parts on the first generation, connected, and what tells of all the others."""
@@ -139,102 +136,6 @@ async def open_shadow(settings: Settings, topics: Sequence[str] = ()) -> AsyncIt
         for topic in topics:
             await shadow.know(settings, topic)
         yield shadow
-
-
-class Flip(NamedTuple):
-    """What has come of a change to another generation."""
-
-    live: int
-    previous: int
-    events: int
-    """Built in its tail."""
-    forgotten: int
-    """Users with a forget marker, whose profiles were looked at again."""
-    seconds: float
-
-
-async def cutover(settings: Settings, *, told: Told = lambda line: None) -> Flip:
-    """Bring the shadow to the end of the events topic and make it live.
-
-    Raises:
-        GenerationError: there is no shadow, or somebody else was quicker.
-    """
-    async with opened(settings) as (parts, generations):
-        pointer = await generations.read()
-        if pointer.building is None:
-            raise GenerationError(
-                "there is no shadow to take into use; build one with `nextclick replay files ... "
-                "--into shadow` or `nextclick replay topic ... --into shadow`"
-            )
-        return await _take_into_use(settings, parts, generations, pointer, pointer.building, told)
-
-
-async def rollback(settings: Settings, *, told: Told = lambda line: None) -> Flip:
-    """Bring the generation that was live before to the end of the topic and make it live again.
-
-    Raises:
-        GenerationError: there is none, or somebody else was quicker.
-    """
-    async with opened(settings) as (parts, generations):
-        pointer = await generations.read()
-        if pointer.previous is None:
-            raise GenerationError(
-                f"generation {pointer.live} is live, and no other one was before it, or it was "
-                "dropped"
-            )
-        return await _take_into_use(settings, parts, generations, pointer, pointer.previous, told)
-
-
-async def _take_into_use(
-    settings: Settings,
-    parts: Parts,
-    generations: Generations,
-    pointer: Pointer,
-    to: int,
-    told: Told,
-) -> Flip:
-    started = time.monotonic()
-    topic = settings.events_topic
-    shadow = Shadow(parts.for_past(to), generations)
-    await shadow.know(settings, topic)
-    events = await build_tail(settings, shadow, told)
-    told(f"looking again at what was forgotten, in generation {to}")
-    forgotten = await forget_again(shadow.parts.store)
-    events += await build_tail(settings, shadow, told)
-    source = shadow.parts.store.source
-    async with OffsetReader(settings) as offsets:
-        places = await offsets.partitions(topic)
-        committed = await offsets.committed(settings.group, places)
-    named = {source(place.topic, place.partition): at for place, at in committed.items()}
-    if not await generations.flip(pointer, to, named):
-        raise GenerationError(
-            "another generation was made live or dropped meanwhile; look with "
-            "`nextclick replay status` and begin again"
-        )
-    return Flip(to, pointer.live, events, forgotten, time.monotonic() - started)
-
-
-async def build_tail(settings: Settings, shadow: Shadow, told: Told = lambda line: None) -> int:
-    """Learn what the events topic holds behind the shadow's positions, until little is left.
-
-    Returns:
-        How many events that were.
-    """
-    total = 0
-    past = TopicPast(settings, settings.events_topic)
-    while True:
-        began, events = time.monotonic(), 0
-
-        def count(done: int, newest: int, before: int = total) -> None:
-            nonlocal events
-            events = done
-            told(f"{before + done:,} events of the tail built")
-
-        done = await shadow.positions()
-        await build(shadow.parts, past, done, keep=shadow.keep, progress=count)
-        total += events
-        if time.monotonic() - began < CLOSE_S or not events:
-            return total
 
 
 class Dropped(NamedTuple):
