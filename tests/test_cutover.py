@@ -111,7 +111,8 @@ async def test_a_worker_is_killed_at_the_switch(
     workers: list[WorkerProcess], stream_settings: Settings
 ) -> None:
     settings = stream_settings
-    async with Crowd(settings, users=48) as crowd:
+    async with Crowd(settings) as crowd:
+        crowd.users = [f"other-{number}" for number in range(48)]
         await crowd.click(2)
         await build_shadow(settings)
         await crowd.click(2)
