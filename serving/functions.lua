@@ -460,10 +460,12 @@ local function read(keys)
   return struct.pack('>dI4', marker, #value) .. value .. links
 end
 
--- KEYS: profile of one generation, and of another.
+-- KEYS: profile of one generation, and of another. ARGV: 1 where the second is known to be there, and
+-- it is to be found out only whether the first is.
 -- Returns 0 where there is neither, 1 where they are the same, 2 where there is only the first, 3
 -- where there is only the second, 4 where they differ. What stands behind a profile is no part of it.
-local function same(keys)
+local function same(keys, args)
+  if args[1] then return redis.call('EXISTS', keys[1]) == 1 and 4 or 3 end
   local profiles = {}
   for at = 1, 2 do
     local stored = redis.call('GET', keys[at])

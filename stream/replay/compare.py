@@ -131,39 +131,38 @@ class Comparing:
     async def _compare(self, heads: Sequence[str], *, is_first: bool) -> None:
         """The users of these keys; those of the second walk count only where the first has none."""
         ours, theirs = (profile_suffix(each.generation) for each in (self._one, self._other))
+        only = () if is_first else (1,)
         answers = await self._one.run(
-            [("same", 2, f"{head}{ours}", f"{head}{theirs}") for head in heads]
+            [("same", 2, f"{head}{ours}", f"{head}{theirs}", *only) for head in heads]
         )
         self._users += len(heads) if is_first else answers.count(SECOND_ONLY)
         self._told(self._users)
-        if not is_first:
-            strange = [h for h, answer in zip(heads, answers, strict=True) if answer == SECOND_ONLY]
-        else:
+        if is_first:
             self.found.profiles_equal += answers.count(EQUAL)
-            strange = [
-                h for h, answer in zip(heads, answers, strict=True)
-                if answer in (FIRST_ONLY, DIFFERENT)
-            ]  # fmt: skip
-        for head in strange:
-            await self._look_closer(head)
+        wanted = (FIRST_ONLY, DIFFERENT) if is_first else (SECOND_ONLY,)
+        await self._look_closer(
+            [head for head, answer in zip(heads, answers, strict=True) if answer in wanted]
+        )
 
-    async def _look_closer(self, head: str) -> None:
+    async def _look_closer(self, heads: Sequence[str]) -> None:
         """What is stored differs; what counts is what is read, without what was forgotten."""
-        digest = self._one.digest_in(head)
-        (ours,), (theirs,) = [await each.read([digest]) for each in (self._one, self._other)]
-        difference = first_difference(ours.profile, theirs.profile)
-        if difference is None:
-            self.found.profiles_equal += 1
-            return
-        if not any(theirs.profile):
-            self.found.profiles_only_first += 1
-        elif not any(ours.profile):
-            self.found.profiles_only_second += 1
-        else:
-            self.found.profiles_different += 1
-        if len(self.found.profiles) < self._sample:
-            user = head[head.index("{") + 1 : head.index("}")]
-            self.found.profiles.append(ProfileDifference(user, difference))
+        digests = [self._one.digest_in(head) for head in heads]
+        ours, theirs = [await each.read(digests) for each in (self._one, self._other)]
+        for head, one, two in zip(heads, ours, theirs, strict=True):
+            if one.profile == two.profile:
+                self.found.profiles_equal += 1
+                continue
+            if not any(two.profile):
+                self.found.profiles_only_first += 1
+            elif not any(one.profile):
+                self.found.profiles_only_second += 1
+            else:
+                self.found.profiles_different += 1
+            if len(self.found.profiles) < self._sample:
+                event = first_difference(one.profile, two.profile)
+                assert event is not None
+                user = head[head.index("{") + 1 : head.index("}")]
+                self.found.profiles.append(ProfileDifference(user, event))
 
     async def _compare_counts(self) -> None:
         """Each set that either generation has."""

@@ -46,7 +46,8 @@ def _told(which: int, record: bytes) -> tuple[str, int, str]:
     if which == 0:
         kind = record[INTERACTIONS.width - 3]
         linked = " (of a linked id)" if kind >= LINKED else ""
-        return f"{_KINDS[kind % LINKED]}{linked}", time, f"item {record[_ITEM].hex()}"
+        name = _KINDS.get(kind % LINKED, f"kind {kind % LINKED}")
+        return f"{name}{linked}", time, f"item {record[_ITEM].hex()}"
     if which == 1:
         text = record[IDENTITY_BYTES:-1].rstrip(b"\0").decode(errors="replace")
         return "search", time, f"“{text}”"
