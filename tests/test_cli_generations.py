@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from serving.generations import Generations
 from stream import cli
 from stream.replay.generations import opened
 from stream.settings import Settings
-from tests.parts import NOW, click, open_parts, records_of, take
+from tests.parts import NOW, click, records_of, take
 from tests.shop import ITEMS
 from tests.tiny import tiny_bundle
 
@@ -120,17 +119,3 @@ def test_drop_asks_first(settings: Settings) -> None:
 def test_what_is_live_is_not_dropped(settings: Settings) -> None:
     done = CliRunner().invoke(cli.app, ["replay", "drop", "0", "--yes"])
     assert "generation 0 is live" in str(done.exception)
-
-
-async def test_a_drop_of_the_first_generation_leaves_what_came_of_lists(redis_url: str) -> None:
-    from stream.replay.stored_keys import count_pattern, is_of_lists
-
-    async with open_parts(redis_url) as parts:
-        await take(parts, records_of([click("ann", "a")]))
-        generations = Generations(parts.store)
-        assert await generations.begin() == 1
-        keys = [key.decode() async for key in parts.store.redis.scan_iter(match="nc:count:*")]
-        assert keys and not any(map(is_of_lists, keys))
-        shown = parts.counts.sets.shard_keys(0)[2]
-        assert is_of_lists(shown)
-        assert count_pattern("nc", 0) != count_pattern("nc", 1)

@@ -10,6 +10,7 @@ from serving.catalog import Catalog
 from serving.generations import Generations, Pointer
 from serving.parts import Parts
 from serving.ranker import Ranker
+from serving.store import Store
 from stream.replay.past import Position
 from stream.replay.stored_keys import (
     count_pattern,
@@ -156,14 +157,19 @@ async def drop(settings: Settings, generation: int, *, told: Told = lambda line:
     async with opened(settings) as (parts, generations):
         # First: whoever builds it stops at the next checkpoint.
         await generations.remove(generation)
-        prefix, deleted = parts.store.prefix, [0, 0]
-        patterns = profile_pattern(prefix, generation), count_pattern(prefix, generation)
-        for which, pattern in enumerate(patterns):
-            async for keys in stored_keys(parts.store.redis, pattern):
-                own = keys if which == 0 else [key for key in keys if not is_of_lists(key)]
-                deleted[which] += await unlink(parts.store.redis, own)
-                told(f"{sum(deleted):,} keys deleted")
-        return Dropped(generation, *deleted)
+        return await delete(parts.store, generation, told=told)
+
+
+async def delete(store: Store, generation: int, *, told: Told = lambda line: None) -> Dropped:
+    """Delete the keys of a generation. Raises redis.RedisError."""
+    deleted = [0, 0]
+    patterns = profile_pattern(store.prefix, generation), count_pattern(store.prefix, generation)
+    for which, pattern in enumerate(patterns):
+        async for keys in stored_keys(store.redis, pattern):
+            own = keys if which == 0 else [key for key in keys if not is_of_lists(key)]
+            deleted[which] += await unlink(store.redis, own)
+            told(f"{sum(deleted):,} keys deleted")
+    return Dropped(generation, *deleted)
 
 
 def pointer_as_json(pointer: Pointer) -> dict[str, Any]:
