@@ -196,7 +196,7 @@ def test_the_verb_sorts_sends_and_counts(
     path = tmp_path / "events.jsonl"
     lines = [encode_event(event) for event in reversed(clicks(9))]
     path.write_bytes(b"\n".join([*lines, *[b"{"] * bad_rows]))
-    monkeypatch.setattr(sys, "argv", ["nextclick", "replay", str(path), "--json"])
+    monkeypatch.setattr(sys, "argv", ["nextclick", "replay", "files", str(path), "--json"])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     captured = capsys.readouterr()
