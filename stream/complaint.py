@@ -5,6 +5,7 @@ OURS = {
     "model.checkpoint.CheckpointError",
     "model.events.ContractError",
     "model.export.ExportError",
+    "model.mapped_values.MappingError",
     "model.text_encoder.TextEncoderError",
     "model.train.TrainError",
     "serving.execution.ProviderError",
