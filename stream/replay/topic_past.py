@@ -11,7 +11,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
 from model.events import MAX_FUTURE_MS, ContractError
-from serving.intake import DeadLetter, Decoded, decode
+from model.mapping import Mapping
+from serving.intake import NO_MAPPINGS, DeadLetter, Decoded, decode
 from stream.fetched_record import FetchedRecord
 from stream.kafka import TopicError, kafka_python_reader_arguments
 from stream.replay.bad_records import BadRecord
@@ -48,6 +49,8 @@ class TopicPast:
         settings: brokers and their security.
         topic: by default the events topic.
         span: which part of it.
+        mapping: of records that are no events of the contract.
+        ranges: found at an earlier start, instead of looking the span up.
         follow: when the ends are reached go on with what comes, until `stop`; `batches` then gives
             an empty batch several times a second while nothing comes.
         report: gets each record that breaks the contract; what it raises ends the read.
@@ -63,6 +66,8 @@ class TopicPast:
         topic: str | None = None,
         span: Span = WHOLE,
         *,
+        mapping: Mapping | None = None,
+        ranges: Ranges | None = None,
         follow: bool = False,
         report: Callable[[BadRecord], None] = nobody,
     ) -> None:
@@ -72,8 +77,12 @@ class TopicPast:
         self._follow = follow
         self._report = report
         self._stopped = threading.Event()
-        with TopicOffsets(settings) as offsets:
-            self.ranges: Ranges = ranges_of(offsets, self.topic, span)
+        self._mappings = NO_MAPPINGS if mapping is None else {self.topic: mapping}
+        self.ranges: Ranges = self._look_up() if ranges is None else ranges
+
+    def _look_up(self) -> Ranges:
+        with TopicOffsets(self._settings) as offsets:
+            return ranges_of(offsets, self.topic, self._span)
 
     def told(self) -> Sequence[str]:
         """Topic, partitions with their offsets, and the time asked for."""
@@ -112,7 +121,7 @@ class TopicPast:
         self._refuse_lost(position)
         newest = 0
         for records in self._portions(position):
-            decoded, dead = decode(records, int(time.time() * 1000))
+            decoded, dead = decode(records, int(time.time() * 1000), self._mappings)
             decoded = self._as_it_came(decoded, dead)
             for each in dead:
                 self._report(_bad(each))
@@ -125,17 +134,19 @@ class TopicPast:
         return f"{self.topic}:{partition}"
 
     def _as_it_came(self, decoded: list[Decoded], dead: list[DeadLetter]) -> list[Decoded]:
-        """Without the events that were in the future by more than a worker allows."""
-        kept = []
+        """Without the records that tell of the future by more than a worker allows."""
+        late = {}
         for each in decoded:
             record = each.record
             assert isinstance(record, FetchedRecord)
             if 0 < record.timestamp < each.event.time - MAX_FUTURE_MS:
-                why = "more than 10 minutes later than the record that holds it"
-                dead.append(DeadLetter(record, ContractError("future_time", f"`ts` is {why}")))
-            else:
-                kept.append(each)
-        return kept
+                late[record.partition, record.offset] = record
+        if not late:
+            return decoded
+        for record in late.values():
+            why = "more than 10 minutes later than the record that holds it"
+            dead.append(DeadLetter(record, ContractError("future_time", f"`ts` is {why}")))
+        return [each for each in decoded if (each.record.partition, each.record.offset) not in late]
 
     def _refuse_lost(self, position: Position) -> None:
         """Offsets that retention has dropped since they were noted, or a topic made anew."""
