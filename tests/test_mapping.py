@@ -236,6 +236,13 @@ def test_what_does_more_than_rename_is_not_plain() -> None:
     }  # fmt: skip
 
 
+def test_the_digest_tells_what_makes_other_events() -> None:
+    text = f'[fields]\n{COMMON}type = "did"\nitem_id = "what"'
+    again = f'[fields]\nitem_id = "what"\ntype = "did"\n{COMMON}'
+    assert mapping(text).digest == mapping(again).digest
+    assert mapping(text).digest != mapping(text.replace("what", "sku")).digest
+
+
 def test_records_that_are_no_objects_are_refused() -> None:
     reasons = []
     for value in (None, b"\xff", b"[]", b"7", b"{", b'{"a":' * 100_000):

@@ -29,15 +29,13 @@ def rows(name: str, text: str) -> list[dict[str, Any]]:
     """The rows of a small file, read by the mapping's own form; a header row where it has none."""
     form = Mapping.named(name).form
     lines = text.strip().splitlines()
-    separator = form.separator or ","
+    separator = form.separator
     if len(separator) == 1:
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quoted else csv.QUOTE_NONE
         cells = list(csv.reader(lines, delimiter=separator, quoting=quoting))
     else:
         cells = [line.split(separator) for line in lines]
     columns = list(form.columns or cells.pop(0))
-    if form.typed_header:
-        columns = [column.partition(":")[0] for column in columns]
     return [dict(zip(columns, each, strict=True)) for each in cells]
 
 
