@@ -115,9 +115,8 @@ def replay(
 ) -> None:
     """Send old events to the `events` topic, in event-time order and marked as a replay.
 
-    Up to two million events are sorted where they are out of order; larger files must be in
-    order. Rows that break the contract are reported with file and line and left out; the exit
-    status is then 1.
+    Events are sorted by time across all files, on disk where they are many. Rows that break the
+    contract are reported with file and line and left out; the exit status is then 1.
     """
     from stream.replay.progress import replay_files
 

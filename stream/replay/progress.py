@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from stream.history import read_history
 from stream.kafka import require_broker
+from stream.replay.file_past import FilePast
 from stream.replay.topic_target import MAX_LAG, ReplayProgress, ReplayReport, replay
 from stream.rows import BadRow
 from stream.settings import Settings
@@ -78,20 +78,22 @@ def replay_files(
         BrokerError, TopicError, ReplayError: see `stream.replay.topic_target.replay`.
     """
     with console.status("reading the files"):
-        history = read_history(paths, report)
+        past = FilePast(paths, report)
+        summary = past.prepare()
     require_broker(settings)
-    if not history.in_order:
-        console.print("the files were not in event-time order; the events have been sorted")
+    events = (each.event for batch in past.batches({}) for each in batch.decoded)
     with replay_bar(console) as bar:
         task = bar.add_task(
-            "replay", total=history.total, position=event_time(history.first), lag="?"
+            "replay", total=summary.events, position=event_time(summary.first), lag="?"
         )
-        return asyncio.run(
+        done = asyncio.run(
             replay(
                 settings,
-                history.events,
+                events,
                 rate=rate,
                 max_lag=MAX_LAG if max_lag is None else max_lag,
                 progress=lambda progress: show(bar, task, progress),
             )
         )
+    past.finish()
+    return done

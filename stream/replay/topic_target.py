@@ -65,7 +65,7 @@ async def replay(
 
     Args:
         settings: brokers, events topic, and the group whose lag is watched.
-        events: in event-time order (`stream.history.read_history`).
+        events: in event-time order (`stream.replay.file_past`).
         rate: at most so many events a second; None: as fast as the lag allows.
         max_lag: records that the group may be behind; 0: no bound, nobody is waited for.
         progress: called after every few hundred events.
