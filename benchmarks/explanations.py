@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine
@@ -36,8 +37,8 @@ from serving.recommendation import Recommendation, Recommended
 from serving.why import FitsLast, code_of
 from stream.backfill import backfill
 from stream.embedded_redis import EmbeddedRedis
-from stream.history import read_history
 from stream.ingest import read_items
+from stream.replay.file_past import FilePast
 from stream.rows import BadRow
 from stream.settings import Settings
 from stream.worker import build_parts
@@ -58,7 +59,9 @@ async def opened(asked: argparse.Namespace, url: str) -> tuple[Parts, list[Event
     parts = build_parts(Settings(bundle=asked.bundle, provider="cpu", redis_url=url))
     for item in read_items([asked.items], refuse):
         parts.catalog.put(item)
-    events = list(read_history([asked.events], refuse).events)
+    with TemporaryDirectory() as folder:
+        past = FilePast([asked.events], refuse, folder=Path(folder))
+        events = [each.event for batch in past.batches({}) for each in batch.decoded]
     await parts.store.open()
     await backfill(parts, events, count=True)
     await parts.candidates.refresh_popular()

@@ -21,6 +21,7 @@ from model.mapping_sources import Row, condition
 
 _ID_BYTES = 16
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_sorted = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
 
 
@@ -40,6 +41,8 @@ class Mapping:
         self.title = declared.title
         self.form = declared.file
         """How files of it are laid out."""
+        self.digest = blake2b(_sorted.encode(declared), digest_size=_ID_BYTES).hexdigest()
+        """Tells mappings apart that may make different events."""
         self.plain = _plain(declared)
         """Where it only renames: field of the contract -> column. None where it does more, so that
         only ``events`` knows what a row is. An event without an id gets one from ``events`` alone.
@@ -102,6 +105,8 @@ class Mapping:
             ContractError: the row cannot be understood; the message names the column.
         """
         try:
+            if self.form.typed_header:
+                fields = _without_types(fields)
             if self._is_left_out is not None and self._is_left_out(fields):
                 return []
             for maker in self._events:
@@ -116,6 +121,8 @@ class Mapping:
     def items(self, fields: Row) -> list[bytes]:
         """The JSON bytes of the items in a row, none where it tells of none; raises as above."""
         try:
+            if self.form.typed_header:
+                fields = _without_types(fields)
             for maker in self._items:
                 if maker.fits(fields):
                     filled = [maker.filled(fields, each) for each in maker.entries(fields)]
@@ -147,6 +154,10 @@ def _events(maker: Maker, row: Row) -> list[bytes]:
         event["type"] = kind
         made.append(_encoder.encode(event))
     return made
+
+
+def _without_types(row: Row) -> Row:
+    return {name.partition(":")[0]: value for name, value in row.items()}
 
 
 def _row(value: bytes | None) -> Row:

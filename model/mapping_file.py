@@ -26,8 +26,8 @@ class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Form(_Declared, frozen=True):
     """How files of a log are laid out."""
 
-    separator: str | None = None
-    """Between cells of a text file; None: as the file's suffix says."""
+    separator: str = ","
+    """Between the cells of a text file that is not JSONL; one of several characters as well."""
     columns: tuple[str, ...] | None = None
     """Names of the columns, where the files have no header row."""
     typed_header: bool = False
