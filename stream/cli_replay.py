@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.cli_output import BadRows, Json, err, say
+from stream.cli_output import INCOMPLETE, BadRows, Json, err, say
 from stream.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ StrictOption = Annotated[
 BadRowsOption = Annotated[
     Path | None,
     typer.Option(
-        "--bad-rows", help="File to which all that is left out is added.", show_default=False
+        "--bad-rows",
+        help="File for all that is left out; by default one in `.nextclick/replay/`.",
+        show_default=False,
     ),
 ]
 MappingOption = Annotated[
@@ -91,7 +93,9 @@ def files_verb(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False
+            help="JSONL or CSV (plain, .gz, .zst) or Parquet files, folders, patterns, or `-` for "
+            "standard input.",
+            show_default=False,
         ),
     ],
     into: IntoOption = "events",
@@ -103,20 +107,24 @@ def files_verb(
     dry_run: DryRunOption = False,
     strict: StrictOption = False,
     bad_rows: BadRowsOption = None,
+    mapping: MappingOption = None,
+    renames: MapOption = None,
     as_json: Json = False,
 ) -> None:
     """Bring the events of files back, in event-time order.
 
     They go to the `events` topic, marked as a replay, or into a shadow set of profiles. What was
-    stopped goes on with the same command. Up to two million events are sorted where they are out
-    of order; larger files must be in order. Rows that break the contract are reported with file
-    and line and left out; the exit status is then 1.
+    stopped goes on with the same command. Events are sorted by time across all files, on disk where
+    they are many. Rows that break the contract are reported with file and line and left out; the
+    exit status is then 1.
     """
     from stream.replay.sources import FileSource
 
     orders = _orders(into, rate, speed, max_lag, state, again)
-    with _pile(bad_rows, strict) as pile:
-        source = FileSource(files, pile.report, lambda text: err.print(text))
+    with _pile(None, False) as pile:
+        source = FileSource(
+            files, pile.report, err, _mapping(mapping or "", renames), bad_rows, strict
+        )
         _run(orders, source, pile, dry_run, as_json)
 
 
@@ -167,7 +175,15 @@ def topic_verb(
     again: AgainOption = False,
     dry_run: DryRunOption = False,
     strict: StrictOption = False,
-    bad_rows: BadRowsOption = None,
+    bad_records: Annotated[
+        Path | None,
+        typer.Option(
+            "--bad-rows",
+            help="File to which all that is left out is added; by default one in "
+            "`.nextclick/replay/`.",
+            show_default=False,
+        ),
+    ] = None,
     mapping: MappingOption = None,
     renames: MapOption = None,
     as_json: Json = False,
@@ -179,6 +195,7 @@ def topic_verb(
     committed. What was stopped goes on with the same command. Records that break the contract are
     reported with their place and left out; the exit status is then 1.
     """
+    from stream.replay.checkpoint import FOLDER
     from stream.replay.sources import TopicSource
     from stream.replay.topic_span import Span, places_of, time_ms
 
@@ -193,9 +210,9 @@ def topic_verb(
         )
     settings = Settings()
     name = mapping or ("" if renames else settings.input_mappings.get(topic, ""))
-    with _pile(bad_rows, strict) as pile:
+    with _pile(bad_records or FOLDER / f"bad-records-{topic}.jsonl", strict) as pile:
         source = TopicSource(
-            settings, topic, span, pile.report, _mapping(name, renames),
+            settings, topic, span, pile, _mapping(name, renames),
             mapping_name=name or ",".join(renames or ()),
         )  # fmt: skip
         _run(orders, source, pile, dry_run, as_json)
@@ -245,13 +262,13 @@ def _run(orders: "Orders", source: "Source", pile: "BadPile", dry_run: bool, as_
     except Interrupted as error:
         err.print(f"nextclick: {error}", markup=False, highlight=False)
         sys.exit(INTERRUPTED)
-    say(
-        as_json,
-        outcome.machine | {"bad": pile.count},
-        f"{outcome.person}; {pile.count:,} rows left out" if pile.count else outcome.person,
-    )
+    machine, person = outcome.machine | {"bad": pile.count}, outcome.person
     if pile.count:
-        raise typer.Exit(1)
+        machine["bad_rows"] = str(source.side_file)
+        person += f"; {pile.count:,} left out, see {source.side_file}"
+    say(as_json, machine, person)
+    if pile.count:
+        raise typer.Exit(INCOMPLETE)
 
 
 @contextmanager

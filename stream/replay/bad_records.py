@@ -50,7 +50,7 @@ class BadPile:
         strict: bool = False,
         show: Callable[[Bad], None] = lambda _: None,
     ) -> None:
-        self._path = path
+        self.path = path
         self._strict = strict
         self._show = show
         self._file: BinaryIO | None = None
@@ -74,10 +74,10 @@ class BadPile:
             raise StrictError(f"{bad}; correct it, or leave it out by leaving out --strict")
         self.count += 1
         self._show(bad)
-        if self._path is not None:
+        if self.path is not None:
             if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                number = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 self._file = os.fdopen(number, "ab", buffering=0)
             self._file.write(_line(bad))
 

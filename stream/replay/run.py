@@ -63,6 +63,7 @@ def run(
     state = orders.state or default_path(work)
     checkpoint = Checkpoint(state, work, again=orders.again)
     if checkpoint.is_complete and not dry_run:
+        source.finish()
         return Outcome(
             {"into": "events", "complete": True, "sent": 0, "state": str(state)},
             f"all of it has been sent before ({state}); --again sends it once more, which changes "
@@ -100,6 +101,7 @@ def _topic(
             keep=checkpoint.keep,
         )
     checkpoint.complete()
+    source.finish()
     machine = {"into": "events", "complete": True, "state": str(checkpoint.path), "before": before}
     return Outcome(
         machine | report._asdict(),
@@ -122,6 +124,7 @@ def _shadow(
                 progress=lambda done, newest: update(ReplayProgress(done, newest, -1)),
             )
         )
+    source.finish()
     seconds = time.monotonic() - started
     return Outcome(
         {"into": "shadow", "complete": True, "seconds": seconds} | report._asdict(),

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from rich.console import Console
+
 from model.mapping import Mapping as EventMapping
-from stream.history import History, read_history
-from stream.replay.bad_records import Bad
-from stream.replay.event_past import EventPast
+from stream.replay.bad_records import Bad, BadPile
+from stream.replay.file_past import FilePast
 from stream.replay.past import Past, Position
 from stream.replay.topic_past import TopicPast
 from stream.replay.topic_span import Ranges, Span
@@ -31,11 +31,18 @@ class Source(Protocol):
     def notes(self) -> dict[str, Any]:
         """What has to be found again when it is opened to go on, of JSON values."""
 
+    @property
+    def side_file(self) -> Path | None:
+        """What is left out stands there."""
+
     def open(self, notes: Mapping[str, Any]) -> Past:
         """Look it up. Raises what its past raises."""
 
     def done(self, position: Position) -> int:
         """Records before a position."""
+
+    def finish(self) -> None:
+        """All is done: nothing has to be kept."""
 
 
 @dataclass
@@ -45,7 +52,7 @@ class TopicSource:
     settings: Settings
     topic: str
     span: Span
-    report: Callable[[Bad], None]
+    pile: BadPile
     mapping: EventMapping | None = None
     mapping_name: str = ""
     ranges: Ranges | None = None
@@ -74,13 +81,18 @@ class TopicSource:
         """The offsets that the span meant."""
         return {"ranges": {str(each): list(found) for each, found in (self.ranges or {}).items()}}
 
+    @property
+    def side_file(self) -> Path | None:
+        """That of the pile."""
+        return self.pile.path
+
     def open(self, notes: Mapping[str, Any]) -> Past:
         """Look the offsets up, or take those that were noted."""
         noted = notes.get("ranges")
         ranges = noted and {int(each): (first, end) for each, (first, end) in noted.items()}
         past = TopicPast(
             self.settings, self.topic, self.span, mapping=self.mapping, ranges=ranges,
-            report=self.report,
+            report=self.pile.report,
         )  # fmt: skip
         self.ranges = past.ranges
         return past
@@ -92,24 +104,28 @@ class TopicSource:
             for partition, (first, _) in (self.ranges or {}).items()
         )
 
+    def finish(self) -> None:
+        """Nothing is kept."""
+
 
 @dataclass
 class FileSource:
-    """Files, known by their content."""
+    """Files, known by their content: they are read, checked and sorted to tell which they are."""
 
     paths: Sequence[Path]
     report: Callable[[Bad], None]
-    notice: Callable[[str], None]
+    console: Console
+    mapping: EventMapping | None = None
+    bad_rows: Path | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
-        self._name = ""
-        self._history: History | None = None
+        self._past: FilePast | None = None
 
     @property
     def reads(self) -> dict[str, Any]:
-        """A digest of what stands in them. Raises RowsError."""
-        self._read()
-        return {"files": self._name}
+        """A digest of what stands in them, and of the mapping. Raises RowsError."""
+        return {"files": self._prepared().part}
 
     @property
     def topics(self) -> Sequence[str]:
@@ -121,22 +137,31 @@ class FileSource:
         """None: the content tells all."""
         return {}
 
+    @property
+    def side_file(self) -> Path | None:
+        """As given, or beside what is sorted."""
+        return self._prepared().bad_rows
+
     def open(self, notes: Mapping[str, Any]) -> Past:
         """Read, check and sort them. Raises RowsError."""
-        history = self._read()
-        if not history.in_order:
-            self.notice("the files were not in event-time order; the events have been sorted")
-        return EventPast(self._name, history.events, total=history.total)
+        return self._prepared()
 
     def done(self, position: Position) -> int:
         """Events before a position."""
-        return position.get(self._name, 0)
+        return position.get(self._prepared().part, 0)
 
-    def _read(self) -> History:
-        if self._history is None:
-            self._history = read_history(self.paths, self.report)
-            digest = sha256()
-            for path in self.paths:
-                digest.update(path.read_bytes())
-            self._name = f"files:{digest.hexdigest()[:16]}"
-        return self._history
+    def finish(self) -> None:
+        """Remove what was sorted."""
+        self._prepared().finish()
+
+    def _prepared(self) -> FilePast:
+        if self._past is None:
+            with self.console.status("reading the files") as status:
+                past = FilePast(
+                    self.paths, self.report, self.mapping,
+                    bad_rows=self.bad_rows, strict=self.strict,
+                    progress=lambda rows: status.update(f"reading the files: {rows:,} rows"),
+                )  # fmt: skip
+                past.prepare()
+            self._past = past
+        return self._past
