@@ -1,0 +1,110 @@
+"""Who builds a generation, and in which step of which epoch: two keys in Redis.
+
+One builder at a time: it holds a lease and prolongs it, and every step is noted together with a
+look at the lease, so that a builder that was held up and lost it cannot go on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Literal, TypeAlias
+from uuid import uuid4
+
+import msgspec
+
+from serving.store import Store
+
+LEASE_MS = 10_000
+"""What the next builder waits at most after this one was killed."""
+LOOK_S = 0.25
+Step: TypeAlias = Literal["counting", "writing", "done"]
+
+
+class BuildError(RuntimeError):
+    """The build cannot go on; the message says what to do."""
+
+
+class BuildState(msgspec.Struct, frozen=True):
+    """The newest epoch: what it is of, and how far it has come."""
+
+    epoch: int = 0
+    step: Step = "done"
+    begin: Mapping[str, int] = {}
+    """Position of the source before it."""
+    end: Mapping[str, int] = {}
+    """And behind it."""
+    last: tuple[tuple[str, int, int], ...] = ()
+    """Topic, partition and the last offset of each partition that it has records of."""
+    parts: int = 1
+    """In which its sums are added to the counts."""
+
+
+class Builder:
+    """The one that may write now.
+
+    Args:
+        store: of the generation that is built.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._token = uuid4().bytes
+        age = f".{store.generation}" if store.generation else ""
+        head = f"{store.prefix}:{{build}}"
+        self._lease = f"{head}:lease{age}"
+        self._keys = self._lease, f"{head}:epoch{age}"
+
+    async def begin(self) -> BuildState:
+        """Take the lease, where need be when another one's has run out.
+
+        Raises:
+            BuildError: another builder is at work.
+        """
+        deadline = asyncio.get_running_loop().time() + LEASE_MS / 1000 + 1
+        while (state := await self._call()) is None:
+            if asyncio.get_running_loop().time() > deadline:
+                raise BuildError(
+                    "another build writes into this generation of profiles; let it end or stop "
+                    "it, then run the command again"
+                )
+            await asyncio.sleep(LOOK_S)
+        return state
+
+    async def note(self, state: BuildState) -> None:
+        """Write down where the build is. Raises BuildError where the lease is another's by now."""
+        if await self._call(msgspec.json.encode(state)) is None:
+            raise BuildError(
+                "this build was held up for so long that another one has taken over; let that one "
+                "end, then run the command again"
+            )
+
+    async def _call(self, *state: bytes) -> BuildState | None:
+        ((is_held, held),) = await self._store.run(
+            [("build", 2, *self._keys, self._token, LEASE_MS, *state)]
+        )
+        if not is_held:
+            return None
+        return msgspec.json.decode(held, type=BuildState) if held else BuildState()
+
+    async def leave(self) -> None:
+        """Give the lease back."""
+        await self._store.run([("leave", 1, self._lease, self._token)])
+
+    async def prolong(self) -> None:
+        """Keep the lease until cancelled; ends where it is another's."""
+        while await self._call() is not None:
+            await asyncio.sleep(LEASE_MS / 4000)
+
+
+@asynccontextmanager
+async def the_builder(store: Store) -> AsyncIterator[tuple[Builder, BuildState]]:
+    """The lease, held as long as the context. Raises BuildError where it cannot be had."""
+    builder = Builder(store)
+    state = await builder.begin()
+    holding = asyncio.create_task(builder.prolong())
+    try:
+        yield builder, state
+    finally:
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
+        await builder.leave()
