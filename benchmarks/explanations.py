@@ -34,10 +34,12 @@ from serving.reasons import Explain
 from serving.recommend import Outcome, Prepared, decide, request_now
 from serving.recommendation import Recommendation, Recommended
 from serving.why import FitsLast, code_of
-from stream.backfill import backfill
 from stream.embedded_redis import EmbeddedRedis
 from stream.history import read_history
 from stream.ingest import read_items
+from stream.replay.build import build
+from stream.replay.event_past import EventPast
+from stream.replay.past import Position
 from stream.rows import BadRow
 from stream.settings import Settings
 from stream.worker import build_parts
@@ -60,7 +62,11 @@ async def opened(asked: argparse.Namespace, url: str) -> tuple[Parts, list[Event
         parts.catalog.put(item)
     events = list(read_history([asked.events], refuse).events)
     await parts.store.open()
-    await backfill(parts, events, count=True)
+
+    async def keep(position: Position) -> None:
+        """This server ends with the benchmark."""
+
+    await build(parts, EventPast(events, "log"), {}, keep=keep)
     await parts.candidates.refresh_popular()
     return replace(parts, now_ms=lambda: events[-1].time), events
 

@@ -51,12 +51,16 @@ class SumCalls:
             first, last = np.searchsorted(pairs[1], [place, place + 1]).tolist()
             if begin == end and first == last:
                 continue
-            starts = np.flatnonzero(
-                np.append(True, pairs[0][first + 1 : last] != pairs[0][first : last - 1])
-            )[: last - first]
-            keys += map(self._sets.key, pairs[0][first + starts].tolist())
+            sets = pairs[0][first:last]
+            starts = np.flatnonzero(np.append(True, sets[1:] != sets[:-1])[: len(sets)])
+            keys += map(self._sets.key, sets[starts].tolist())
             sizes = np.diff(np.append(starts, last - first)).astype(">u2")
-            yield keys, popular[begin:end].tobytes(), sizes.tobytes(), pairs[2][first:last].tobytes()
+            yield (
+                keys,
+                popular[begin:end].tobytes(),
+                sizes.tobytes(),
+                pairs[2][first:last].tobytes(),
+            )
 
     def _in_order(
         self, sums: Sums, most: int
@@ -80,4 +84,3 @@ class SumCalls:
 def part_number(epoch: int, part: int) -> int:
     """Of all parts of all epochs, ascending."""
     return epoch * MOST_PARTS + part
-

@@ -182,7 +182,7 @@ async def write_profiles(parts: Parts, changes: PastProfiles) -> None:
     refused = await _replace(store, changes, written)
     for start in range(0, len(bound) + len(refused), USERS_AT_ONCE * CALLS_AT_ONCE):
         some = [*bound, *refused][start : start + USERS_AT_ONCE * CALLS_AT_ONCE]
-        records = {changes.users[at]: _new_records(changes, at) for at in some}
+        records = {changes.users[at]: _records_of(changes, at) for at in some}
         merged = await store.merge(
             [ProfileUpdate(user, others=profile) for user, profile in records.items()]
         )
@@ -225,13 +225,14 @@ def _merged(window: Window, held: Sequence[bytes]) -> Iterator[bytes]:
             yield (packed[begin:end] + before[skipped:])[:most]
 
 
-def _new_records(changes: PastProfiles, at: int) -> Profile:
+def _records_of(changes: PastProfiles, at: int) -> Profile:
     sections = []
     for window in (changes.seen, changes.asked):
         rows = slice(int(window.starts[at]), int(window.starts[at + 1]))
-        new = window.records[rows][window.arrival[rows] != OLD]
+        # Those too that are there already: after a crash not all may know of them.
+        new = window.records[rows][window.has_come[rows]]
         sections.append(new[::-1].tobytes())
-    return Profile(*sections, b"", changes.traits.get(at, b""))
+    return Profile(sections[0], sections[1], traits=changes.traits.get(at, b""))
 
 
 def _with_purchases(before: bytes, new: bytes) -> bytes:

@@ -75,8 +75,11 @@ def past_counts(
         _chosen(seen, asked, clocks, floors, number, weights, items),
     ]
     if places is not None:
-        pairs.append(_summed_sets(places(seen.arrival[new], items[number[new]]),
-                                  items[number[new]], weights[new]))
+        pairs.append(
+            _summed_sets(
+                places(seen.arrival[new], items[number[new]]), items[number[new]], weights[new]
+            )
+        )
     return PastCounts(
         Sums(items[present], items[present], popular[present]),
         Sums(*(np.concatenate(columns) for columns in zip(*pairs, strict=True))),

@@ -37,6 +37,8 @@ class Window:
     """Epoch milliseconds."""
     arrival: NDArray[np.int64]
     """``OLD``, or the place of the event that brought it first."""
+    has_come: NDArray[np.bool_]
+    """Whether an event brought it, the first time or again."""
     starts: NDArray[np.int64]
     """[U + 1], where each user's records begin."""
     older: NDArray[np.int64]
@@ -102,9 +104,7 @@ def window_of(
         markers: of each user the time until which all is forgotten, -1 for none.
     """
     width = section.width
-    held_bytes = [
-        _bytes_since(each, limit, width) for each, limit in zip(held, since, strict=True)
-    ]
+    held_bytes = [_bytes_since(each, limit, width) for each, limit in zip(held, since, strict=True)]
     near = [each[:size] for each, size in zip(held, held_bytes, strict=True) if size]
     table = np.frombuffer(b"".join((*near, *rows.packed)), np.uint8).reshape(-1, width)
     counts = np.array(held_bytes, np.int64) // width
@@ -120,6 +120,7 @@ def window_of(
     # Of equal ones the first is the one held before, or the one that came first.
     is_first = np.ones(len(order), np.bool_)
     is_first[1:] = (owner[1:] != owner[:-1]) | (words[1:] != words[:-1]).any(axis=1)
+    has_come = arrival[order[np.append(is_first[1:], True)[: len(order)]]] != OLD
     order, owner = order[is_first], owner[is_first]
     starts = np.searchsorted(owner, np.arange(users + 1))
     sizes = np.array([len(each) for each in held], np.int64) // width
@@ -130,6 +131,7 @@ def window_of(
         owner=owner,
         times=times[order],
         arrival=arrival[order],
+        has_come=has_come,
         starts=starts,
         older=sizes - counts,
         held_bytes=held_bytes,
@@ -150,9 +152,7 @@ def admit(seen: Window, asked: Window) -> tuple[NDArray[np.int64], NDArray[np.in
     asked_floor, seen_floor = asked.starts[seen.owner], seen.starts[asked.owner]
     for window in (seen, asked):
         rows = np.flatnonzero(window.overflows()[window.owner])
-        window.floor[rows] = np.maximum(
-            window.floor[rows], rows - (window.section.bound - 1)
-        )
+        window.floor[rows] = np.maximum(window.floor[rows], rows - (window.section.bound - 1))
     rows = np.flatnonzero(asked.overflows()[seen.owner] & (seen.arrival != OLD))
     if len(rows):
         before = _arrived_before(asked, seen.owner[rows], seen.arrival[rows])
@@ -216,4 +216,3 @@ def _words(table: NDArray[np.uint8]) -> NDArray[np.uint64]:
     padded = np.zeros((count, -(-width // 8) * 8), np.uint8)
     padded[:, :width] = table
     return padded.view(">u8").astype(np.uint64)
-

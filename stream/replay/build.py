@@ -175,8 +175,9 @@ class _Build:
                 for each in batch.decoded
             ]
             epoch.take(batch._replace(decoded=list(compress(batch.decoded, is_of_it))))
-            others = [each for each, is_mine in zip(batch.decoded, is_of_it, strict=True)
-                      if not is_mine]
+            others = [
+                each for each, is_mine in zip(batch.decoded, is_of_it, strict=True) if not is_mine
+            ]
             beyond.take(batch._replace(decoded=others))
         epoch.end = state.end
         await self._learn(epoch, state)
@@ -191,7 +192,9 @@ class _Build:
             if self._count and (open_state is None or open_state.step == "counting"):
                 counted = await asyncio.to_thread(counts_of, events, changes, parts.counts)
                 if open_state is None:
-                    await self._note(epoch, "counting", parts_for(counted, parts.counts.sets.shards))
+                    await self._note(
+                        epoch, "counting", parts_for(counted, parts.counts.sets.shards)
+                    )
                 await parts.counts.add_sums(self._state.epoch, counted, self._state.parts)
                 await self._step("writing")
             elif open_state is None:

@@ -6,11 +6,12 @@ look at the lease, so that a builder that was held up and lost it cannot go on.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
 import msgspec
+from redis.exceptions import RedisError
 
 from serving.store import Store
 
@@ -92,7 +93,7 @@ class Builder:
 
     async def prolong(self) -> None:
         """Keep the lease until cancelled; ends where it is another's."""
-        while await self._call() is not None:
+        while await self._call() is not None:  # noqa: ASYNC110
             await asyncio.sleep(LEASE_MS / 4000)
 
 
@@ -100,11 +101,14 @@ class Builder:
 async def the_builder(store: Store) -> AsyncIterator[tuple[Builder, BuildState]]:
     """The lease, held as long as the context. Raises BuildError where it cannot be had."""
     builder = Builder(store)
-    state = await builder.begin()
-    holding = asyncio.create_task(builder.prolong())
     try:
-        yield builder, state
+        state = await builder.begin()
+        holding = asyncio.create_task(builder.prolong())
+        try:
+            yield builder, state
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
     finally:
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
-        await builder.leave()
+        with suppress(RedisError):  # it runs out by itself
+            await builder.leave()
