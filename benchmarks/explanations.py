@@ -66,7 +66,7 @@ async def opened(asked: argparse.Namespace, url: str) -> tuple[Parts, list[Event
     async def keep(position: Position) -> None:
         """This server ends with the benchmark."""
 
-    await build(parts, EventPast(events, "log"), {}, keep=keep)
+    await build(parts, EventPast("log", events), {}, keep=keep)
     await parts.candidates.refresh_popular()
     return replace(parts, now_ms=lambda: events[-1].time), events
 

@@ -107,21 +107,25 @@ local function add(keys, args)
   return 1
 end
 
--- KEYS: lease, state of a build.
--- ARGV: token of a builder; how long it holds the lease, ms; a new state, or nothing.
+-- KEYS: offsets of a shard, where a builder writes down where it is.
+-- ARGV: token of the builder; how long it holds the lease, ms; a new state, or nothing.
 -- Takes or prolongs the lease, and writes the state. Returns 0 where another builder has it, and
 -- does nothing; else 1 and the state.
 local function build(keys, args)
-  local holder = redis.call('GET', keys[1])
-  if holder and holder ~= args[1] then return {0, ''} end
-  redis.call('SET', keys[1], args[1], 'PX', args[2])
-  if args[3] then redis.call('SET', keys[2], args[3]) end
-  return {1, redis.call('GET', keys[2]) or ''}
+  local time, lease = redis.call('TIME'), redis.call('HGET', keys[1], 'lease')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if lease and string.sub(lease, 9) ~= args[1] and struct.unpack('>d', lease) > now then
+    return {0, ''}
+  end
+  redis.call('HSET', keys[1], 'lease', struct.pack('>d', now + tonumber(args[2])) .. args[1])
+  if args[3] then redis.call('HSET', keys[1], 'epoch', args[3]) end
+  return {1, redis.call('HGET', keys[1], 'epoch') or ''}
 end
 
--- KEYS: lease. ARGV: token of a builder, which gives it back.
+-- KEYS: the same. ARGV: token of a builder, which gives the lease back.
 local function leave(keys, args)
-  if redis.call('GET', keys[1]) == args[1] then redis.call('DEL', keys[1]) end
+  local lease = redis.call('HGET', keys[1], 'lease')
+  if lease and string.sub(lease, 9) == args[1] then redis.call('HDEL', keys[1], 'lease') end
   return 1
 end
 

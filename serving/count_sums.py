@@ -46,7 +46,7 @@ class SumCalls:
         for shard in range(self._sets.shards):
             place = part * self._sets.shards + shard
             popular, pairs = self._popular[2], self._pairs
-            keys = [*self._sets.shard_keys(shard)]
+            keys = [*self._sets.shard_keys(shard)[:2]]
             begin, end = np.searchsorted(self._popular[1], [place, place + 1]).tolist()
             first, last = np.searchsorted(pairs[1], [place, place + 1]).tolist()
             if begin == end and first == last:

@@ -57,8 +57,9 @@ class Window:
     def is_linked(self) -> NDArray[np.bool_]:
         """Which come from an anonymous id: they make no pairs."""
         if self.section is INTERACTIONS:
-            return self.records[:, IDENTITY_BYTES + ITEM_HASH_BYTES] >= LINKED
-        return self.records[:, -1] > 0
+            kinds = self.records[:, IDENTITY_BYTES + ITEM_HASH_BYTES]
+            return np.greater_equal(kinds, LINKED)
+        return np.greater(self.records[:, -1], 0)
 
     @property
     def makes_pairs(self) -> NDArray[np.bool_]:

@@ -129,10 +129,12 @@ async def _fill(settings: Settings, log: EventLog, items: Sequence[Item], consol
             TimeElapsedColumn(), console=console,
         ) as bar:  # fmt: skip
             task = bar.add_task("profiles of 2,469 households", total=total)
-            await _learn(parts, EventPast(newest, "purchases"), bar, task, count=False)
+            await _learn(parts, EventPast("purchases", newest, batch=5_000), bar, task, count=False)
             recent = list(purchases_by_time(log, COUNTS_FROM, REPLAY_FROM))
             task = bar.add_task("and the last 28 days, with counts", total=len(recent))
-            await _learn(parts, EventPast(recent, "recent purchases"), bar, task, count=True)
+            await _learn(
+                parts, EventPast("recent purchases", recent, batch=5_000), bar, task, count=True
+            )
     finally:
         await parts.store.redis.aclose()
 

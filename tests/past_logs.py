@@ -8,8 +8,8 @@ import pytest
 
 from model.events import Cart, Click, Context, Event, Forget, Identify, Purchase, Search, User
 from serving.learning import learn
+from serving.merge import StoredProfile
 from serving.parts import Parts
-from serving.store import StoredProfile
 from stream.replay.event_past import EventPast
 from stream.replay.past import Position
 from tests.parts import MINUTE_MS, NOW
@@ -71,7 +71,7 @@ def past_log(
 
 async def live_through(parts: Parts, events: Sequence[Event], *, at_once: int = 1) -> None:
     """Learn the events as a worker does."""
-    for batch in EventPast(events, "log").batches({}):
+    for batch in EventPast("log", events).batches({}):
         for start in range(0, len(batch.decoded), at_once):
             await learn(parts, batch.decoded[start : start + at_once])
 
@@ -84,7 +84,8 @@ async def profiles_in(parts: Parts) -> dict[str, StoredProfile]:
 
 async def counts_in(parts: Parts) -> Weights:
     """Every set of the shared counts, by key and member."""
-    redis, found = parts.store.redis, {}
+    redis: Any = parts.store.redis
+    found: Weights = {}
     for key in sorted(await redis.keys("*:count:*")):
         if await redis.type(key) == b"zset":
             found[key] = dict(await redis.zrange(key, 0, -1, withscores=True))

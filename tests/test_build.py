@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.count_oracle import after_queries, neighbours, popularity
-from model.events import Event, Purchase, Search, encode_event
+from model.events import Event, Purchase, Search
 from model.ids import item_hash
 from serving.counts import MAX_NEIGHBOURS, Counts
 from serving.parts import Parts
 from serving.profile import Profile
 from stream.replay import build as build_room
-from stream.replay import build_state, event_past
+from stream.replay import build_state
 from stream.replay.build import BuildError, build
 from stream.replay.build_state import Builder, BuildState
 from stream.replay.event_past import EventPast
@@ -38,6 +38,8 @@ SEEDS = given(st.integers(0, 10**9))
 ON_A_SERVER = settings(
     deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+BATCH = {0: 500}
+"""Events that a source gives at once."""
 FUNCTIONS = ("held", "build", "add", "replace", "merge", "count")
 
 
@@ -52,13 +54,18 @@ async def cleared(parts: Parts) -> None:
     await parts.store.redis.flushdb()
 
 
+def past_of(events: Sequence[Event], name: str = "log") -> EventPast:
+    """A source of these events."""
+    return EventPast(name, events, batch=BATCH[0])
+
+
 async def built(parts: Parts, events: Sequence[Event], name: str = "log") -> Position:
     """Build from the beginning, in one go."""
-    return await build(parts, EventPast(events, name), {}, keep=KeptPosition().keep)
+    return await build(parts, past_of(events, name), {}, keep=KeptPosition().keep)
 
 
 def cut_anywhere(monkeypatch: pytest.MonkeyPatch, rng: random.Random) -> None:
-    monkeypatch.setattr(event_past, "BATCH", rng.choice([7, 40, 500]))
+    monkeypatch.setitem(BATCH, 0, rng.choice([7, 40, 500]))
     monkeypatch.setattr(build_room, "MOST_EVENTS", rng.choice([20, 90, 10_000]))
 
 
@@ -106,22 +113,22 @@ async def test_a_build_that_breaks_off_goes_on_to_the_same_end(parts: Parts, see
     assert isinstance(store, FlakyStore)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(build_room, "MOST_EVENTS", 90)
-        monkeypatch.setattr(event_past, "BATCH", 45)
+        monkeypatch.setitem(BATCH, 0, 45)
         await cleared(parts)
         await built(parts, log)
         profiles, counts = await profiles_in(parts), await counts_in(parts)
         await cleared(parts)
         kept, broken = KeptPosition(), 0
         while broken < 8:
-            monkeypatch.setattr(event_past, "BATCH", rng.choice([10, 45, 200]))
+            monkeypatch.setitem(BATCH, 0, rng.choice([10, 45, 200]))
             store.break_at = rng.choice(FUNCTIONS), rng.randrange(4)
             try:
-                await build(parts, EventPast(log, "log"), kept.position, keep=kept.keep)
+                await build(parts, past_of(log), kept.position, keep=kept.keep)
                 break
             except ConnectionError:
                 broken += 1
         store.break_at = None
-        await build(parts, EventPast(log, "log"), kept.position, keep=kept.keep)
+        await build(parts, past_of(log), kept.position, keep=kept.keep)
     assert await profiles_in(parts) == profiles
     assert are_equal(counts, await counts_in(parts))
 
@@ -214,7 +221,7 @@ async def test_the_strongest_neighbours_are_kept_and_stay_packed(parts: Parts) -
 
 async def test_counts_are_left_alone_where_nothing_shall_be_counted(parts: Parts) -> None:
     log = past_log(random.Random(2), 50)
-    await build(parts, EventPast(log, "log"), {}, keep=KeptPosition().keep, count=False)
+    await build(parts, past_of(log), {}, keep=KeptPosition().keep, count=False)
     assert await counts_in(parts) == {}
     profiles = await profiles_in(parts)
     await cleared(parts)
@@ -250,15 +257,17 @@ async def test_a_profile_that_another_one_has_changed_meanwhile_loses_nothing(
 async def test_one_builder_at_a_time(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_state, "LEASE_MS", 300)
     log = past_log(random.Random(4), 60)
-    first = Builder(parts.store)
+    first = Builder(parts.store, parts.counts)
     await first.begin()
-    holding = asyncio.create_task(first.prolong())
+    is_over = asyncio.Event()
+    holding = asyncio.create_task(first.prolong(is_over))
     with pytest.raises(BuildError, match="another build writes"):
         await built(parts, log)
-    holding.cancel()
+    is_over.set()
+    await holding
     await built(parts, log)
     with pytest.raises(BuildError, match="another one has taken over"):
-        second = Builder(parts.store)
+        second = Builder(parts.store, parts.counts)
         await second.begin()
         await first.note(BuildState())
 
@@ -281,20 +290,20 @@ async def test_another_source_waits_for_the_one_that_broke_off(parts: Parts) -> 
     store.break_at = "replace", 0
     with pytest.raises(ConnectionError):
         await built(parts, log, "one")
-    with pytest.raises(BuildError, match="events:one 60.*run that one again"):
+    with pytest.raises(BuildError, match=r"one 60.*run that one again"):
         await built(parts, log, "another")
-    with pytest.raises(BuildError, match="events:one 60.*run that one again"):
+    with pytest.raises(BuildError, match=r"one 60.*run that one again"):
         await built(parts, log[:30], "one")
     with pytest.raises(BuildError, match="has to go on from the first of them"):
-        await build(parts, EventPast(log, "one"), {"events:one": 5}, keep=KeptPosition().keep)
-    assert await built(parts, log, "one") == {"events:one": 60}
+        await build(parts, past_of(log, "one"), {"one": 5}, keep=KeptPosition().keep)
+    assert await built(parts, log, "one") == {"one": 60}
 
 
 class FollowedPast(EventPast):
     """Goes on for as long as it is not told to stop."""
 
     def __init__(self, events: Sequence[Event]) -> None:
-        super().__init__(events, "followed")
+        super().__init__("followed", events)
         self.is_kept = asyncio.Event()
         self.loop = asyncio.get_running_loop()
 
@@ -311,7 +320,7 @@ async def test_what_has_come_is_learnt_while_more_is_waited_for(
 ) -> None:
     monkeypatch.setattr(build_room, "WAIT_S", 0.01)
     past = FollowedPast([click("u1", "a")])
-    assert await build(parts, past, {}, keep=past.keep) == {"events:followed": 1}
+    assert await build(parts, past, {}, keep=past.keep) == {"followed": 1}
 
 
 class BrokenPast(EventPast):
@@ -324,16 +333,6 @@ class BrokenPast(EventPast):
 
 async def test_what_a_source_raises_ends_the_build(parts: Parts) -> None:
     with pytest.raises(OSError, match="the disk is away"):
-        await build(parts, BrokenPast([click("u1", "a")], "log"), {}, keep=KeptPosition().keep)
+        await build(parts, BrokenPast("log", [click("u1", "a")]), {}, keep=KeptPosition().keep)
     await built(parts, [click("u1", "a")])
     assert await parts.store.profile("u1") != Profile()
-
-
-def test_events_in_memory_go_on_behind_a_position() -> None:
-    log = [click("u1", f"i{at}") for at in range(5)]
-    (batch,) = EventPast(log, "log").batches({"events:log": 3})
-    assert [encode_event(each.event) for each in batch.decoded] == [
-        encode_event(each) for each in log[3:]
-    ]
-    assert [each.record.offset for each in batch.decoded] == [3, 4]
-    assert batch.position == {"events:log": 5}

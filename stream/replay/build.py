@@ -90,7 +90,10 @@ async def build(
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
         What ``past.batches`` raises.
     """
-    async with the_builder(parts.store) as (builder, state), read_ahead(past, done) as reading:
+    async with (
+        the_builder(parts.store, parts.counts) as (builder, state),
+        read_ahead(past, done) as reading,
+    ):
         return await _Build(parts, builder, state, keep, progress, count).run(reading, done)
 
 
@@ -131,7 +134,8 @@ class _Build:
                 if batch is None:
                     break
                 epoch.take(batch)
-                if epoch.is_full:
+                # A source that is followed gives empty batches while it waits.
+                if epoch.is_full or (epoch.events.taken and not batch.decoded):
                     epoch = await self._hand_over(epoch)
             await self._hand_over(epoch)
             await self._settle()

@@ -1,4 +1,4 @@
-"""Who builds a generation, and in which step of which epoch: two keys in Redis.
+"""Who builds a generation, and in which step of which epoch: beside its counts in Redis.
 
 One builder at a time: it holds a lease and prolongs it, and every step is noted together with a
 look at the lease, so that a builder that was held up and lost it cannot go on.
@@ -13,6 +13,7 @@ from uuid import uuid4
 import msgspec
 from redis.exceptions import RedisError
 
+from serving.counts import Counts
 from serving.store import Store
 
 LEASE_MS = 10_000
@@ -45,15 +46,13 @@ class Builder:
 
     Args:
         store: of the generation that is built.
+        counts: of the same; beside them, so that it goes with them, stands where the build is.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, counts: Counts) -> None:
         self._store = store
         self._token = uuid4().bytes
-        age = f".{store.generation}" if store.generation else ""
-        head = f"{store.prefix}:{{build}}"
-        self._lease = f"{head}:lease{age}"
-        self._keys = self._lease, f"{head}:epoch{age}"
+        self._key = counts.sets.shard_keys(0)[0]
 
     async def begin(self) -> BuildState:
         """Take the lease, where need be when another one's has run out.
@@ -81,7 +80,7 @@ class Builder:
 
     async def _call(self, *state: bytes) -> BuildState | None:
         ((is_held, held),) = await self._store.run(
-            [("build", 2, *self._keys, self._token, LEASE_MS, *state)]
+            [("build", 1, self._key, self._token, LEASE_MS, *state)]
         )
         if not is_held:
             return None
@@ -89,25 +88,26 @@ class Builder:
 
     async def leave(self) -> None:
         """Give the lease back."""
-        await self._store.run([("leave", 1, self._lease, self._token)])
+        await self._store.run([("leave", 1, self._key, self._token)])
 
-    async def prolong(self) -> None:
-        """Keep the lease until cancelled; ends where it is another's."""
-        while await self._call() is not None:  # noqa: ASYNC110
-            await asyncio.sleep(LEASE_MS / 4000)
+    async def prolong(self, is_over: asyncio.Event) -> None:
+        """Keep the lease until that is set; ends where it is another's."""
+        while not is_over.is_set() and await self._call() is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_over.wait(), LEASE_MS / 4000)
 
 
 @asynccontextmanager
-async def the_builder(store: Store) -> AsyncIterator[tuple[Builder, BuildState]]:
+async def the_builder(store: Store, counts: Counts) -> AsyncIterator[tuple[Builder, BuildState]]:
     """The lease, held as long as the context. Raises BuildError where it cannot be had."""
-    builder = Builder(store)
+    builder, is_over = Builder(store, counts), asyncio.Event()
     try:
         state = await builder.begin()
-        holding = asyncio.create_task(builder.prolong())
+        holding = asyncio.create_task(builder.prolong(is_over))
         try:
             yield builder, state
         finally:
-            holding.cancel()
+            is_over.set()
             await asyncio.gather(holding, return_exceptions=True)
     finally:
         with suppress(RedisError):  # it runs out by itself

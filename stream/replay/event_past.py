@@ -1,66 +1,67 @@
-"""Events that are in memory, or come out of an iterator, as a source of the past."""
+"""Events in memory as the past."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from zlib import crc32
+
+from msgspec import Struct
 
 from model.events import Event
 from serving.intake import Decoded
 from stream.replay.past import PastBatch, Position
 
-BATCH = 5_000
 PARTITIONS = 64
+"""Counts take each partition's events in order: the more of them, the more at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class PastRecord:
+class EventRecord(Struct, frozen=True, gc=False):
     """Stands where a Kafka record stands in the live path."""
 
-    offset: int
     topic: str
     partition: int
+    offset: int
     key: bytes | None = None
     value: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class EventPast:
-    """Events in the order given.
+    """Events in the order given, each taken from its source when its batch is asked for.
 
     Args:
-        events: in event-time order of each user; the same ones whenever it is iterated over.
-        name: tells them from other events.
-        total: how many there are, where that is known.
+        name: of the one part of positions, which counts events.
+        events: the same ones every time.
+        total: how many, where that is known.
+        batch: events handed on at once.
     """
 
-    def __init__(self, events: Iterable[Event], name: str, *, total: int | None = None) -> None:
-        self._events = events
-        self._name = name
-        self._total = total
+    def __init__(
+        self, name: str, events: Iterable[Event], *, total: int | None = None, batch: int = 500
+    ) -> None:
+        self._name, self._events, self._total, self._batch = name, events, total, batch
 
     def told(self) -> Sequence[str]:
-        """What will be read."""
-        return [f"events `{self._name}`"]
+        """Its name."""
+        return [f"events of {self._name}"]
 
     def total(self) -> int | None:
-        """How many events there are; None where nobody knows."""
+        """How many there are."""
         return self._total
 
     def batches(self, done: Position) -> Iterator[PastBatch]:
-        """The events behind a position."""
-        part, topic = f"events:{self._name}", f"events-{self._name}"
-        at = done.get(part, 0)
-        arriving = islice(self._events, at, None)
-        while batch := list(islice(arriving, BATCH)):
+        """See `stream.replay.past.Past`."""
+        at = done.get(self._name, 0)
+        events = islice(iter(self._events), at, None)
+        newest = 0
+        while chunk := list(islice(events, self._batch)):
             decoded = [
-                Decoded(PastRecord(offset, topic, partition_of(event)), event)
-                for offset, event in enumerate(batch, at)
+                Decoded(EventRecord(self._name, _partition_of(event), at + number), event)
+                for number, event in enumerate(chunk)
             ]
-            at += len(batch)
-            yield PastBatch(decoded, {part: at}, max(event.time for event in batch))
+            at += len(chunk)
+            newest = max(newest, *(event.time for event in chunk))
+            yield PastBatch(decoded, {self._name: at}, newest)
 
 
-def partition_of(event: Event) -> int:
-    """In which of ``PARTITIONS`` an event is, by its user."""
+def _partition_of(event: Event) -> int:
     return crc32(event.user_id.encode()) % PARTITIONS
