@@ -56,10 +56,11 @@ class Window:
     @property
     def is_linked(self) -> NDArray[np.bool_]:
         """Which come from an anonymous id: they make no pairs."""
+        kind, limit = (-1, 1)
         if self.section is INTERACTIONS:
-            kinds = self.records[:, IDENTITY_BYTES + ITEM_HASH_BYTES]
-            return np.greater_equal(kinds, LINKED)
-        return np.greater(self.records[:, -1], 0)
+            kind, limit = IDENTITY_BYTES + ITEM_HASH_BYTES, LINKED
+        linked: NDArray[np.bool_] = self.records[:, kind] >= limit
+        return linked
 
     @property
     def makes_pairs(self) -> NDArray[np.bool_]:
