@@ -68,8 +68,8 @@ async def catch_up(
         while wanted:
             found = await consumer.getmany(*wanted, timeout_ms=WAIT_MS, max_records=RECORDS)
             records = _below(found, ends)
-            decoded, _ = decode(records, parts.now_ms())
-            await learn(parts, [each for each in decoded if _was_present(each)])
+            decoded, _ = decode(records, parts.now_ms(), parts.mappings)
+            await learn(parts, _as_it_came(decoded))
             learnt += len(records)
             # By positions: the last offsets may be those of no record.
             positions = {place: await consumer.position(place) for place in wanted}
@@ -77,10 +77,15 @@ async def catch_up(
     return CaughtUp(learnt, {place: max(end, since[place]) for place, end in ends.items()})
 
 
-def _was_present(decoded: Decoded) -> bool:
-    """Whether the event was not in the future when it came: then it was a dead letter."""
+def _as_it_came(decoded: Sequence[Decoded]) -> list[Decoded]:
+    """Without the records of which an event was in the future: they were dead letters."""
+    refused = {id(each.record) for each in decoded if _was_future(each)}
+    return [each for each in decoded if id(each.record) not in refused]
+
+
+def _was_future(decoded: Decoded) -> bool:
     stamp: int = decoded.record.timestamp  # type: ignore[attr-defined]  # aiokafka's
-    return stamp <= 0 or decoded.event.time <= stamp + MAX_FUTURE_MS
+    return 0 < stamp < decoded.event.time - MAX_FUTURE_MS
 
 
 def _below(

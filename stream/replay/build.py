@@ -94,6 +94,8 @@ async def build(
         the_builder(parts.store, parts.counts) as (builder, state),
         read_ahead(past, done) as reading,
     ):
+        # Before anything is counted: nothing may be built into what is live by now.
+        await keep(done)
         return await _Build(parts, builder, state, keep, progress, count).run(reading, done)
 
 

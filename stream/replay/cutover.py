@@ -9,7 +9,8 @@ from serving.parts import Parts
 from stream.catch_up import catch_up
 from stream.offsets import OffsetReader
 from stream.replay.build import build
-from stream.replay.generations import Shadow, Told, opened, source_topics
+from stream.replay.build_state import the_builder
+from stream.replay.generations import Shadow, Told, opened
 from stream.replay.markers import forget_again
 from stream.replay.topic_past import TopicPast
 from stream.settings import Settings
@@ -80,13 +81,16 @@ async def _take_into_use(
 ) -> Flip:
     started = time.monotonic()
     shadow = Shadow(parts.for_past(to), generations)
-    for topic in source_topics(settings):
+    for topic in settings.source_topics:
         await shadow.know(settings, topic)
     events = await tail(settings, shadow, told)
     told(f"looking again at what was forgotten, in generation {to}")
     forgotten = await forget_again(shadow.parts.store)
     events += await tail(settings, shadow, told)
-    if not await generations.flip(pointer, to, await _committed(settings, shadow)):
+    while not (flipped := await _flip(settings, shadow, generations, pointer)):
+        if flipped is None:
+            events += await tail(settings, shadow, told)
+            continue
         raise GenerationError(
             "another generation was made live or dropped meanwhile; look with "
             "`nextclick replay status` and begin again"
@@ -94,11 +98,26 @@ async def _take_into_use(
     return Flip(to, pointer.live, events, forgotten, time.monotonic() - started)
 
 
+async def _flip(
+    settings: Settings, shadow: Shadow, generations: Generations, pointer: Pointer
+) -> bool | None:
+    """Flip while nobody builds; whoever begins to afterwards is refused by `keep`.
+
+    Returns:
+        False where somebody else has flipped, None where a build has broken off meanwhile.
+    """
+    async with the_builder(shadow.parts.store, shadow.parts.counts) as (_, state):
+        if state.step != "done":
+            return None
+        committed = await _committed(settings, shadow)
+        return await generations.flip(pointer, shadow.generation, committed)
+
+
 async def _committed(settings: Settings, shadow: Shadow) -> dict[str, int]:
     """What the workers have committed, as positions are named in Redis."""
     source, found = shadow.parts.store.source, {}
     async with OffsetReader(settings) as offsets:
-        for topic in source_topics(settings):
+        for topic in settings.source_topics:
             places = await offsets.partitions(topic)
             committed = await offsets.committed(settings.group, places)
             for place, at in committed.items():
@@ -115,7 +134,7 @@ async def build_tail(settings: Settings, shadow: Shadow, told: Told = lambda lin
     total = 0
     while True:
         began, before = time.monotonic(), total
-        for topic in source_topics(settings):
+        for topic in settings.source_topics:
             learnt = 0
 
             def count(done: int, newest: int, so_far: int = total) -> None:
@@ -143,7 +162,7 @@ async def live_through_tail(
     while True:
         began, positions = time.monotonic(), await shadow.positions()
         async with OffsetReader(settings) as offsets:
-            every = [await offsets.partitions(topic) for topic in source_topics(settings)]
+            every = [await offsets.partitions(topic) for topic in settings.source_topics]
         since = {
             place: positions.get(f"{place.topic}:{place.partition}", 0)
             for places in every

@@ -21,7 +21,7 @@ from stream.replay.stored_keys import (
 )
 from stream.settings import Settings
 from stream.topic_identity import topic_identity
-from stream.worker import build_counts, build_store
+from stream.worker import build_counts, build_store, read_mappings
 
 Told = Callable[[str], None]
 """Takes a line for the person who waits."""
@@ -85,6 +85,7 @@ def learning_parts(settings: Settings) -> Parts:
 
     Raises:
         model.bundle.BundleError: the bundle is missing or damaged; it says how counts decay.
+        model.mapping.MappingError: a mapping of `inputs` cannot be used.
     """
     bundle = load_bundle(settings.bundle)
     store, catalog = build_store(settings), Catalog(bundle.vocabulary)
@@ -98,15 +99,11 @@ def learning_parts(settings: Settings) -> Parts:
             catalog, counts, repeat_half_life_days=bundle.manifest.blend.repeat_half_life_days
         ),
         ranker=cast(Ranker, None),
+        mappings=read_mappings(settings),
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=False,
     )
-
-
-def source_topics(settings: Settings) -> tuple[str, ...]:
-    """Whose records workers learn."""
-    return (settings.events_topic,)
 
 
 @asynccontextmanager
