@@ -8,7 +8,7 @@ cell is an absent field.
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from msgspec import inspect
 
@@ -28,7 +28,12 @@ class CsvRow(NamedTuple):
 
 
 def csv_rows(
-    stream: BinaryIO, separator: str = ",", columns: Sequence[str] | None = None
+    stream: BinaryIO,
+    separator: str = ",",
+    columns: Sequence[str] | None = None,
+    *,
+    is_quoted: bool = True,
+    encoding: str = "utf-8",
 ) -> Iterator[CsvRow]:
     """Every row of a file; blank lines are no rows.
 
@@ -36,13 +41,16 @@ def csv_rows(
         stream: the file, unpacked.
         separator: between cells. One of several characters is never quoted.
         columns: their names, where the file has no row of names.
+        is_quoted: whether cells may stand in double quotes.
+        encoding: of the text.
     """
     faults: list[Line] = []
     seen: list[Line] = []
-    text = _text(stream, faults, seen)
+    text = _text(stream, faults, seen, encoding)
     if len(separator) == 1:
         csv.field_size_limit(MAX_LINE_BYTES)
-        rows: Iterator[list[str]] = csv.reader(text, delimiter=separator)
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
+        rows: Iterator[list[str]] = csv.reader(text, delimiter=separator, quoting=quoting)
     else:
         rows = (line.rstrip("\r\n").split(separator) for line in text if line.strip())
     header = None if columns is None else list(columns)
@@ -68,14 +76,14 @@ def csv_rows(
         yield CsvRow(line.number, {}, b"", line.fault)
 
 
-def _text(stream: BinaryIO, faults: list[Line], seen: list[Line]) -> Iterator[str]:
+def _text(stream: BinaryIO, faults: list[Line], seen: list[Line], encoding: str) -> Iterator[str]:
     """The lines, as a reader of CSV wants them; ``seen`` gets those that it has taken."""
     for line in lines(line_blocks(stream)):
         if line.fault:
             faults.append(line)
         else:
             seen.append(line)
-            yield line.data.decode("utf-8", "surrogateescape") + "\n"
+            yield line.data.decode(encoding, "surrogateescape") + "\n"
 
 
 def _raw(seen: Sequence[Line]) -> bytes:

@@ -30,6 +30,10 @@ class Form(Protocol):
     def separator(self) -> str: ...
     @property
     def columns(self) -> Sequence[str] | None: ...
+    @property
+    def quoted(self) -> bool: ...
+    @property
+    def encoding(self) -> str: ...
 
 
 class RowMapping(Protocol):
@@ -98,7 +102,14 @@ class EventReader:
             elif layout is None:
                 yield from self._csv(name, csv_rows(stream))
             else:
-                yield from self._csv(name, csv_rows(stream, layout.separator, layout.columns))
+                rows = csv_rows(
+                    stream,
+                    layout.separator,
+                    layout.columns,
+                    is_quoted=layout.quoted,
+                    encoding=layout.encoding,
+                )
+                yield from self._csv(name, rows)
 
     def _jsonl(self, stream: BinaryIO, name: Path) -> Iterator[Events]:
         for first, lines, fault in line_blocks(stream):

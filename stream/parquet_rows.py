@@ -28,7 +28,10 @@ def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Itera
             if len({*names}) < len(names):
                 raise DamagedParquetError("two columns of the file have the same name")
             wanted = None if columns is None else [name for name in names if name in columns]
-            yield from map(_in_milliseconds, file.iter_batches(batch_size=BATCH, columns=wanted, use_threads=False))
+            yield from map(
+                _in_milliseconds,
+                file.iter_batches(batch_size=BATCH, columns=wanted, use_threads=False),
+            )
     except (ArrowException, OSError) as error:
         raise DamagedParquetError(f"the file is damaged from here on ({error})") from None
 

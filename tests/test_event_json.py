@@ -31,7 +31,9 @@ SCHEMA = pa.schema(
 )
 
 texts = st.one_of(
-    st.sampled_from(["", "a", "item-1", 'a"b', "back\\slash", "line\nend", "鞋", "é" * 200, "x" * 257]),
+    st.sampled_from(
+        ["", "a", "item-1", 'a"b', "back\\slash", "line\nend", "鞋", "é" * 200, "x" * 257]
+    ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
 )
 numbers = st.one_of(
@@ -92,7 +94,9 @@ def taken(data: bytes) -> Event | None:
 def test_columns_give_the_same_bytes_as_rows(some: list[dict[str, Any]]) -> None:
     batch = table(some)
     data, is_whole = json_columns(batch)
-    for row, text, whole in zip(batch.to_pylist(), data.to_pylist(), is_whole.to_pylist(), strict=True):
+    for row, text, whole in zip(
+        batch.to_pylist(), data.to_pylist(), is_whole.to_pylist(), strict=True
+    ):
         if whole:
             assert text.encode() == json_of(row)
 
