@@ -1,6 +1,7 @@
 """``make demo``: the whole job on a real shop log, on this machine, ended by a table."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,11 @@ from stream.demo_log import (
 )
 from stream.demo_report import DemoFigures, print_report
 from stream.ingest import ingest
+from stream.replay.event_past import EventPast
+from stream.replay.lag_gate import ReplayError
+from stream.replay.pace import Pace
 from stream.replay.progress import event_time, replay_bar, show
-from stream.replay.topic_target import MAX_LAG, replay
+from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
 from stream.worker import build_parts
 
@@ -166,14 +170,19 @@ async def _replay_part(
     bar: Progress,
 ) -> float:
     """Replay some events; returns the seconds from the first one sent to the last list seen."""
-    task = bar.add_task(name, total=len(events), position=event_time(events[0].time), lag="?")
+    task = bar.add_task(name, total=len(events), position=event_time(events[0].time), lag="")
     start = time.monotonic()
-    await replay(
-        settings,
-        watch.departing(events),
-        rate=rate,
-        max_lag=MAX_LAG,
-        progress=lambda progress: show(bar, task, progress),
-    )
+    past = EventPast(name, watch.departing(events), batch=Pace(rate=rate).portion)
+    is_over = threading.Event()
+
+    def follow(progress: ReplayProgress) -> None:
+        if is_over.is_set():
+            raise ReplayError("the demonstration was stopped")
+        show(bar, task, progress)
+
+    try:
+        await asyncio.to_thread(replay, settings, past, {}, rate=rate, progress=follow)
+    finally:
+        is_over.set()
     await watch.until_quiet()
     return watch.arrived[-1][0] - start

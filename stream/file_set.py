@@ -61,7 +61,11 @@ def _meant(path: Path, any_format: bool) -> list[Path]:
     if not glob.has_magic(str(path)):
         raise RowsError(f"{path} is not a file; correct the path")
     root = Path(path.anchor)
-    matched = sorted(root.glob(str(path.relative_to(root))))
+    matched = [
+        each
+        for each in sorted(root.glob(str(path.relative_to(root))))
+        if each.name[0] != "." or path.name[0] == "."
+    ]
     if not matched:
         raise RowsError(f"nothing matches {path}; correct the pattern")
     return [each for one in matched for each in _meant(one, any_format)]
