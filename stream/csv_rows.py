@@ -32,24 +32,24 @@ def csv_rows(
     separator: str = ",",
     columns: Sequence[str] | None = None,
     *,
-    is_quoted: bool = True,
+    quoted: bool = True,
     encoding: str = "utf-8",
 ) -> Iterator[CsvRow]:
     """Every row of a file; blank lines are no rows.
 
     Args:
         stream: the file, unpacked.
-        separator: between cells. One of several characters is never quoted.
+        separator: between cells. With one of several characters no cell is quoted.
         columns: their names, where the file has no row of names.
-        is_quoted: whether cells may stand in double quotes.
-        encoding: of the text.
+        quoted: whether cells may stand in double quotes.
+        encoding: one in which a line ends as in ASCII.
     """
     faults: list[Line] = []
     seen: list[Line] = []
-    text = _text(stream, faults, seen, encoding)
+    text = _text(stream, encoding, faults, seen)
     if len(separator) == 1:
         csv.field_size_limit(MAX_LINE_BYTES)
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         rows: Iterator[list[str]] = csv.reader(text, delimiter=separator, quoting=quoting)
     else:
         rows = (line.rstrip("\r\n").split(separator) for line in text if line.strip())
@@ -76,7 +76,7 @@ def csv_rows(
         yield CsvRow(line.number, {}, b"", line.fault)
 
 
-def _text(stream: BinaryIO, faults: list[Line], seen: list[Line], encoding: str) -> Iterator[str]:
+def _text(stream: BinaryIO, encoding: str, faults: list[Line], seen: list[Line]) -> Iterator[str]:
     """The lines, as a reader of CSV wants them; ``seen`` gets those that it has taken."""
     for line in lines(line_blocks(stream)):
         if line.fault:

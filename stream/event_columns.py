@@ -20,11 +20,14 @@ from stream.sound_rows import CONTRACT_FIELDS, sound_rows
 ROWS = 4_096
 """Decoded at a time."""
 
+_BLANK = b" \t\r"
+"""What JSON skips, line ends apart."""
+
 T = TypeVar("T")
 
 
 class Form(Protocol):
-    """How the files of a mapping are laid out."""
+    """How the files of a mapping are laid out, JSONL and Parquet apart."""
 
     @property
     def separator(self) -> str: ...
@@ -40,7 +43,7 @@ class RowMapping(Protocol):
     """What makes events of the contract of foreign rows (``model.mapping.Mapping``)."""
 
     @property
-    def form(self) -> Form | None: ...
+    def form(self) -> Form: ...
     def events(self, fields: dict[str, Any]) -> list[bytes]: ...
     def events_of_record(self, value: bytes) -> list[bytes]: ...
     @property
@@ -91,29 +94,19 @@ class EventReader:
             RowsError: it cannot be read, or holds a bad row and that is to end it.
         """
         name = name or path
-        layout = None if self._mapping is None else self._mapping.form
-        form, packing = format_of(path, unknown="" if layout is None else "csv")
+        form, packing = format_of(path, unknown="" if self._mapping is None else "csv")
         if form == "parquet":
             yield from self._parquet(path, name)
             return
         with opened(path, packing) as stream:
             if form == "jsonl":
                 yield from self._jsonl(stream, name)
-            elif layout is None:
-                yield from self._csv(name, csv_rows(stream))
             else:
-                rows = csv_rows(
-                    stream,
-                    layout.separator,
-                    layout.columns,
-                    is_quoted=layout.quoted,
-                    encoding=layout.encoding,
-                )
-                yield from self._csv(name, rows)
+                yield from self._csv(name, self._rows_of(stream))
 
     def _jsonl(self, stream: BinaryIO, name: Path) -> Iterator[Events]:
         for first, lines, fault in line_blocks(stream):
-            rows = [line.strip() for line in lines]
+            rows = [line.strip(_BLANK) for line in lines]
             if first == 1 and rows:
                 rows[0] = rows[0].removeprefix(BOM)
             numbers: Sequence[int] = range(first, first + len(rows))
@@ -135,6 +128,14 @@ class EventReader:
             return self._made(name, numbers, rows, _only, _itself)
         self.rows += len(rows)
         return _in_columns(events, rows)
+
+    def _rows_of(self, stream: BinaryIO) -> Iterator[CsvRow]:
+        if self._mapping is None:
+            return csv_rows(stream)
+        form = self._mapping.form
+        return csv_rows(
+            stream, form.separator, form.columns, quoted=form.quoted, encoding=form.encoding
+        )
 
     def _csv(self, name: Path, rows: Iterator[CsvRow]) -> Iterator[Events]:
         mapping = self._mapping

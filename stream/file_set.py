@@ -22,8 +22,10 @@ def files_of(paths: Sequence[Path], *, any_format: bool = False) -> list[Path]:
             ``-`` for standard input.
         any_format: take files of other suffixes out of folders, too.
 
+    Whether a file that is named is there is not looked at.
+
     Raises:
-        RowsError: there is no such file, or a folder or pattern holds none.
+        RowsError: a folder or pattern holds none.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -45,8 +47,6 @@ def digest_of(path: Path) -> bytes:
 
 
 def _meant(path: Path, any_format: bool) -> list[Path]:
-    if path == STDIN or path.is_file():
-        return [path]
     if path.is_dir():
         inside = sorted(
             each
@@ -58,8 +58,8 @@ def _meant(path: Path, any_format: bool) -> list[Path]:
         if not inside:
             raise RowsError(f"{path} holds no file of events; name one with {', '.join(FORMATS)}")
         return inside
-    if not glob.has_magic(str(path)):
-        raise RowsError(f"{path} is not a file; correct the path")
+    if path == STDIN or path.is_file() or not glob.has_magic(str(path)):
+        return [path]
     root = Path(path.anchor)
     matched = [
         each

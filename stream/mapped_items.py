@@ -68,7 +68,7 @@ def _rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, bytes | dict[str,
             stream,
             layout.separator,
             layout.columns,
-            is_quoted=layout.quoted,
+            quoted=layout.quoted,
             encoding=layout.encoding,
         ):
             yield row.line, dict(row.cells), row.fault

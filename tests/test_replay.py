@@ -14,6 +14,9 @@ from aiokafka import (
 )
 
 from model.events import Click, Event, decode_event
+from serving.learning import learn_waves
+from serving.profile import Profile
+from serving.waves import in_waves
 from stream.embedded_broker import EmbeddedBroker
 from stream.kafka import TopicError, aiokafka_arguments, producer_arguments
 from stream.replay import lag_gate
@@ -22,9 +25,11 @@ from stream.replay.lag_gate import LagGate, ReplayError
 from stream.replay.past import Position
 from stream.replay.record_sender import ORIGINAL_TIME
 from stream.replay.topic_offsets import TopicOffsets
+from stream.replay.topic_past import TopicPast
 from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
 from tests.backends import Broker
+from tests.parts import open_parts
 
 PARTITIONS = 4
 START = 1_700_000_000_000
@@ -186,3 +191,18 @@ async def test_events_that_the_broker_drops_unread_end_the_replay() -> None:
                     await producer.send_and_wait(settings.events_topic, b"x" * 500_000)
             with pytest.raises(TopicError, match=r"`events` partition 0 dropped \d+ events"):
                 gate.wait(1_000_000)
+
+
+async def test_what_is_sent_twice_changes_no_profile(settings: Settings, redis_url: str) -> None:
+    async with open_parts(redis_url, []) as parts:
+
+        async def learned() -> list[Profile]:
+            for batch in TopicPast(settings).batches({}):
+                await learn_waves(parts, in_waves(batch.decoded, parts.store.source))
+            return [await parts.store.profile(f"用户{number}") for number in range(7)]
+
+        replay(settings, past(clicks(100)), {}, max_lag=0)
+        once = await learned()
+        assert sum(len(each.history().items) for each in once) == 100
+        replay(settings, past(clicks(100)), {}, max_lag=0)
+        assert await learned() == once

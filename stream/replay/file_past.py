@@ -19,11 +19,12 @@ from pathlib import Path
 from zlib import crc32
 
 import msgspec
+import pyarrow as pa
 from msgspec import Struct
 
 from model.events import MAX_TIME_MS, decode_event
 from serving.intake import Decoded
-from stream.event_columns import EventReader, Form, RowMapping, bad_row_error
+from stream.event_columns import EventReader, RowMapping, bad_row_error
 from stream.file_set import STDIN, digest_of, files_of
 from stream.replay.bad_row_file import bad_row_line, read_bad_rows
 from stream.replay.past import PastBatch, Position
@@ -37,6 +38,8 @@ BATCH = 5_000
 """Events merged in one trip."""
 PARTITIONS = 64
 """Shared counts take a partition's events in order: the more of them, the more at once."""
+MOST_TOLD = 20
+"""Files by name; of more there is one line."""
 FORMAT = 1
 """Of what is sorted: another version sorts anew."""
 _SUMMARY = "summary.json"
@@ -126,9 +129,11 @@ class FilePast:
         """The files that will be read, and where they are sorted; nothing is read yet."""
         files = self._files()
         lines = [
-            "standard input" if path == STDIN else f"{path} ({_size(path.stat().st_size)})"
-            for path in files
+            "standard input" if path == STDIN else f"{path} ({_size([path])})"
+            for path in files[:MOST_TOLD]
         ]
+        if others := files[MOST_TOLD:]:
+            lines.append(f"and {len(others):,} more files ({_size(others)})")
         return [*lines, f"sorted events are kept in {self._folder} until all is done"]
 
     def total(self) -> int | None:
@@ -158,21 +163,32 @@ class FilePast:
         summary, held = self._held()
         first = done.get(self.part, 0)
         with held, closing(merged([held.path / run for run in summary.runs])) as blocks:
-            for values in _in_batches(blocks, first, self._batch):
-                decoded = self._decoded(values, first)
-                first += len(values)
-                yield PastBatch(decoded, {self.part: first}, decoded[-1].event.time)
+            try:
+                for values in _in_batches(blocks, first, self._batch):
+                    decoded = self._decoded(values, first)
+                    first += len(values)
+                    yield PastBatch(decoded, {self.part: first}, decoded[-1].event.time)
+            except (OSError, pa.ArrowInvalid) as error:
+                raise _damaged(held.path, str(error)) from None
+        if first < summary.events:
+            raise _damaged(held.path, f"{first:,} events of {summary.events:,}")
 
     def finish(self) -> None:
         """Remove what was kept for the next run: all is done."""
         WorkFolder(self._folder).remove(self._digest)
 
-    @property
-    def _layout(self) -> Form | None:
-        return None if self._mapping is None else self._mapping.form
-
     def _files(self) -> list[Path]:
-        return files_of(self._paths, any_format=self._layout is not None)
+        form = None if self._mapping is None else self._mapping.form
+        # Files with columns of their own are seldom called .csv.
+        is_own = form is not None and (form.separator != "," or form.columns is not None)
+        files = files_of(self._paths, any_format=is_own)
+        for path in files:
+            if path != STDIN:
+                self._format_of(path)
+        return files
+
+    def _format_of(self, path: Path) -> tuple[str, str]:
+        return format_of(path, unknown="" if self._mapping is None else "csv")
 
     def _held(self) -> tuple[Summary, Held]:
         while True:
@@ -202,9 +218,8 @@ class FilePast:
     def _digest_of(self, files: Sequence[Path]) -> str:
         digest = blake2b(digest_size=8)
         digest.update(f"{FORMAT} {'' if self._mapping is None else self._mapping.digest}".encode())
-        unknown = "" if self._layout is None else "csv"
         for each in sorted(
-            digest_of(path) + "/".join(format_of(path, unknown=unknown)).encode() for path in files
+            digest_of(path) + "/".join(self._format_of(path)).encode() for path in files
         ):
             digest.update(each)
         return digest.hexdigest()
@@ -290,5 +305,9 @@ def _in_batches(blocks: Iterator[Events], first: int, size: int) -> Iterator[lis
         yield held
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def _damaged(folder: Path, what: str) -> RowsError:
+    return RowsError(f"{folder} is damaged ({what}); remove it and start again")
+
+
+def _size(files: Sequence[Path]) -> str:
+    return f"{sum(path.stat().st_size for path in files if path != STDIN) / 1e6:,.1f} MB"
