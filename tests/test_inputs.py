@@ -6,8 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from kafka import KafkaProducer
 
 from stream.deadletter import REASON, TOPIC
+from stream.kafka import kafka_python_arguments
+from stream.replay.lag_gate import LagGate
+from stream.replay.topic_offsets import TopicOffsets
 from stream.settings import Settings
 from tests.backends import Broker
 from tests.shop import Shop, running_shop
@@ -36,6 +40,20 @@ def settings(stream_settings: Settings, broker: Broker, tmp_path: Path) -> Setti
     mapping = tmp_path / "searches.toml"
     mapping.write_text(SEARCHES)
     return stream_settings.model_copy(update={"inputs": f"clicks=segment,searches={mapping}"})
+
+
+def test_a_replay_watches_the_lag_on_all_of_them(broker: Broker, stream_settings: Settings) -> None:
+    broker.create_topics({"late-events": 1, "late-clicks": 2})
+    update = {"events_topic": "late-events", "inputs": "late-clicks=segment", "group": "late"}
+    settings = stream_settings.model_copy(update=update)
+    producer = KafkaProducer(**kafka_python_arguments(settings))
+    for topic, partition in (("late-events", 0), ("late-clicks", 0), ("late-clicks", 1)):
+        producer.send(topic, b"{}", partition=partition)
+    producer.close()
+    with TopicOffsets(settings) as offsets:
+        gate = LagGate(settings, offsets, max_lag=10)
+        gate.wait(1)
+    assert gate.lag == 3
 
 
 def write(shop: Shop, topic: str, key: str, **told: Any) -> None:
