@@ -120,6 +120,8 @@ class StoredProfile:
 
     profile: Profile
     links: tuple[Link, ...]
+    forgotten_until: int
+    """Time of the user's newest forget event, epoch milliseconds; -1 for none."""
 
 
 def unpack_answer(reply: list[bytes]) -> StampedProfile:
@@ -142,9 +144,9 @@ def unpack_answer(reply: list[bytes]) -> StampedProfile:
 
 def unpack_stored(reply: bytes) -> StoredProfile:
     """The answer of ``read`` and ``link``."""
-    _, size = _READ.unpack_from(reply)
+    marker, size = _READ.unpack_from(reply)
     end = _READ.size + size
-    return StoredProfile(unpack(reply[_READ.size : end]), _links(reply[end:]))
+    return StoredProfile(unpack(reply[_READ.size : end]), _links(reply[end:]), int(marker))
 
 
 def split_admissions(packed: bytes) -> list[bytes]:

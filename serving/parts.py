@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from model.bundle import Bundle
 from serving.candidates import CandidateSources
@@ -43,3 +44,18 @@ class Parts:
     """Of items that the network has not learned; None of a bundle without an item tower."""
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a micro-batch is learnt: one at a time."""
+
+    def of_generation(self, generation: int) -> Self:
+        """The same parts on another generation of profiles and counts."""
+        store = self.store.of_generation(generation)
+        counts = self.counts.within(store)
+        candidates = self.candidates.within(counts)
+        return replace(self, store=store, counts=counts, candidates=candidates)
+
+    def for_past(self, generation: int) -> Self:
+        """To learn what lies behind into a generation: nothing is joined to lists.
+
+        What came of lists was counted when it came, and that holds in every generation.
+        """
+        store = self.store.of_generation(generation, attribution_ms=0)
+        return replace(self, store=store, counts=self.counts.within(store))

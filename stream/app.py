@@ -41,6 +41,7 @@ class App(faust.App):
             broker_credentials=faust_credentials(settings),
             **faust_settings(),
         )
+        worker.assignment.follow(self)
 
     async def on_first_start(self) -> None:
         """Faust has set up its log by now."""

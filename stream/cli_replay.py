@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream.cli_generations import register
 from stream.cli_output import INCOMPLETE, BadRows, Json, err, say
 from stream.settings import Settings
 
@@ -216,6 +217,9 @@ def topic_verb(
             mapping_name=name or ",".join(renames or ()),
         )  # fmt: skip
         _run(orders, source, pile, dry_run, as_json)
+
+
+register(replay)
 
 
 def _orders(

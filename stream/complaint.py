@@ -9,6 +9,7 @@ OURS = {
     "model.text_encoder.TextEncoderError",
     "model.train.TrainError",
     "serving.execution.ProviderError",
+    "serving.generations.GenerationError",
     "serving.round_trip.StoreError",
     "serving.rules.RulesError",
     "serving.vector_cache.VectorCacheError",

@@ -99,13 +99,6 @@ class Settings(KafkaSettings):
         description="Keys the hash that stands for a user id in Redis; with another one all "
         "profiles are strangers.",
     )
-    generation: int = Field(
-        0,
-        ge=0,
-        le=65_535,
-        description="Generation of profiles, last lists and counts to work with; forget markers "
-        "hold in all.",
-    )
     profile_ttl_days: PositiveInt = Field(
         30,
         description="An untouched profile is dropped after that; at least the events' retention.",

@@ -34,8 +34,11 @@ from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from serving.vector_cache import VectorCacheError
 from serving.why import is_language
+from stream.assignment import Assignment
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
+from stream.generation_switch import LOOK_S as LOOK_AT_GENERATION_S
+from stream.generation_switch import GenerationSwitch
 from stream.inputs import read_mappings
 from stream.interpreter import spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
@@ -78,18 +81,19 @@ class Worker(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
+        self.assignment = Assignment()
         self.publisher = Publisher(settings)
         self.readiness = Readiness()
-        self._parts: Parts | None = None
+        self._switch: GenerationSwitch | None = None
         self._feed: CatalogFeed | None = None
         self._rule_file: RuleFile | None = None
         self._opened = asyncio.Event()
 
-    async def ready(self) -> Parts:
-        """The parts, once all of them are open and the catalogue has been read."""
+    async def ready(self) -> GenerationSwitch:
+        """What holds the parts, once all of them are open and the catalogue has been read."""
         await self._opened.wait()
-        assert self._parts is not None
-        return self._parts
+        assert self._switch is not None
+        return self._switch
 
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
@@ -101,17 +105,19 @@ class Worker(Service):
         except STARTING_ERRORS as error:
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
-        self._parts = parts
+        self._switch = switch = GenerationSwitch(
+            self.settings, parts, self.readiness, self.assignment
+        )
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         if self.settings.metrics_port:
             # First: whoever watches sees this worker wait.
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
-            (Part.REDIS, parts.store.open),
+            (Part.REDIS, switch.open),
             (Part.KAFKA, self.publisher.start),
             (Part.KAFKA, feed.read_whole),
             (Part.KAFKA, self._name_topics),
-            (Part.REDIS, parts.candidates.refresh_popular),
+            (Part.REDIS, lambda: switch.parts.candidates.refresh_popular()),
         ]
         for part, step in steps:
             if not await self._opens(part, step):
@@ -131,9 +137,10 @@ class Worker(Service):
             raise SystemExit(f"nextclick: {error}") from error
 
     async def _name_topics(self) -> None:
-        assert self._parts is not None
+        assert self._switch is not None
         for topic in self.settings.source_topics:
-            self._parts.store.topic_identities[topic] = await topic_identity(self.settings, topic)
+            identity = await topic_identity(self.settings, topic)
+            self._switch.parts.store.topic_identities[topic] = identity
 
     async def on_stop(self) -> None:
         """Close everything, in a bounded time."""
@@ -141,8 +148,8 @@ class Worker(Service):
         closing = [self.publisher.stop()]
         if self._feed is not None:
             closing.append(self._feed.stop())
-        if self._parts is not None:
-            closing.append(self._parts.store.redis.aclose())
+        if self._switch is not None:
+            closing.append(self._switch.parts.store.redis.aclose())
         # What goes wrong now, or takes too long, does no harm: nothing of it is acknowledged.
         # aiokafka's stop() may even end with the cancellation of one of its own tasks.
         tasks = [asyncio.ensure_future(each) for each in closing]
@@ -159,16 +166,22 @@ class Worker(Service):
 
     @Service.task
     async def _refresh_popular(self) -> None:
-        parts = await self.ready()
+        switch = await self.ready()
         while not self.should_stop:
             await self.sleep(REFRESH_POPULAR_S)
-            await wait_out(
-                self.readiness, "popular items", parts.candidates.refresh_popular, Part.REDIS
-            )
+            refresh = switch.parts.candidates.refresh_popular
+            await wait_out(self.readiness, "popular items", refresh, Part.REDIS)
+
+    @Service.task
+    async def _follow_generations(self) -> None:
+        switch = await self.ready()
+        while not self.should_stop:
+            await self.sleep(LOOK_AT_GENERATION_S)
+            await wait_out(self.readiness, "live generation", switch.look, Part.REDIS)
 
     @Service.task
     async def _follow_rules(self) -> None:
-        policy, file = (await self.ready()).policy, self._rule_file
+        policy, file = (await self.ready()).parts.policy, self._rule_file
         if policy is None or file is None:
             return
         while not self.should_stop:
@@ -177,7 +190,7 @@ class Worker(Service):
 
     @Service.task
     async def _encode_texts(self) -> None:
-        parts = await self.ready()
+        parts = (await self.ready()).parts
         meaning = parts.catalog.search_index.meaning
         if meaning is None:
             return
@@ -223,8 +236,43 @@ def _policy(
     return Policy(catalog, NO_RULES if rules is None else rules.rules, diversity)
 
 
+def build_store(settings: Settings) -> Store:
+    """Profiles and last lists of the first generation, not yet connected."""
+    attribution_hours = settings.attribution_hours
+    if attribution_hours is None:
+        attribution_hours = min(ATTRIBUTION_HOURS, settings.list_ttl_hours)
+    return Store(
+        redis_client(settings),
+        prefix=settings.redis_prefix,
+        profile_ttl_ms=settings.profile_ttl_days * DAY_MS,
+        list_ttl_ms=settings.list_ttl_hours * HOUR_MS,
+        secret=_secret(settings),
+        acknowledgement=Acknowledgement(
+            settings.redis_durability,
+            settings.redis_replicas,
+            timeout_ms=round(settings.redis_timeout_s * 800),
+        ),
+        cached_profiles=settings.cached_profiles,
+        attribution_ms=attribution_hours * HOUR_MS,
+    )
+
+
+def build_counts(settings: Settings, store: Store, bundle: Bundle) -> Counts:
+    """The shared counts of a store's generation, as a bundle wants them."""
+    manifest = bundle.manifest
+    return Counts(
+        store,
+        shards=settings.count_shards,
+        half_life_days=manifest.popularity_half_life_days,
+        by_country=with_changes(manifest.quotas, settings.source_quotas).in_country > 0,
+    )
+
+
 def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
-    """The parts of the path, not yet connected; ``rules`` is the settings' file, read already.
+    """The parts of the path, not yet connected, on the first generation of profiles and counts.
+
+    ``rules`` is the settings' file, read already. ``serving.generations`` tells which generation is
+    live, and ``Parts.of_generation`` gives the parts for it.
 
     Raises:
         serving.rules.RulesError: the file of rules cannot be used.
@@ -235,35 +283,13 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
         serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
-    attribution_hours = settings.attribution_hours
-    if attribution_hours is None:
-        attribution_hours = min(ATTRIBUTION_HOURS, settings.list_ttl_hours)
     bundle = load_bundle(settings.bundle)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
     catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
-    store = Store(
-        redis_client(settings),
-        prefix=settings.redis_prefix,
-        profile_ttl_ms=settings.profile_ttl_days * DAY_MS,
-        list_ttl_ms=settings.list_ttl_hours * HOUR_MS,
-        generation=settings.generation,
-        secret=_secret(settings),
-        acknowledgement=Acknowledgement(
-            settings.redis_durability,
-            settings.redis_replicas,
-            timeout_ms=round(settings.redis_timeout_s * 800),
-        ),
-        cached_profiles=settings.cached_profiles,
-        attribution_ms=attribution_hours * HOUR_MS,
-    )
+    store = build_store(settings)
     manifest = bundle.manifest
     quotas = with_changes(manifest.quotas, settings.source_quotas)
-    counts = Counts(
-        store,
-        shards=settings.count_shards,
-        half_life_days=manifest.popularity_half_life_days,
-        by_country=quotas.in_country > 0,
-    )
+    counts = build_counts(settings, store, bundle)
     if rules is None:
         rules = rule_file(settings)
     return Parts(
@@ -277,7 +303,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             quotas=quotas,
             fresh=manifest.fresh,
-            bundle=manifest.version if attribution_hours else None,
+            bundle=manifest.version if store.attribution_ms else None,
         ),
         ranker=ranker,
         mappings=read_mappings(settings),

@@ -39,10 +39,8 @@ async def into_shadow(
         BrokerError, TopicError, RowsError: the past cannot be read.
         redis.RedisError, serving.store.StoreError: Redis is away.
     """
-    from stream.replay.build import build  # type: ignore[import-not-found,unused-ignore]
-    from stream.replay.generations import (  # type: ignore[import-not-found,unused-ignore]
-        open_shadow,
-    )
+    from stream.replay.build import build
+    from stream.replay.generations import open_shadow
 
     events = newest = 0
 

@@ -129,6 +129,10 @@ class TopicPast:
                 position[self._part(partition)] = last + 1
             newest = max(newest, max((each.event.time for each in decoded), default=0))
             yield PastBatch(decoded, dict(position), newest)
+        ends = {self._part(each): end for each, (_, end) in self.ranges.items()}
+        if any(position[part] < end for part, end in ends.items()) and not self._stopped.is_set():
+            # Marks of transactions stand there, or what compaction has left out.
+            yield PastBatch([], {part: max(position[part], ends[part]) for part in ends}, newest)
 
     def _part(self, partition: int) -> str:
         return f"{self.topic}:{partition}"
