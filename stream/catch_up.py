@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from serving.intake import decode
+from model.events import MAX_FUTURE_MS
+from serving.intake import Decoded, decode
 from serving.learning import learn
 from serving.parts import Parts
 from stream.kafka import consumer_arguments
@@ -67,13 +68,19 @@ async def catch_up(
         while wanted:
             found = await consumer.getmany(*wanted, timeout_ms=WAIT_MS, max_records=RECORDS)
             records = _below(found, ends)
-            decoded, _ = decode(records, parts.now_ms())
-            await learn(parts, decoded)
+            decoded, _ = decode(records, parts.now_ms(), parts.mappings)
+            await learn(parts, [each for each in decoded if _was_present(each)])
             learnt += len(records)
             # By positions: the last offsets may be those of no record.
             positions = {place: await consumer.position(place) for place in wanted}
             wanted = {place for place in wanted if positions[place] < ends[place]}
     return CaughtUp(learnt, {place: max(end, since[place]) for place, end in ends.items()})
+
+
+def _was_present(decoded: Decoded) -> bool:
+    """Whether the event was not in the future when it came: then it was a dead letter."""
+    stamp: int = decoded.record.timestamp  # type: ignore[attr-defined]  # aiokafka's
+    return stamp <= 0 or decoded.event.time <= stamp + MAX_FUTURE_MS
 
 
 def _below(

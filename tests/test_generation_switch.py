@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
-from model.events import Click, Event, Impression
+from model.events import MAX_FUTURE_MS, Click, Event, Impression
 from serving.intake import decode
 from serving.learning import learn
 from serving.profile import Profile
@@ -263,4 +264,29 @@ async def test_what_came_of_lists_goes_on_and_counts_once(stage: Switching) -> N
     assert await parts.store.last_list("ann") == made
     _, told = await parts.counts.looks(made.bundle)
     assert (told.weights / parts.counts.weight(NOW)).tolist() == [1, 1, 1]
+    await stage.assert_lived_through(SHADOW)
+
+
+async def test_what_was_a_dead_letter_stays_one(stage: Switching) -> None:
+    """An event from the future, which is the past by now."""
+    stamp = stage.log[0][0].timestamp
+    await stage.write({0: [click("ann", "tea-1", stamp + MAX_FUTURE_MS + 600_000)]})
+    worker = await stage.worker({0: 31, 1: 30})
+    worker.switch.parts = replace(worker.switch.parts, now_ms=lambda: stamp + 10 * MAX_FUTURE_MS)
+    await built(stage, p0=30, p1=30)
+    await stage.flip(SHADOW)
+    await worker.switch.look()
+    assert await worker.switch.parts.store.profile("ann") == Profile()
+
+
+async def test_a_partition_comes_back_to_a_worker_that_has_not_looked(stage: Switching) -> None:
+    first, second = await stage.worker({}), await stage.worker({0: 0, 1: 0})
+    await second.learn(0, 5)
+    await built(stage, p0=5, p1=5)
+    await stage.flip(SHADOW)
+    first.assign({0: 5})
+    await first.learn(0, 20)
+    second.assign({0: 20, 1: 0})
+    for partition in (0, 1):
+        await second.learn(partition, 30)
     await stage.assert_lived_through(SHADOW)

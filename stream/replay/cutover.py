@@ -9,7 +9,7 @@ from serving.parts import Parts
 from stream.catch_up import catch_up
 from stream.offsets import OffsetReader
 from stream.replay.build import build
-from stream.replay.generations import Shadow, Told, opened, source_topics
+from stream.replay.generations import Shadow, Told, opened
 from stream.replay.markers import forget_again
 from stream.replay.topic_past import TopicPast
 from stream.settings import Settings
@@ -80,7 +80,7 @@ async def _take_into_use(
 ) -> Flip:
     started = time.monotonic()
     shadow = Shadow(parts.for_past(to), generations)
-    for topic in source_topics(settings):
+    for topic in settings.source_topics:
         await shadow.know(settings, topic)
     events = await tail(settings, shadow, told)
     told(f"looking again at what was forgotten, in generation {to}")
@@ -98,7 +98,7 @@ async def _committed(settings: Settings, shadow: Shadow) -> dict[str, int]:
     """What the workers have committed, as positions are named in Redis."""
     source, found = shadow.parts.store.source, {}
     async with OffsetReader(settings) as offsets:
-        for topic in source_topics(settings):
+        for topic in settings.source_topics:
             places = await offsets.partitions(topic)
             committed = await offsets.committed(settings.group, places)
             for place, at in committed.items():
@@ -115,7 +115,7 @@ async def build_tail(settings: Settings, shadow: Shadow, told: Told = lambda lin
     total = 0
     while True:
         began, before = time.monotonic(), total
-        for topic in source_topics(settings):
+        for topic in settings.source_topics:
             learnt = 0
 
             def count(done: int, newest: int, so_far: int = total) -> None:
@@ -123,7 +123,7 @@ async def build_tail(settings: Settings, shadow: Shadow, told: Told = lambda lin
                 learnt = done
                 told(f"{so_far + done:,} events of the tail built")
 
-            past = TopicPast(settings, topic)
+            past = TopicPast(settings, topic, mapping=shadow.parts.mappings.get(topic))
             done = await shadow.positions()
             await build(shadow.parts, past, done, keep=shadow.keep, progress=count)
             total += learnt
@@ -143,7 +143,7 @@ async def live_through_tail(
     while True:
         began, positions = time.monotonic(), await shadow.positions()
         async with OffsetReader(settings) as offsets:
-            every = [await offsets.partitions(topic) for topic in source_topics(settings)]
+            every = [await offsets.partitions(topic) for topic in settings.source_topics]
         since = {
             place: positions.get(f"{place.topic}:{place.partition}", 0)
             for places in every

@@ -11,6 +11,7 @@ from serving.generations import Generations, Pointer
 from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store
+from stream.inputs import read_mappings
 from stream.replay.past import Position
 from stream.replay.stored_keys import (
     count_pattern,
@@ -85,6 +86,7 @@ def learning_parts(settings: Settings) -> Parts:
 
     Raises:
         model.bundle.BundleError: the bundle is missing or damaged; it says how counts decay.
+        model.mapping.MappingError: a mapping of `inputs` cannot be used.
     """
     bundle = load_bundle(settings.bundle)
     store, catalog = build_store(settings), Catalog(bundle.vocabulary)
@@ -101,12 +103,8 @@ def learning_parts(settings: Settings) -> Parts:
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=False,
+        mappings=read_mappings(settings),
     )
-
-
-def source_topics(settings: Settings) -> tuple[str, ...]:
-    """Whose records workers learn."""
-    return (settings.events_topic,)
 
 
 @asynccontextmanager
