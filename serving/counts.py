@@ -21,6 +21,7 @@ from model.signals import NEIGHBOURS, strongest
 from model.traits import place_hash
 from serving import exposure
 from serving.count_sets import CountSets
+from serving.count_sums import SumCalls, part_number
 from serving.covisits import (
     Admission,
     OwnedEvents,
@@ -29,6 +30,7 @@ from serving.covisits import (
     query_hash,
 )
 from serving.feedback import Response
+from serving.past_pairs import PastCounts
 from serving.profile import cut_query
 from serving.store import Store
 
@@ -155,6 +157,27 @@ class Counts:
                 for shard in np.flatnonzero(np.diff(popular_of) + np.diff(pairs_of_shard)).tolist()
             ]
         )
+
+    async def add_sums(self, epoch: int, counted: PastCounts, parts: int) -> None:
+        """Add what past events add; what a shard has of this epoch it does not take again.
+
+        Args:
+            epoch: number of the epoch, higher than all before it.
+            counted: its sums, the same whenever they are added again.
+            parts: in which they go (``parts_for``), the same whenever they are added again.
+        """
+        sums = SumCalls(self.sets, counted, parts)
+        for part in range(parts):
+            # One after the other: a shard remembers the number of the last.
+            await self._store.run(
+                [
+                    (
+                        "add", len(keys), *keys, part_number(epoch, part), 2 * MAX_NEIGHBOURS,
+                        MAX_POPULAR, self._set_ttl_ms, *packed,
+                    )
+                    for keys, *packed in sums.of(part)
+                ]
+            )  # fmt: skip
 
     def _in_countries(
         self, admissions: Sequence[Admission], new: OwnedEvents, popular: NDArray[np.void]

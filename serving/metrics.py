@@ -6,6 +6,9 @@ EVENTS = Counter("nextclick_events", "Events decoded.", ["kind"])
 DEAD_LETTERS = Counter(
     "nextclick_dead_letters", "Records sent to the dead-letter topic.", ["reason"]
 )
+LEFT_OUT = Counter(
+    "nextclick_left_out", "Records of which their topic's mapping makes no event.", ["topic"]
+)
 LISTS = Counter("nextclick_lists", "Lists published.", ["cause"])
 EMPTY_LISTS = Counter("nextclick_empty_lists", "Lists without an item: the catalogue is empty.")
 KNOWN_EVENTS = Counter(

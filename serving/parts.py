@@ -10,6 +10,7 @@ from serving.candidates import CandidateSources
 from serving.candidates import wall_clock_ms as wall_clock_ms
 from serving.catalog import Catalog
 from serving.counts import Counts
+from serving.intake import NO_MAPPINGS, Mappings
 from serving.new_item_vectors import NewItemVectors
 from serving.policy import Policy
 from serving.ranker import Ranker
@@ -37,6 +38,8 @@ class Parts:
     telling: Telling = TELLING
     """What lists tell of themselves."""
     now_ms: Callable[[], int] = wall_clock_ms
+    mappings: Mappings = field(default_factory=lambda: NO_MAPPINGS)
+    """Of topics whose records are not events of the contract."""
     new_item_vectors: NewItemVectors | None = None
     """Of items that the network has not learned; None of a bundle without an item tower."""
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)

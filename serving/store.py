@@ -41,7 +41,7 @@ from serving.round_trip import (
 
 __all__ = ["Store", "StoreError"]
 
-_DURABLE = frozenset({"merge", "link", "count", "keep", "attribute"})
+_DURABLE = frozenset({"merge", "link", "count", "keep", "attribute", "replace", "add", "build"})
 
 
 class UserKeys(NamedTuple):

@@ -5,6 +5,10 @@ one offset for each partition. The run ends where a user would get more events t
 kept, before a search of a user who has chosen something in it, and behind ``forget`` and
 ``identify`` events: what came before them is counted by then. Without the second, a search could
 push another one out of the profile to which the choice before it belongs.
+
+A record of a mapped topic may hold several events, such as the lines of an order, and a wave may
+end between them. Each of them has a number of its own in place of the record's offset, so that
+whatever remembers offsets tells them apart.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,10 +32,16 @@ from model.events import (
 from model.traits import merge_traits, pack_traits
 from serving.feedback import FeedbackEvent, feedback_of
 from serving.functions import MOST_ADMISSIONS
-from serving.intake import Decoded
+from serving.intake import WHOLE, Decoded
 from serving.merge import ProfileUpdate, origins_of
 from serving.profile import Profile, pack_interaction, pack_query
 
+PARTS = 1_024
+"""Places that each record of a mapped topic has for its events, which is more than a mapping makes
+of one. Offsets of such a topic may reach 2**38."""
+NUMBERED = "/parts"
+"""Behind the name of a partition whose events are numbered that way: offsets that counts remember
+of it are no offsets of records."""
 WORTH_LANES = 64
 """Events; a lane has trips of its own, which cost half a millisecond each."""
 
@@ -100,6 +110,8 @@ def in_waves(
         front = fronts.get((record.topic, record.partition))
         if front is None:
             source = source_of(record.topic, record.partition)
+            if each.part != WHOLE:
+                source += NUMBERED
             front = _Front(source, origins_of(source))
             fronts[record.topic, record.partition] = front
         match each.event:
@@ -162,8 +174,15 @@ def _must_wait(wave: Wave, event: Deed, most: int) -> bool:
     return len(change.events) == most or (isinstance(event, Search) and bool(change.item_ids))
 
 
+def _offset(decoded: Decoded) -> int:
+    """What shared counts and admissions know an event by: a mapped one, as if it came alone."""
+    if decoded.part == WHOLE:
+        return decoded.record.offset
+    return decoded.record.offset * PARTS + decoded.part
+
+
 def _note(wave: Wave, decoded: Decoded, front: _Front) -> None:
-    offset = decoded.record.offset
+    offset = _offset(decoded)
     told = feedback_of(decoded.event, front.origin_of(offset), front.source, offset)
     if told is not None:
         wave.feedback.append(told)
@@ -175,7 +194,7 @@ def _add(
     event: Deed,
     front: _Front,
 ) -> None:
-    offset = decoded.record.offset
+    offset = _offset(decoded)
     if isinstance(event, Search):
         packed, item_ids = pack_query(event), []
     else:

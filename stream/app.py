@@ -69,7 +69,7 @@ def build_app(settings: Settings) -> faust.App:
     worker = Worker(settings)
     app = App(settings, worker)
 
-    topic = batch_topic(app, settings.events_topic, max_batch=settings.max_batch)
+    topic = batch_topic(app, *settings.source_topics, max_batch=settings.max_batch)
 
     @app.agent(topic, name="events")
     async def events(stream: faust.StreamT[RecordBatch]) -> None:

@@ -6,7 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stream.rows import FORMATS, PACKINGS, BadRow
+from stream.lines import PACKINGS
+from stream.rows import FORMATS, BadRow
 from stream.training import EvaluationError, first_judged_day
 
 if TYPE_CHECKING:

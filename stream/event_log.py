@@ -27,8 +27,7 @@ from model.search_log import SearchLog
 from model.trait_log import TraitLog
 from model.traits import TRAIT_BYTES, pack_traits
 from serving.profile import INTERACTIONS, QUERIES, Profile, pack_interaction, pack_query
-from stream.history import read_events
-from stream.rows import BadRow, RowsError
+from stream.rows import BadRow, RowsError, read_events
 
 
 def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> EventLog:
@@ -48,7 +47,7 @@ def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> E
     """
     columns = _Columns()
     for path in paths:
-        for _, event in read_events(path, report):
+        for event in read_events(path, report):
             columns.add(event)
     if not columns.times:
         raise RowsError(

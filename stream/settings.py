@@ -24,6 +24,7 @@ from stream.kafka_settings import KafkaSettings
 from stream.settings_rules import (
     check_attribution,
     check_brokers,
+    check_inputs,
     check_kafka_security,
     check_nearest,
     check_quotas,
@@ -254,6 +255,7 @@ class Settings(KafkaSettings):
     def _possible(self) -> Self:
         check_brokers(self)
         check_kafka_security(self)
+        check_inputs(self)
         check_topics(self)
         check_redis(self)
         check_nearest(self)

@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import Bundle, BundleError, load_bundle
 from model.item_vectors import diversity_of
+from model.mapping import Mapping, MappingError
 from model.quotas import with_changes
 from model.text_encoder import TextEncoderError
 from serving import metrics
@@ -54,7 +55,8 @@ logger = logging.getLogger(__name__)
 ATTRIBUTION_HOURS = 24
 """By default, unless lists are kept for less."""
 STARTING_ERRORS = (
-    BundleError, ProviderError, RankerError, RulesError, TextEncoderError, VectorCacheError,
+    BundleError, MappingError, ProviderError, RankerError, RulesError, TextEncoderError,
+    VectorCacheError,
 )  # fmt: skip
 
 REFRESH_POPULAR_S = 5.0
@@ -113,7 +115,7 @@ class Worker(Service):
             (Part.REDIS, switch.open),
             (Part.KAFKA, self.publisher.start),
             (Part.KAFKA, feed.read_whole),
-            (Part.KAFKA, self._name_topic),
+            (Part.KAFKA, self._name_topics),
             (Part.REDIS, lambda: switch.parts.candidates.refresh_popular()),
         ]
         for part, step in steps:
@@ -133,12 +135,11 @@ class Worker(Service):
         except WRONG as error:
             raise SystemExit(f"nextclick: {error}") from error
 
-    async def _name_topic(self) -> None:
-        topic = self.settings.events_topic
+    async def _name_topics(self) -> None:
         assert self._switch is not None
-        self._switch.parts.store.topic_identities[topic] = await topic_identity(
-            self.settings, topic
-        )
+        for topic in self.settings.source_topics:
+            identity = await topic_identity(self.settings, topic)
+            self._switch.parts.store.topic_identities[topic] = identity
 
     async def on_stop(self) -> None:
         """Close everything, in a bounded time."""
@@ -234,6 +235,18 @@ def _policy(
     return Policy(catalog, NO_RULES if rules is None else rules.rules, diversity)
 
 
+def read_mappings(settings: Settings) -> dict[str, Mapping]:
+    """The mappings of the further topics of events. Raises model.mapping.MappingError."""
+    mappings = {topic: Mapping.named(name) for topic, name in settings.input_mappings.items()}
+    for topic, mapping in mappings.items():
+        if not mapping.makes_events:
+            raise MappingError(
+                f"the mapping {mapping.name} of the topic `{topic}` makes items and no events; "
+                "name another in `inputs`"
+            )
+    return mappings
+
+
 def build_store(settings: Settings) -> Store:
     """Profiles and last lists of the first generation, not yet connected."""
     attribution_hours = settings.attribution_hours
@@ -274,6 +287,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
 
     Raises:
         serving.rules.RulesError: the file of rules cannot be used.
+        model.mapping.MappingError: a mapping of `inputs` cannot be used.
         model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
             graph of the precision asked for.
         serving.execution.ProviderError: the execution provider asked for is not in use.
@@ -303,6 +317,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             bundle=manifest.version if store.attribution_ms else None,
         ),
         ranker=ranker,
+        mappings=read_mappings(settings),
         new_item_vectors=NewItemVectors(bundle.tower_path, catalog) if bundle.tower_path else None,
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,

@@ -91,8 +91,9 @@ def test_a_wrong_setting_ends_in_one_sentence(
 
 
 def test_a_wrong_file_ends_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    (tmp_path / "events.txt").touch()
     status, _, err = run(monkeypatch, capsys, "replay", "files", "events.txt")
     assert status == 2
     assert err.startswith("nextclick: events.txt is of no known format; name it .jsonl")
@@ -102,6 +103,7 @@ UNREACHED = {
     "topics": [],
     "ingest": ["a.jsonl"],
     "replay files": ["a.jsonl"],
+    "replay topic": ["events"],
     "forget": ["household-17"],
     "recommend": ["household-17"],
     "dlq list": [],

@@ -13,7 +13,8 @@ import zstandard
 from pyarrow import parquet
 
 from model.events import Click, Event, decode_event
-from stream.rows import MAX_LINE_BYTES, BadRow, RowsError, decode_rows, read_rows
+from stream.lines import MAX_LINE_BYTES
+from stream.rows import BadRow, RowsError, decode_rows, read_rows
 
 NOW = 1_800_000_000_000
 CLICKS: list[dict[str, Any]] = [

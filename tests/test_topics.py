@@ -40,6 +40,18 @@ def test_the_plan_follows_the_settings() -> None:
     assert dead == events + 64 * 1024
 
 
+def test_further_topics_of_events_need_as_many_partitions_and_no_more() -> None:
+    plan = plan_topics(Settings(inputs="clicks=segment"))[-1]
+    assert (plan.name, plan.partitions, plan.is_ours) == ("clicks", 16, False)
+    with EmbeddedBroker(dict.fromkeys(NAMES, 4) | {"clicks": 3}) as broker:
+        settings = Settings(
+            brokers=broker.bootstrap, embedded=True, partitions=4, inputs="clicks=segment"
+        )
+        assert check_topics(settings)[-1] == TopicState(
+            "clicks", "differs", ("3 partitions, 4 in the settings",)
+        )
+
+
 def test_topics_of_the_embedded_broker_are_compared() -> None:
     with EmbeddedBroker({"events": 4, "events.dlq": 4, "catalog": 3}) as broker:
         settings = Settings(brokers=broker.bootstrap, embedded=True, partitions=4)
@@ -89,6 +101,11 @@ def test_missing_topics_are_made_as_planned(broker: Broker) -> None:
             assert len(topic["partitions"]) == 2
     finally:
         admin.close()
+
+    # Another's topic may be kept as long as he likes.
+    further = kafka_settings(broker.bootstrap, inputs="topics-test-events=segment")
+    further = further.model_copy(update={"events_topic": "topics-test-catalog"})
+    assert create_topics(further)[-1].state == "exists"
 
     changed = kafka_settings(broker.bootstrap, events_retention_hours=6)
     events, dead, lists, catalog = create_topics(changed)

@@ -1,4 +1,4 @@
-"""Event files in event-time order, however they come, and as columns for training."""
+"""Event files as columns for training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,7 @@ import pytest
 
 from model.events import Click, Event, Purchase, Search, encode_event
 from stream.event_log import read_event_log
-from stream.history import read_history
 from stream.rows import BadRow, RowsError
-
-TIMES = [5, 3, 9, 3, 7, 1]
 
 
 def click(time: int, number: int = 0, user: str = "u") -> Click:
@@ -24,63 +21,6 @@ def write(path: Path, events: Sequence[Event]) -> Path:
 
 def nothing_is_bad(row: BadRow) -> None:
     raise AssertionError(str(row))
-
-
-def test_files_in_order_stay_as_they_are(tmp_path: Path) -> None:
-    events = [click(3, 1), click(3, 0), click(8)]
-    history = read_history([write(tmp_path / "a.jsonl", events)], nothing_is_bad)
-    assert list(history.events) == events
-    assert history[1:] == (3, 3, 8, True)
-
-
-def test_a_file_out_of_order_is_sorted_and_ties_keep_their_order(tmp_path: Path) -> None:
-    events = [click(time, number) for number, time in enumerate(TIMES)]
-    history = read_history([write(tmp_path / "a.jsonl", events)], nothing_is_bad)
-    assert [event.event_id for event in history.events] == [
-        "1-5",
-        "3-1",
-        "3-3",
-        "5-0",
-        "7-4",
-        "9-2",
-    ]
-    assert history[1:] == (6, 1, 9, False)
-
-
-def test_several_files_make_one_history(tmp_path: Path) -> None:
-    paths = [
-        write(tmp_path / "a.jsonl", [click(2), click(6)]),
-        write(tmp_path / "b.jsonl", [click(1), click(4), click(9)]),
-    ]
-    kept = read_history(paths, nothing_is_bad)
-    merged = read_history(paths, nothing_is_bad, sort_limit=2)
-    expected = [1, 2, 4, 6, 9]
-    assert [event.ts for event in kept.events] == expected
-    assert [event.ts for event in merged.events] == expected
-    assert kept[1:] == merged[1:] == (5, 1, 9, False)
-
-
-def test_a_large_file_must_be_in_order(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", [click(time) for time in TIMES])
-    with pytest.raises(RowsError, match=r"a\.jsonl:2 is older than a row before it, and 6 events"):
-        read_history([path], nothing_is_bad, sort_limit=5)
-
-
-def test_bad_rows_are_reported_once_and_before_anything_is_handed_on(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", [click(1), click(2), click(3)])
-    path.write_bytes(path.read_bytes() + b"{\n")
-    for limit in (100, 2):
-        bad: list[BadRow] = []
-        history = read_history([path], bad.append, sort_limit=limit)
-        assert [row.line for row in bad] == [4]
-        assert len(list(history.events)) == history.total == 3
-        assert len(bad) == 1
-
-
-def test_no_events_at_all(tmp_path: Path) -> None:
-    history = read_history([write(tmp_path / "a.jsonl", [])], nothing_is_bad)
-    assert list(history.events) == []
-    assert history.total == 0
 
 
 def test_the_columns_hold_each_interaction_once(tmp_path: Path) -> None:

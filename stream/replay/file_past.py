@@ -1,0 +1,313 @@
+"""Files as a source of the past: read, checked and sorted once, then handed on in order.
+
+The order is that of (event time, event id, JSON), whatever the order of rows and files; copies
+stay. The events stand on disk in sorted runs meanwhile, below the work folder, in a folder with
+the name of the set: its digest comes from the contents of the files without their names and
+order, and from the mapping. So a run that was stopped finds its input again and what it has sorted
+of it, files that were renamed or are named in another order are the same input, and changed ones
+are another. On disk an event takes about as much as in a packed file; in memory there are a run
+that is being sorted and a block of each run that is being merged, whatever the number of events.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+
+from model.events import MAX_TIME_MS, decode_event
+from serving.intake import Decoded
+from stream.event_columns import EventReader, RowMapping, bad_row_error
+from stream.file_set import STDIN, digest_of, files_of
+from stream.replay.bad_row_file import bad_row_line, read_bad_rows
+from stream.replay.past import PastBatch, Position
+from stream.replay.sorted_runs import RUN_BYTES, Events, RunWriter, merged
+from stream.replay.stdin_file import spooled
+from stream.replay.work_folder import Held, WorkFolder
+from stream.rows import BadRow, RowsError, format_of
+
+FOLDER = Path(".nextclick/replay")
+BATCH = 5_000
+"""Events merged in one trip."""
+PARTITIONS = 64
+"""Shared counts take a partition's events in order: the more of them, the more at once."""
+MOST_TOLD = 20
+"""Files by name; of more there is one line."""
+FORMAT = 1
+"""Of what is sorted: another version sorts anew."""
+_SUMMARY = "summary.json"
+_BAD_ROWS = "bad-rows.jsonl"
+
+
+class PastRecord(Struct, frozen=True, gc=False):
+    """Stands where a Kafka record stands in the live path."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Summary(Struct, frozen=True):
+    """What a set of files holds."""
+
+    runs: list[str]
+    events: int
+    rows: int
+    first: int
+    """Event time of the oldest event, epoch milliseconds; 0 where there is none."""
+    newest: int
+    bad: dict[str, int]
+    """Rows left out, by reason."""
+    unmapped: int
+    """Rows of which the mapping makes no event, on purpose."""
+
+
+class FilePast:
+    """The events of files.
+
+    Args:
+        paths: files, folders, patterns, or ``-`` for standard input (`stream.file_set.files_of`).
+        report: gets each bad row, the first time and whenever the same set is read again.
+        mapping: what makes events of foreign rows.
+        folder: where sorted events are kept until `finish`.
+        bad_rows: file that bad rows are written to; by default one in ``folder``.
+        strict: the first bad row ends it, and nothing is handed on.
+        progress: called with the number of rows read, while they are sorted.
+        batch: events handed on together.
+        run_bytes: sorted in memory at a time.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        report: Callable[[BadRow], None],
+        mapping: RowMapping | None = None,
+        *,
+        folder: Path = FOLDER,
+        bad_rows: Path | None = None,
+        strict: bool = False,
+        progress: Callable[[int], None] = lambda rows: None,
+        batch: int = BATCH,
+        run_bytes: int = RUN_BYTES,
+    ) -> None:
+        self._paths = list(paths)
+        self._report = report
+        self._mapping = mapping
+        self._folder = folder
+        self._bad_rows = bad_rows
+        self._strict = strict
+        self._progress = progress
+        self._batch = batch
+        self._run_bytes = run_bytes
+        self._digest = ""
+        self.summary: Summary | None = None
+        """Known once the files have been sorted."""
+
+    @property
+    def part(self) -> str:
+        """The name of this set in a position; known once the files have been sorted."""
+        return f"files:{self._digest}"
+
+    @property
+    def bad_rows(self) -> Path | None:
+        """The side file; None where no row was left out."""
+        if self.summary is None or not self.summary.bad:
+            return None
+        return self._side_file()
+
+    def told(self) -> Sequence[str]:
+        """The files that will be read, and where they are sorted; nothing is read yet."""
+        files = self._files()
+        lines = [
+            "standard input" if path == STDIN else f"{path} ({_size([path])})"
+            for path in files[:MOST_TOLD]
+        ]
+        if others := files[MOST_TOLD:]:
+            lines.append(f"and {len(others):,} more files ({_size(others)})")
+        return [*lines, f"sorted events are kept in {self._folder} until all is done"]
+
+    def total(self) -> int | None:
+        """How many events there are; None before they are sorted."""
+        return None if self.summary is None else self.summary.events
+
+    def prepare(self) -> Summary:
+        """Read, check and sort the files, unless this set has been; `batches` does so, too.
+
+        Raises:
+            RowsError: a file cannot be read, or holds a bad row and that is to end it; or there
+                is no room for what is sorted.
+        """
+        if self.summary is None:
+            try:
+                self.summary = self._prepared()
+            except OSError as error:
+                raise RowsError(
+                    f"{self._folder} cannot hold the sorted events ({error.strerror or error}); "
+                    "they take about as much room as the files do when they are packed: make "
+                    "some, or name another folder"
+                ) from None
+        return self.summary
+
+    def batches(self, done: Position) -> Iterator[PastBatch]:
+        """The events behind a position. Raises RowsError as `prepare` does."""
+        summary, held = self._held()
+        first = done.get(self.part, 0)
+        with held, closing(merged([held.path / run for run in summary.runs])) as blocks:
+            try:
+                for values in _in_batches(blocks, first, self._batch):
+                    decoded = self._decoded(values, first)
+                    first += len(values)
+                    yield PastBatch(decoded, {self.part: first}, decoded[-1].event.time)
+            except (OSError, pa.ArrowInvalid) as error:
+                raise _damaged(held.path, str(error)) from None
+        if first < summary.events:
+            raise _damaged(held.path, f"{first:,} events of {summary.events:,}")
+
+    def finish(self) -> None:
+        """Remove what was kept for the next run: all is done."""
+        WorkFolder(self._folder).remove(self._digest)
+
+    def _files(self) -> list[Path]:
+        form = None if self._mapping is None else self._mapping.form
+        # Files with columns of their own are seldom called .csv.
+        is_own = form is not None and (form.separator != "," or form.columns is not None)
+        files = files_of(self._paths, any_format=is_own)
+        for path in files:
+            if path != STDIN:
+                self._format_of(path)
+        return files
+
+    def _format_of(self, path: Path) -> tuple[str, str]:
+        return format_of(path, unknown="" if self._mapping is None else "csv")
+
+    def _held(self) -> tuple[Summary, Held]:
+        while True:
+            summary = self.prepare()
+            held = WorkFolder(self._folder).hold(self._digest)
+            if held is not None:
+                return summary, held
+            self.summary = None  # a replay of the same set has come to its end meanwhile
+
+    def _prepared(self) -> Summary:
+        work = WorkFolder(self._folder)
+        with work.unfinished() as unfinished:
+            files = [
+                (spooled(sys.stdin.buffer, unfinished.path) if path == STDIN else path, path)
+                for path in self._files()
+            ]
+            self._digest = self._digest_of([path for path, _ in files])
+            kept = work.hold(self._digest)
+            if kept is not None:
+                with kept:
+                    return self._known(kept.path)
+            summary = self._sort(files, unfinished.path)
+            self._keep_bad_rows(summary, unfinished.path)
+            unfinished.keep(self._digest)
+            return summary
+
+    def _digest_of(self, files: Sequence[Path]) -> str:
+        digest = blake2b(digest_size=8)
+        digest.update(f"{FORMAT} {'' if self._mapping is None else self._mapping.digest}".encode())
+        for each in sorted(
+            digest_of(path) + "/".join(self._format_of(path)).encode() for path in files
+        ):
+            digest.update(each)
+        return digest.hexdigest()
+
+    def _known(self, folder: Path) -> Summary:
+        """What an earlier run has sorted; its bad rows are told again."""
+        summary = msgspec.json.decode((folder / _SUMMARY).read_bytes(), type=Summary)
+        if summary.bad:
+            for row in read_bad_rows(folder / _BAD_ROWS):
+                self._report(row)
+                if self._strict:
+                    raise bad_row_error(row)
+        self._keep_bad_rows(summary, folder)
+        return summary
+
+    def _sort(self, files: Sequence[tuple[Path, Path]], folder: Path) -> Summary:
+        """Write runs, side file and summary into a folder."""
+        writer = RunWriter(folder, self._run_bytes)
+        with (folder / _BAD_ROWS).open("wb") as side:
+
+            def report(row: BadRow) -> None:
+                side.write(bad_row_line(row))
+                self._report(row)
+
+            now_ms = int(time.time() * 1000)
+            reader = EventReader(report, now_ms, self._mapping, strict=self._strict)
+            for path, name in files:
+                for events in reader.read(path, name):
+                    writer.add(events)
+                    self._progress(reader.rows)
+        runs = writer.close()
+        summary = Summary(
+            [path.name for path in runs],
+            writer.events,
+            reader.rows,
+            writer.first,
+            writer.newest,
+            dict(reader.bad),
+            reader.unmapped,
+        )
+        (folder / _SUMMARY).write_bytes(msgspec.json.encode(summary))
+        return summary
+
+    def _keep_bad_rows(self, summary: Summary, folder: Path) -> None:
+        if not summary.bad:
+            return
+        side = self._side_file()
+        try:
+            shutil.copyfile(folder / _BAD_ROWS, side)
+        except OSError as error:
+            raise RowsError(
+                f"{side} cannot be written ({error.strerror or error}); name another file with "
+                "--bad-rows"
+            ) from None
+
+    def _side_file(self) -> Path:
+        return self._bad_rows or self._folder / f"bad-rows-{self._digest}.jsonl"
+
+    def _decoded(self, values: Sequence[bytes], first: int) -> list[Decoded]:
+        topic = f"files-{self._digest}"
+        decoded: list[Decoded] = []
+        for offset, value in enumerate(values, first):
+            # It has been checked, so that the present does not matter any more.
+            event = decode_event(value, MAX_TIME_MS)
+            key = event.user_id.encode()
+            record = PastRecord(topic, crc32(key) % PARTITIONS, offset, key, value)
+            decoded.append(Decoded(record, event))
+        return decoded
+
+
+def _in_batches(blocks: Iterator[Events], first: int, size: int) -> Iterator[list[bytes]]:
+    """The JSON of events behind the first ones, in batches of a size."""
+    held: list[bytes] = []
+    for events in blocks:
+        rows = len(events)
+        if first < rows:
+            held += events.column("data").slice(first).to_pylist()
+            while len(held) >= size:
+                yield held[:size]
+                del held[:size]
+        first = max(first - rows, 0)
+    if held:
+        yield held
+
+
+def _damaged(folder: Path, what: str) -> RowsError:
+    return RowsError(f"{folder} is damaged ({what}); remove it and start again")
+
+
+def _size(files: Sequence[Path]) -> str:
+    return f"{sum(path.stat().st_size for path in files if path != STDIN) / 1e6:,.1f} MB"

@@ -1,0 +1,104 @@
+"""Files of foreign rows as a source of the past."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from model.events import ContractError, decode_event
+from stream.rows import BadRow
+from tests.past_files import (
+    NOW,
+    START,
+    jsonl,
+    past_of,
+    read,
+    tables,
+)
+
+
+class Form(msgspec.Struct):
+    """How files of a test's mapping are laid out."""
+
+    separator: str = "::"
+    columns: tuple[str, ...] | None = ("who", "what", "when")
+    quoted: bool = False
+    encoding: str = "utf-8"
+
+
+class Foreign(msgspec.Struct):
+    """Stands in for a mapping: one event of each item of a row, none of a row without a user."""
+
+    form: Form = msgspec.field(default_factory=Form)
+    digest: str = "foreign"
+
+    def events(self, fields: dict[str, Any]) -> list[bytes]:
+        """Items are joined with a comma."""
+        if not fields["who"]:
+            return []
+        if not str(fields["when"]).isdigit():
+            raise ContractError("invalid", "`when` is no time")
+        return [
+            msgspec.json.encode(
+                {"type": "click", "event_id": f"{fields['who']}-{item}", "user_id": fields["who"],
+                 "ts": START + int(fields["when"]), "item_id": item}
+            )
+            for item in fields["what"].split(",")
+        ]  # fmt: skip
+
+    def events_of_record(self, value: bytes) -> list[bytes]:
+        """Of a record in JSON."""
+        return self.events(msgspec.json.decode(value))
+
+
+FOREIGN = [("u", "a,b", "5"), ("", "a", "1"), ("v", "c", "x"), ("w", "c", "3"), ("x", ",d", "4")]
+"""Two events; none; a bad row; one; one of two is bad, so that neither counts."""
+
+
+@pytest.mark.parametrize("name", ["log.dat", "log.dat.gz", "log.jsonl", "log.parquet"])
+def test_a_mapping_makes_the_events(tmp_path: Path, name: str) -> None:
+    named = [dict(zip(("who", "what", "when"), row, strict=True)) for row in FOREIGN]
+    data = {
+        ".dat": "".join("::".join(row) + "\n" for row in FOREIGN).encode(),
+        ".jsonl": jsonl(named),
+        ".parquet": tables(named),
+    }[Path(name.removesuffix(".gz")).suffix]
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    bad: list[BadRow] = []
+    past = past_of(tmp_path, [tmp_path / name], bad.append, mapping=Foreign())
+    events = [decode_event(value, NOW) for *_, value in read(past)]
+    assert [(event.time - START, event.event_id) for event in events] == [
+        (3, "w-c"), (5, "u-a"), (5, "u-b")
+    ]  # fmt: skip
+    assert [(row.line, row.reason) for row in bad] == [(3, "invalid"), (5, "invalid")]
+    assert past.summary is not None
+    assert past.summary.unmapped == 1
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_layout_tells_quotes_and_encoding(tmp_path: Path, quoted: bool) -> None:
+    (tmp_path / "log.dat").write_bytes('ü\t"a"\t1\n'.encode("latin-1"))
+    form = Form("\t", quoted=quoted, encoding="latin-1")
+    past = past_of(tmp_path, [tmp_path / "log.dat"], mapping=Foreign(form))
+    (event,) = [each.event for batch in past.batches({}) for each in batch.decoded]
+    assert event.user_id == "ü"
+    assert getattr(event, "item_id") == ("a" if quoted else '"a"')  # noqa: B009
+
+
+def test_a_folder_may_hold_files_of_a_layout(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "log.inter").write_bytes(b"u::a::1\n")
+    past = past_of(tmp_path, [tmp_path / "in"], mapping=Foreign())
+    assert past.prepare().events == 1
+
+
+def test_another_mapping_makes_another_set(tmp_path: Path) -> None:
+    (tmp_path / "log.dat").write_bytes(b"u::a::1\n")
+    parts = set[str]()
+    for mapping in (Foreign(), Foreign(digest="other")):
+        past = past_of(tmp_path, [tmp_path / "log.dat"], mapping=mapping)
+        past.prepare()
+        parts.add(past.part)
+    assert len(parts) == 2
