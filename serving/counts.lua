@@ -71,9 +71,7 @@ local function count(keys, args)
   end
   for at = 1, #args[5], 26 do
     local source, high, low, index, item, weight = struct.unpack('>I2I2I4I2c8d', args[5], at)
-    local due = is_due
-    if index >= own_sets then due = is_due_of_list end
-    if due(source, high, low) then
+    if (index < own_sets and is_due or is_due_of_list)(source, high, low) then
       make_room(keys[index + 4])
       redis.call('ZINCRBY', keys[index + 4], weight, item)
     end

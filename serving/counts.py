@@ -135,20 +135,21 @@ class Counts:
         is_first = np.append(True, pairs["one"][1:] != pairs["one"][:-1])[: len(pairs)]
         sets = pairs["one"][is_first]
         keys = [self.sets.key(one) for one in sets.tolist()]
-        # Their numbers are the highest, so that in each shard they come last.
-        of_lists = np.append(0, np.cumsum(sets >= exposure.FIRST_SET))
         number = np.append(0, np.cumsum(is_first))
         packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
         for name in ("source", "high", "low", "item", "weight"):
             packed[name] = pairs[name]
         first_key = number[pairs_of_shard]
+        # Sets of what came of lists have the highest numbers: in each shard they come last.
+        of_lists = np.append(0, np.cumsum(sets >= exposure.FIRST_SET))[first_key]
+        own_sets = np.diff(first_key - of_lists).tolist()
         packed["key"] = number[1:] - 1 - np.repeat(first_key[:-1], np.diff(pairs_of_shard))
         await self._store.run(
             [
                 self._call(
                     shard,
                     keys[first_key[shard] : first_key[shard + 1]],
-                    int(of_lists[first_key[shard + 1]] - of_lists[first_key[shard]]),
+                    own_sets[shard],
                     popular[popular_of[shard] : popular_of[shard + 1]].tobytes(),
                     packed[pairs_of_shard[shard] : pairs_of_shard[shard + 1]].tobytes(),
                     sources,
@@ -248,13 +249,13 @@ class Counts:
         return starts, additions[order]
 
     def _call(
-        self, shard: int, set_keys: Sequence[str], of_lists: int, popular: bytes, pairs: bytes,
+        self, shard: int, set_keys: Sequence[str], own_sets: int, popular: bytes, pairs: bytes,
         sources: Sequence[str],
     ) -> tuple[Any, ...]:  # fmt: skip
         keys = [*self.sets.shard_keys(shard), *set_keys]
         return (
             "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._set_ttl_ms,
-            popular, pairs, len(set_keys) - of_lists, *sources,
+            popular, pairs, own_sets, *sources,
         )  # fmt: skip
 
     async def neighbours(
