@@ -5,6 +5,7 @@ an event that has no id of its own in the log gets one that is a hash of the row
 the order of the columns and the types of the cells.
 """
 
+import codecs
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NoReturn
@@ -39,6 +40,15 @@ class Mapping:
     def __init__(self, declared: MappingFile, name: str = "the mapping") -> None:
         self.name = name
         self.title = declared.title
+        try:
+            codecs.lookup(declared.file.encoding)
+        except LookupError:
+            raise MappingError(
+                f"{name}: there is no `encoding` {declared.file.encoding!r}; write utf-8, latin-1 "
+                "or another that Python knows"
+            ) from None
+        if not declared.file.separator:
+            raise MappingError(f"{name}: `separator` is empty; write what stands between cells")
         self.form = declared.file
         """How files of it are laid out."""
         self.digest = blake2b(_sorted.encode(declared), digest_size=_ID_BYTES).hexdigest()

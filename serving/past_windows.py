@@ -59,13 +59,14 @@ class Window:
         kind, limit = (-1, 1)
         if self.section is INTERACTIONS:
             kind, limit = IDENTITY_BYTES + ITEM_HASH_BYTES, LINKED
-        linked: NDArray[np.bool_] = self.records[:, kind] >= limit
-        return linked
+        return np.asarray(self.records[:, kind] >= limit, np.bool_)
 
     @property
     def makes_pairs(self) -> NDArray[np.bool_]:
         """Which are the user's own, and stood in the window."""
-        return ((self.arrival == OLD) | self.is_admitted) & ~self.is_linked
+        own: NDArray[np.bool_] = ~self.is_linked
+        own &= (self.arrival == OLD) | self.is_admitted
+        return own
 
     def items(self) -> NDArray[np.uint64]:
         """Hashes of the items of interactions."""

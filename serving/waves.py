@@ -40,8 +40,7 @@ PARTS = 1_024
 """Places that each record of a mapped topic has for its events, which is more than a mapping makes
 of one. Offsets of such a topic may reach 2**38."""
 NUMBERED = "/parts"
-"""Behind the name of a partition whose events are numbered that way: offsets that counts remember
-of it are no offsets of records."""
+"""Behind the name of a partition whose events have such offsets: they are not those of records."""
 WORTH_LANES = 64
 """Events; a lane has trips of its own, which cost half a millisecond each."""
 
@@ -83,6 +82,8 @@ class _Front:
     source: str
     origin_of: Callable[[int], bytes]
     """Of an offset."""
+    is_numbered: bool
+    """Whether its records hold several events, each of which has an offset of its own."""
     wave: int = 0
     is_closed: bool = False
     """A forget or identify event ended this partition's share of the wave."""
@@ -110,9 +111,10 @@ def in_waves(
         front = fronts.get((record.topic, record.partition))
         if front is None:
             source = source_of(record.topic, record.partition)
-            if each.part != WHOLE:
+            is_numbered = each.part != WHOLE
+            if is_numbered:
                 source += NUMBERED
-            front = _Front(source, origins_of(source))
+            front = _Front(source, origins_of(source), is_numbered)
             fronts[record.topic, record.partition] = front
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() | Search() as event:
@@ -174,15 +176,10 @@ def _must_wait(wave: Wave, event: Deed, most: int) -> bool:
     return len(change.events) == most or (isinstance(event, Search) and bool(change.item_ids))
 
 
-def _offset(decoded: Decoded) -> int:
-    """What shared counts and admissions know an event by: a mapped one, as if it came alone."""
-    if decoded.part == WHOLE:
-        return decoded.record.offset
-    return decoded.record.offset * PARTS + decoded.part
-
-
 def _note(wave: Wave, decoded: Decoded, front: _Front) -> None:
-    offset = _offset(decoded)
+    offset = decoded.record.offset
+    if front.is_numbered:
+        offset = offset * PARTS + decoded.part
     told = feedback_of(decoded.event, front.origin_of(offset), front.source, offset)
     if told is not None:
         wave.feedback.append(told)
@@ -194,7 +191,9 @@ def _add(
     event: Deed,
     front: _Front,
 ) -> None:
-    offset = _offset(decoded)
+    offset = decoded.record.offset
+    if front.is_numbered:
+        offset = offset * PARTS + decoded.part
     if isinstance(event, Search):
         packed, item_ids = pack_query(event), []
     else:

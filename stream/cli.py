@@ -69,21 +69,39 @@ def worker(
 
 
 @app.command(epilog="Example: `nextclick ingest items.parquet`")
-def ingest(files: Files, as_json: Json = False) -> None:
+def ingest(
+    files: Files,
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            help="Ready mapping by name, or TOML file, of files that hold no items of ours.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Write a catalogue to the `catalog` topic and read it back.
 
-    Rows that break the contract are reported with file and line and left out; the exit status is
-    then 1. Status 2: the items are not in the topic.
+    With a mapping (docs/mapping.md) the items come out of files of others, logs too. Rows that
+    break the contract are reported with file and line and left out; the exit status is then 1.
+    Status 2: the items are not in the topic.
     """
     from stream.ingest import ingest as run
     from stream.ingest import read_items
 
     bad = BadRows()
+    if mapping is None:
+        items = read_items(files, bad.report)
+    else:
+        from model.mapping import Mapping
+        from stream.mapped_items import mapped_items
+
+        items = mapped_items(files, Mapping.named(mapping), bad.report)
     with err.status("writing the catalogue") as status:
         report = asyncio.run(
             run(
                 Settings(),
-                read_items(files, bad.report),
+                items,
                 progress=lambda rows: status.update(f"{rows:,} items written"),
             )
         )

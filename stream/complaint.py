@@ -17,6 +17,7 @@ OURS = {
     "stream.kafka.BrokerError",
     "stream.kafka.TopicError",
     "stream.replay.bad_records.StrictError",
+    "stream.replay.build_state.BuildError",
     "stream.replay.lag_gate.ReplayError",
     "stream.rows.RowsError",
     "stream.search_folder.SearchFolderError",

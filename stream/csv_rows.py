@@ -7,6 +7,7 @@ cell is an absent field.
 
 import csv
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -27,6 +28,87 @@ class CsvRow(NamedTuple):
     fault: str = ""
 
 
+class CsvRows(Iterator[CsvRow]):
+    """Every row of a file; blank lines are no rows.
+
+    Args:
+        text: the lines of the file.
+        separator: between cells. With one of several characters no cell is quoted.
+        columns: their names, where the file has no row of names.
+        quoted: whether cells may stand in double quotes.
+        encoding: one in which a line ends as in ASCII.
+    """
+
+    def __init__(
+        self,
+        text: Iterator[Line],
+        separator: str = ",",
+        columns: Sequence[str] | None = None,
+        *,
+        quoted: bool = True,
+        encoding: str = "utf-8",
+    ) -> None:
+        self.header = None if columns is None else list(columns)
+        """Names of the columns; None before they are read."""
+        self._seen: list[Line] = []
+        self._faults: deque[Line] = deque()
+        texts = self._text(text, encoding)
+        if len(separator) == 1:
+            csv.field_size_limit(MAX_LINE_BYTES)
+            quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+            self._rows: Iterator[list[str]] = csv.reader(
+                texts, delimiter=separator, quoting=quoting
+            )
+        else:
+            self._rows = (line.rstrip("\r\n").split(separator) for line in texts if line.strip())
+
+    def __next__(self) -> CsvRow:
+        while True:
+            if self._faults:
+                line = self._faults.popleft()
+                return CsvRow(line.number, {}, b"", line.fault)
+            row = self._next()
+            if row is not None:
+                return row
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether a line that cannot be read waits for its turn."""
+        return bool(self._faults)
+
+    def _next(self) -> CsvRow | None:
+        """The next row; None of what is none."""
+        self._seen.clear()
+        cells: list[str] = []
+        fault = ""
+        try:
+            cells = next(self._rows)
+        except StopIteration:
+            if not self._faults:
+                raise
+        except csv.Error as error:
+            fault = str(error)
+        if self.header is not None and cells and len(cells) != len(self.header):
+            fault = f"{len(cells)} cells under {len(self.header)} column names"
+        if fault:
+            return CsvRow(self._seen[-1].number, {}, _raw(self._seen), fault)
+        if self.header is None:
+            self.header = [name.removeprefix("\ufeff").strip() for name in cells] or None
+        elif cells:
+            named = dict(zip(self.header, cells, strict=True))
+            return CsvRow(self._seen[-1].number, named, _raw(self._seen))
+        return None
+
+    def _text(self, text: Iterator[Line], encoding: str) -> Iterator[str]:
+        """The lines, as a reader of CSV wants them."""
+        for line in text:
+            if line.fault:
+                self._faults.append(line)
+            else:
+                self._seen.append(line)
+                yield line.data.decode(encoding, "surrogateescape") + "\n"
+
+
 def csv_rows(
     stream: BinaryIO,
     separator: str = ",",
@@ -34,56 +116,10 @@ def csv_rows(
     *,
     quoted: bool = True,
     encoding: str = "utf-8",
-) -> Iterator[CsvRow]:
-    """Every row of a file; blank lines are no rows.
-
-    Args:
-        stream: the file, unpacked.
-        separator: between cells. With one of several characters no cell is quoted.
-        columns: their names, where the file has no row of names.
-        quoted: whether cells may stand in double quotes.
-        encoding: one in which a line ends as in ASCII.
-    """
-    faults: list[Line] = []
-    seen: list[Line] = []
-    text = _text(stream, encoding, faults, seen)
-    if len(separator) == 1:
-        csv.field_size_limit(MAX_LINE_BYTES)
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        rows: Iterator[list[str]] = csv.reader(text, delimiter=separator, quoting=quoting)
-    else:
-        rows = (line.rstrip("\r\n").split(separator) for line in text if line.strip())
-    header = None if columns is None else list(columns)
-    while True:
-        seen.clear()
-        cells: list[str] = []
-        fault = ""
-        try:
-            cells = next(rows)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            fault = str(error)
-        if header is not None and cells and len(cells) != len(header):
-            fault = f"{len(cells)} cells under {len(header)} column names"
-        if fault:
-            yield CsvRow(seen[-1].number, {}, _raw(seen), fault)
-        elif header is None:
-            header = [name.removeprefix("\ufeff").strip() for name in cells] or None
-        elif cells:
-            yield CsvRow(seen[-1].number, dict(zip(header, cells, strict=True)), _raw(seen))
-    for line in faults:
-        yield CsvRow(line.number, {}, b"", line.fault)
-
-
-def _text(stream: BinaryIO, encoding: str, faults: list[Line], seen: list[Line]) -> Iterator[str]:
-    """The lines, as a reader of CSV wants them; ``seen`` gets those that it has taken."""
-    for line in lines(line_blocks(stream)):
-        if line.fault:
-            faults.append(line)
-        else:
-            seen.append(line)
-            yield line.data.decode(encoding, "surrogateescape") + "\n"
+) -> CsvRows:
+    """Every row of an unpacked file; see `CsvRows`."""
+    text = lines(line_blocks(stream))
+    return CsvRows(text, separator, columns, quoted=quoted, encoding=encoding)
 
 
 def _raw(seen: Sequence[Line]) -> bytes:

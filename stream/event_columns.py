@@ -2,18 +2,27 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 from pyarrow import compute as pc
 
 from model.events import ContractError, Event, decode_event
 from stream.csv_rows import CsvRow, csv_rows, typed_fields
+from stream.csv_tables import CsvTable, csv_parts
 from stream.event_json import json_columns
 from stream.lines import line_blocks
-from stream.parquet_rows import DamagedParquetError, parquet_batches
+from stream.parquet_rows import (
+    DamagedParquetError,
+    parquet_batches,
+    renamed_columns,
+    rows_one_by_one,
+    with_numbered_times,
+)
 from stream.replay.sorted_runs import COLUMNS, Events
+from stream.row_mapping import RowMapping
 from stream.rows import BOM, NO_JSON, BadRow, RowsError, format_of, json_of, opened
 from stream.sound_rows import CONTRACT_FIELDS, sound_rows
 
@@ -24,31 +33,6 @@ _BLANK = b" \t\r"
 """What JSON skips, line ends apart."""
 
 T = TypeVar("T")
-
-
-class Form(Protocol):
-    """How the files of a mapping are laid out, JSONL and Parquet apart."""
-
-    @property
-    def separator(self) -> str: ...
-    @property
-    def columns(self) -> Sequence[str] | None: ...
-    @property
-    def quoted(self) -> bool: ...
-    @property
-    def encoding(self) -> str: ...
-
-
-class RowMapping(Protocol):
-    """What makes events of the contract of foreign rows (``model.mapping.Mapping``)."""
-
-    @property
-    def form(self) -> Form: ...
-    def events(self, fields: dict[str, Any]) -> list[bytes]: ...
-    def events_of_record(self, value: bytes) -> list[bytes]: ...
-    @property
-    def digest(self) -> str:
-        """Tells mappings apart that make different events."""
 
 
 class EventReader:
@@ -101,12 +85,14 @@ class EventReader:
         with opened(path, packing) as stream:
             if form == "jsonl":
                 yield from self._jsonl(stream, name)
+            elif self._mapping is None:
+                yield from self._csv(stream, name)
             else:
-                yield from self._csv(name, self._rows_of(stream))
+                yield from self._foreign_csv(stream, name, self._mapping)
 
     def _jsonl(self, stream: BinaryIO, name: Path) -> Iterator[Events]:
-        for first, lines, fault in line_blocks(stream):
-            rows = [line.strip(_BLANK) for line in lines]
+        for first, block, fault in line_blocks(stream):
+            rows = [line.strip(_BLANK) for line in block]
             if first == 1 and rows:
                 rows[0] = rows[0].removeprefix(BOM)
             numbers: Sequence[int] = range(first, first + len(rows))
@@ -116,7 +102,7 @@ class EventReader:
             yield self._of_lines(name, numbers, rows)
             if fault:
                 self.rows += 1
-                self._refuse(BadRow(name, first + len(lines), "unreadable", fault))
+                self._refuse(BadRow(name, first + len(block), "unreadable", fault))
 
     def _of_lines(self, name: Path, numbers: Sequence[int], rows: list[bytes]) -> Events:
         if self._mapping is not None:
@@ -129,31 +115,28 @@ class EventReader:
         self.rows += len(rows)
         return _in_columns(events, rows)
 
-    def _rows_of(self, stream: BinaryIO) -> Iterator[CsvRow]:
-        if self._mapping is None:
-            return csv_rows(stream)
-        form = self._mapping.form
-        return csv_rows(
-            stream, form.separator, form.columns, quoted=form.quoted, encoding=form.encoding
-        )
+    def _csv(self, stream: BinaryIO, name: Path) -> Iterator[Events]:
+        for part in csv_parts(stream):
+            if isinstance(part, CsvTable):
+                is_sound = sound_rows(part.batch, part.data, part.is_whole, self._now_ms)
+                yield from self._sound(part.batch, part.data, is_sound)
+                rows = list(map(part.row, pc.indices_nonzero(pc.invert(is_sound)).to_pylist()))
+            else:
+                rows = part
+            yield self._made(name, [row.line for row in rows], rows, _json_of_cells, _raw)
 
-    def _csv(self, name: Path, rows: Iterator[CsvRow]) -> Iterator[Events]:
-        mapping = self._mapping
-
+    def _foreign_csv(self, stream: BinaryIO, name: Path, mapping: RowMapping) -> Iterator[Events]:
         def make(row: CsvRow) -> list[bytes]:
             if row.fault:
                 raise _UnreadableError(row.fault)
-            if mapping is not None:
-                return mapping.events(dict(row.cells))
-            return [json_of(typed_fields(row.cells))]
+            return mapping.events(dict(row.cells))
 
-        held: list[CsvRow] = []
-        for row in rows:
-            held.append(row)
-            if len(held) == ROWS:
-                yield self._made(name, [each.line for each in held], held, make, _raw)
-                held.clear()
-        yield self._made(name, [each.line for each in held], held, make, _raw)
+        form = mapping.form
+        rows = csv_rows(
+            stream, form.separator, form.columns, quoted=form.quoted, encoding=form.encoding
+        )
+        while held := list(islice(rows, ROWS)):
+            yield self._made(name, [row.line for row in held], held, make, _raw)
 
     def _parquet(self, path: Path, name: Path) -> Iterator[Events]:
         row = 0
@@ -161,42 +144,49 @@ class EventReader:
             for batch in parquet_batches(path, None if self._mapping else CONTRACT_FIELDS):
                 numbers = range(row + 1, row + 1 + len(batch))
                 row += len(batch)
-                if self._mapping is not None:
-                    make = self._mapping.events
-                    yield self._made(name, numbers, batch.to_pylist(), make, _readable)
-                else:
-                    yield from self._of_table(name, numbers, batch)
+                yield from self._of_table(name, numbers, batch)
         except DamagedParquetError as error:
             self.rows += 1
             self._refuse(BadRow(name, row + 1, "unreadable", str(error)))
 
     def _of_table(self, name: Path, numbers: Sequence[int], batch: Any) -> Iterator[Events]:
-        """Events of rows whose columns are the fields of the contract."""
-        batch = _with_numbered_times(batch)
+        mapping = self._mapping
+        make = _json_of_one if mapping is None else _events_by(mapping)
         try:
             batch.validate(full=True)
         except pa.ArrowInvalid:  # text that is none
-            yield self._made(name, numbers, _one_by_one(batch), _json_of_one, _readable)
+            yield self._made(name, numbers, rows_one_by_one(batch), make, _readable)
             return
-        if not {"ts", "event_id"} <= {*batch.schema.names}:
-            yield self._made(name, numbers, batch.to_pylist(), _json_of_one, _readable)
+        if mapping is None:
+            fields = batch = with_numbered_times(batch)
+        else:
+            fields = with_numbered_times(renamed_columns(batch, mapping.plain or {}))
+        if not {"ts", "event_id"} <= {*fields.schema.names}:
+            yield self._made(name, numbers, batch.to_pylist(), make, _readable)
             return
-        data, is_whole = json_columns(batch)
-        is_sound = sound_rows(batch, data, is_whole, self._now_ms)
-        sound = pa.RecordBatch.from_arrays(
-            [*map(batch.column, ("ts", "event_id")), data], ["ts", "id", "data"]
-        ).filter(is_sound)
-        if len(sound):
+        data, is_whole = json_columns(fields)
+        is_sound = sound_rows(fields, data, is_whole, self._now_ms)
+        yield from self._sound(fields, data, is_sound)
+        others = pc.indices_nonzero(pc.invert(is_sound))
+        if len(others):
+            at = [numbers[row] for row in others.to_pylist()]
+            rest = batch.take(others)
+            if mapping is None:
+                rows = _rest(rest, data.take(others), is_whole.take(others))
+            else:
+                rows = rest.to_pylist()
+            yield self._made(name, at, rows, make, _readable)
+
+    def _sound(self, batch: Any, data: Any, is_sound: Any) -> Iterator[Events]:
+        """The rows of a table that need no further look."""
+        if is_sound.true_count:
+            columns = [batch.column("ts"), batch.column("event_id"), data]
+            sound = pa.RecordBatch.from_arrays(columns, COLUMNS.names).filter(is_sound)
             self.rows += len(sound)
             yield pa.RecordBatch.from_arrays(
                 [column.cast(field.type) for column, field in zip(sound, COLUMNS, strict=True)],
                 schema=COLUMNS,
             )
-        if len(sound) < len(batch):
-            others = pc.indices_nonzero(pc.invert(is_sound))
-            at = [numbers[row] for row in others.to_pylist()]
-            rows = _rest(batch.take(others), data.take(others), is_whole.take(others))
-            yield self._made(name, at, rows, _json_of_one, _readable)
 
     def _made(
         self,
@@ -246,23 +236,13 @@ def _in_columns(events: Sequence[Event], data: Sequence[bytes]) -> Events:
     return pa.RecordBatch.from_arrays([times, ids, pa.array(data, pa.binary())], schema=COLUMNS)
 
 
-def _with_numbered_times(batch: Any) -> Any:
-    """A time with a zone as epoch milliseconds; one without is the contract's to refuse."""
-    at = batch.schema.get_field_index("ts")
-    if at >= 0 and pa.types.is_timestamp(batch.column(at).type) and batch.column(at).type.tz:
-        batch = batch.set_column(at, "ts", batch.column(at).cast(pa.int64()))
-    return batch
+def _events_by(mapping: RowMapping) -> Callable[[Any], list[bytes]]:
+    def make(row: Any) -> list[bytes]:
+        if isinstance(row, UnicodeDecodeError):
+            raise _UnreadableError(str(row))
+        return mapping.events(row)
 
-
-def _one_by_one(batch: Any) -> list[Any]:
-    """Rows as Python has them, or why it cannot have them."""
-    rows: list[Any] = []
-    for at in range(len(batch)):
-        try:
-            rows += batch.slice(at, 1).to_pylist()
-        except UnicodeDecodeError as error:
-            rows.append(error)
-    return rows
+    return make
 
 
 def _rest(batch: Any, data: Any, is_whole: Any) -> list[Any]:
@@ -280,6 +260,15 @@ def _json_of_one(row: Any) -> list[bytes]:
     if isinstance(row, UnicodeDecodeError):
         raise _UnreadableError(str(row))
     return [json_of(row)]
+
+
+def _json_of_cells(row: CsvRow) -> list[bytes]:
+    if row.fault:
+        raise _UnreadableError(row.fault)
+    known = {
+        name: cell for name, cell in row.cells.items() if name.partition(".")[0] in CONTRACT_FIELDS
+    }
+    return [json_of(typed_fields(known))]
 
 
 def _readable(row: Any) -> bytes:

@@ -4,8 +4,8 @@ Columns of text, whole and decimal numbers, truth values and lists of text are w
 with anything else in it, or with text that JSON has to escape, is left to ``json_of``.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,21 @@ MOST_PLAIN = 1e7
 """Decimal numbers between these are written without an exponent here and there."""
 
 
-def json_columns(batch: Any) -> tuple[Array, Array]:
+class Written(NamedTuple):
+    """A column as JSON."""
+
+    values: Array | None
+    """Null for absent ones; None where none can be written."""
+    is_told: Array | None
+    """Which rows that is true of; None for all."""
+
+
+def json_columns(batch: Any, written: Mapping[str, Written] | None = None) -> tuple[Array, Array]:
     """The JSON of rows.
 
     Args:
         batch: a record batch whose text is valid UTF-8.
+        written: columns whose JSON is not that of their type.
 
     Returns:
         The JSON of each row, and for each whether it is whole: of others it is not to be used.
@@ -38,7 +48,7 @@ def json_columns(batch: Any) -> tuple[Array, Array]:
         if _must_escape(name.encode()):
             whole = pc.and_(whole, pc.is_null(column))
             continue
-        value, is_told = _values(column)
+        value, is_told = (written or {}).get(name) or _values(column)
         if is_told is not None:
             whole = pc.and_(whole, is_told)
         if value is not None:
@@ -56,20 +66,19 @@ def json_columns(batch: Any) -> tuple[Array, Array]:
     return _joined("{", inside, "}"), whole
 
 
-def _values(column: Array) -> tuple[Array | None, Array | None]:
-    """The values as JSON, null for absent ones; and which rows that is true of, None for all."""
+def _values(column: Array) -> Written:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     for is_kind, write in _WRITERS:
         if is_kind(kind):
             return write(column)
-    return None, pc.is_null(column)
+    return Written(None, pc.is_null(column))
 
 
-def _texts(column: Array) -> tuple[Array, Array | None]:
+def _texts(column: Array) -> Written:
     column = column.cast(pa.string())
-    return _joined('"', column, '"'), _is_plain(column)
+    return Written(_joined('"', column, '"'), _is_plain(column))
 
 
 def _is_plain(column: Array) -> Array | None:
@@ -95,11 +104,12 @@ def _bytes_of(column: Array) -> bytes:
     return whole
 
 
-def _as_written(column: Array) -> tuple[Array, None]:
-    return column.cast(pa.string()), None
+def _as_written(column: Array) -> Written:
+    return Written(column.cast(pa.string()), None)
 
 
-def _decimals(column: Array) -> tuple[Array, Array]:
+def decimals(column: Array) -> Written:
+    """Decimal numbers; NaN is an absent one."""
     column = column.cast(pa.float64())
     column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
     size = pc.abs(column)
@@ -109,10 +119,10 @@ def _decimals(column: Array) -> tuple[Array, Array]:
     )
     text = column.cast(pa.string())
     is_whole = pc.fill_null(pc.equal(column, pc.floor(column)), False)
-    return pc.if_else(is_whole, _joined(text, ".0"), text), pc.fill_null(is_plain, True)
+    return Written(pc.if_else(is_whole, _joined(text, ".0"), text), pc.fill_null(is_plain, True))
 
 
-def _lists(column: Array) -> tuple[Array, Array | None]:
+def _lists(column: Array) -> Written:
     column = column.cast(pa.list_(pa.string()))
     inside = pc.binary_join(column, '","')
     value = pc.if_else(
@@ -124,7 +134,7 @@ def _lists(column: Array) -> tuple[Array, Array | None]:
     is_told = pc.or_(pc.is_null(column), pc.is_valid(value))
     if _must_escape(_bytes_of(column.flatten())):
         is_told = pc.and_(is_told, pc.is_null(column))
-    return value, is_told
+    return Written(value, is_told)
 
 
 def _joined(*parts: Any, separator: str = "", nulls: str = "emit_null") -> Array:
@@ -143,10 +153,10 @@ def _is_decimal(kind: Any) -> bool:
     return bool(pa.types.is_float32(kind) or pa.types.is_float64(kind))
 
 
-_WRITERS: list[tuple[Callable[[Any], bool], Callable[[Array], tuple[Array, Array | None]]]] = [
+_WRITERS: list[tuple[Callable[[Any], bool], Callable[[Array], Written]]] = [
     (_is_text, _texts),
     (pa.types.is_integer, _as_written),
-    (_is_decimal, _decimals),
+    (_is_decimal, decimals),
     (pa.types.is_boolean, _as_written),
     (_is_list_of_text, _lists),
 ]

@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import Bundle, BundleError, load_bundle
 from model.item_vectors import diversity_of
-from model.mapping import Mapping, MappingError
+from model.mapping import MappingError
 from model.quotas import with_changes
 from model.text_encoder import TextEncoderError
 from serving import metrics
@@ -39,6 +39,7 @@ from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
 from stream.generation_switch import LOOK_S as LOOK_AT_GENERATION_S
 from stream.generation_switch import GenerationSwitch
+from stream.inputs import read_mappings
 from stream.interpreter import spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
 from stream.publisher import Publisher
@@ -233,18 +234,6 @@ def _policy(
     if rules is None and diversity is None:
         return None
     return Policy(catalog, NO_RULES if rules is None else rules.rules, diversity)
-
-
-def read_mappings(settings: Settings) -> dict[str, Mapping]:
-    """The mappings of the further topics of events. Raises model.mapping.MappingError."""
-    mappings = {topic: Mapping.named(name) for topic, name in settings.input_mappings.items()}
-    for topic, mapping in mappings.items():
-        if not mapping.makes_events:
-            raise MappingError(
-                f"the mapping {mapping.name} of the topic `{topic}` makes items and no events; "
-                "name another in `inputs`"
-            )
-    return mappings
 
 
 def build_store(settings: Settings) -> Store:

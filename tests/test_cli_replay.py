@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,7 +247,7 @@ def test_a_replay_that_was_ended_goes_on_where_it_was(
 ) -> None:
     write(settings, [click(number) for number in range(300)])
     command = ["topic", past_of(settings), "--max-lag", "0", "--state", "state.json"]
-    slow = ["--rate", "60/s", "--json"]
+    slow = ["--rate", "40/s", "--json"]
     state = tmp_path / "state.json"
     with subprocess.Popen(
         [sys.executable, "-m", "stream.cli", "replay", *command, *slow],
@@ -258,6 +259,7 @@ def test_a_replay_that_was_ended_goes_on_where_it_was(
     ) as process:
         while not _some_done(state):
             assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(end)
         _, err = process.communicate(timeout=30)
     assert process.returncode == (-9 if end == signal.SIGKILL else 130)

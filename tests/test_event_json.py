@@ -45,7 +45,7 @@ times = st.one_of(
     st.sampled_from([0, NOW + MAX_FUTURE_MS, NOW + MAX_FUTURE_MS + 1, 2**47, 2**62]),
 )
 floats32 = st.floats(width=32)
-rows = st.fixed_dictionaries(
+any_rows = st.fixed_dictionaries(
     {
         "type": st.none() | st.sampled_from(
             ["click", "cart", "purchase", "favorite", "search", "rating", "user", "identify",
@@ -73,6 +73,18 @@ rows = st.fixed_dictionaries(
         "context": st.none() | st.fixed_dictionaries({"country": st.none() | texts}),
     },
 )  # fmt: skip
+
+
+GOOD = {"event_id": "e", "user_id": "u", "ts": NOW, "item_id": "i", "query": "q"}
+nearly_good_rows = st.builds(
+    lambda kind, row, names: (
+        GOOD | {"type": kind} | {name: row[name] for name in names if name in row}
+    ),
+    st.sampled_from(["click", "cart", "purchase", "favorite", "search", "rating"]),
+    any_rows,
+    st.sets(st.sampled_from(SCHEMA.names), max_size=3),
+)
+rows = any_rows | nearly_good_rows
 
 
 def table(some: list[dict[str, Any]]) -> Any:

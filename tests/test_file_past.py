@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.replay import file_past
 from stream.replay.past import Past
 from stream.rows import RowsError
 from tests.past_files import (
@@ -70,6 +71,20 @@ def test_it_goes_on_behind_each_position(tmp_path: Path) -> None:
         assert told(list(past.batches(batch.position))) == told(whole[at + 1 :])
     assert told(list(past.batches({past.part: 77}))) == told(whole)[77:]
     assert list(past.batches({past.part: 1_001})) == []
+
+
+def test_batches_of_long_events_are_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_past, "BATCH_BYTES", 10_000)
+    rows = [row | {"rec_id": "r" * (1_000 if n < 500 else 10)} for n, row in enumerate(ROWS)]
+    (tmp_path / "a.jsonl").write_bytes(jsonl(rows))
+    batches = list(past_of(tmp_path, [tmp_path / "a.jsonl"]).batches({}))
+    assert told(batches) == expected(rows)
+    assert {len(batch.decoded) for batch in batches[:50]} == {8}
+    assert len(batches[-2].decoded) == 64
+    sizes = [sum(len(each.record.value or b"") for each in batch.decoded) for batch in batches]
+    assert max(sizes) <= 10_000
 
 
 def test_a_set_is_known_by_its_contents(tmp_path: Path) -> None:

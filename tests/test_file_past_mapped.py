@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from model.events import ContractError, decode_event
 from stream.rows import BadRow
@@ -33,6 +35,7 @@ class Foreign(msgspec.Struct):
 
     form: Form = msgspec.field(default_factory=Form)
     digest: str = "foreign"
+    plain: dict[str, str] | None = None
 
     def events(self, fields: dict[str, Any]) -> list[bytes]:
         """Items are joined with a comma."""
@@ -102,3 +105,55 @@ def test_another_mapping_makes_another_set(tmp_path: Path) -> None:
         past.prepare()
         parts.add(past.part)
     assert len(parts) == 2
+
+
+class Renaming(Foreign):
+    """Only renames; what comes to ``events`` is written down."""
+
+    plain: dict[str, str] | None = msgspec.field(
+        default_factory=lambda: {
+            "type": "kind", "event_id": "id", "user_id": "who", "ts": "when", "item_id": "what",
+            "session_id": "visit", "context.country": "place.country",
+        }
+    )  # fmt: skip
+    seen: list[Any] = []
+
+    def events(self, fields: dict[str, Any]) -> list[bytes]:
+        """One, by a rule of its own, so that it can be told."""
+        self.seen.append(fields["id"])
+        return [
+            msgspec.json.encode(
+                {"type": "favorite", "event_id": "made", "user_id": "u", "ts": 9, "item_id": "i"}
+            )
+        ]
+
+
+def test_what_is_only_renamed_is_so_by_columns(tmp_path: Path) -> None:
+    row = {
+        "kind": "click",
+        "id": "a",
+        "who": "u",
+        "when": 5,
+        "what": "i",
+        "visit": "",
+        "place": None,
+    }
+    rows = [row, row | {"id": None}, row | {"id": "b", "place": {"country": "DE"}}]
+    (tmp_path / "log.parquet").write_bytes(tables(rows))
+    mapping = Renaming()
+    past = past_of(tmp_path, [tmp_path / "log.parquet"], mapping=mapping)
+    values = [value for *_, value in read(past)]
+    assert values[0] == b'{"type":"click","event_id":"a","user_id":"u","ts":5,"item_id":"i"}'
+    assert [decode_event(value, NOW).event_id for value in values] == ["a", "made", "made"]
+    assert mapping.seen == [None, "b"]
+
+
+def test_text_that_is_none_is_a_bad_row_of_a_mapping(tmp_path: Path) -> None:
+    column = pa.array([b"u", b"\xff"], pa.binary())
+    broken = pa.StringArray.from_buffers(2, *column.buffers()[1:])
+    table = pa.table({"who": broken, "what": ["i", "i"], "when": ["1", "2"]})
+    parquet.write_table(table, tmp_path / "log.parquet")
+    bad: list[BadRow] = []
+    past = past_of(tmp_path, [tmp_path / "log.parquet"], bad.append, mapping=Foreign())
+    assert past.prepare().events == 1
+    assert [(row.line, row.reason) for row in bad] == [(2, "unreadable")]

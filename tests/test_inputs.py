@@ -6,11 +6,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from kafka import KafkaProducer
 
 from stream.deadletter import REASON, TOPIC
+from stream.kafka import kafka_python_arguments
+from stream.replay.cutover import cutover
+from stream.replay.generations import open_shadow, opened
+from stream.replay.lag_gate import LagGate
+from stream.replay.topic_offsets import TopicOffsets
 from stream.settings import Settings
 from tests.backends import Broker
 from tests.shop import Shop, running_shop
+from tests.tiny import tiny_bundle
 
 pytestmark = pytest.mark.either_backend
 
@@ -36,6 +43,50 @@ def settings(stream_settings: Settings, broker: Broker, tmp_path: Path) -> Setti
     mapping = tmp_path / "searches.toml"
     mapping.write_text(SEARCHES)
     return stream_settings.model_copy(update={"inputs": f"clicks=segment,searches={mapping}"})
+
+
+def test_a_replay_watches_the_lag_on_all_of_them(broker: Broker, stream_settings: Settings) -> None:
+    broker.create_topics({"late-events": 1, "late-clicks": 2})
+    update = {"events_topic": "late-events", "inputs": "late-clicks=segment", "group": "late"}
+    settings = stream_settings.model_copy(update=update)
+    producer = KafkaProducer(**kafka_python_arguments(settings))
+    for topic, partition in (("late-events", 0), ("late-clicks", 0), ("late-clicks", 1)):
+        producer.send(topic, b"{}", partition=partition)
+    producer.close()
+    with TopicOffsets(settings) as offsets:
+        gate = LagGate(settings, offsets, max_lag=10)
+        gate.wait(1)
+    assert gate.lag == 3
+
+
+async def test_a_cutover_brings_in_what_all_of_them_hold(
+    broker: Broker, stream_settings: Settings, tmp_path: Path, redis_url: str
+) -> None:
+    broker.create_topics({"old-events": 1, "old-clicks": 1})
+    tiny_bundle(tmp_path / "bundle", ["tea"])
+    settings = stream_settings.model_copy(
+        update={
+            "events_topic": "old-events",
+            "inputs": "old-clicks=segment",
+            "bundle": tmp_path / "bundle",
+            "redis_url": redis_url,
+        }
+    )
+    products = [{"sku": f"tea-{number}"} for number in range(25)]
+    call = {
+        "event": "Order Completed", "messageId": "m", "userId": "ana", "timestamp": "2026-01-05",
+        "properties": {"products": products},
+    }  # fmt: skip
+    producer = KafkaProducer(**kafka_python_arguments(settings))
+    producer.send("old-clicks", msgspec.json.encode(call), b"ana")
+    producer.close()
+    async with open_shadow(settings, settings.source_topics):
+        pass
+    flip = await cutover(settings)
+    async with opened(settings) as (parts, _):
+        profile = await parts.of_generation(flip.live).store.profile("ana")
+        popular = await parts.of_generation(flip.live).counts.popular()
+    assert len(profile.bought().items) == len(popular.items) == 25
 
 
 def write(shop: Shop, topic: str, key: str, **told: Any) -> None:

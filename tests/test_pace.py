@@ -66,6 +66,18 @@ def test_a_rate_spreads_events_evenly(clock: Clock) -> None:
     assert left == [(100, 2), (100.05, 1), (100.075, 2), (100.125, 2), (100.175, 1)]
 
 
+@pytest.mark.parametrize("pace", [Pace(rate=20), Pace(speed=1)])
+def test_time_that_was_lost_is_not_made_up_for(clock: Clock, pace: Pace) -> None:
+    list(pace.portions(events([0])))
+    clock.now += 60  # the workers' lag held the replay back
+    left = []
+    for portion in pace.portions(events([0.05, 0.1, 1.1, 2.1])):
+        left.append(round(clock.now, 3))
+        assert len(portion) <= 2
+    assert left[0] == 160
+    assert left[-1] > 160.1
+
+
 def test_a_speed_follows_the_time_of_events(clock: Clock) -> None:
     log = events([0, 0.1, 60, 60, 30, 120])
     left = [

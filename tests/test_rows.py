@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from model.events import Click, Event, decode_event
 from stream.lines import MAX_LINE_BYTES
+from stream.parquet_rows import BATCH_BYTES, parquet_batches
 from stream.rows import BadRow, RowsError, decode_rows, read_rows
 
 NOW = 1_800_000_000_000
@@ -72,6 +73,14 @@ def test_parquet_gives_the_same_events(tmp_path: Path) -> None:
         event_id="e7", user_id="007", ts=1_700_000_000_007, item_id="🍐", dwell_ms=35
     )
     assert len(events) == 1_000
+
+
+def test_long_rows_of_parquet_are_read_in_smaller_batches(tmp_path: Path) -> None:
+    rows = [click | {"page": ("x" * 50_000) + str(at)} for at, click in enumerate(CLICKS)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    batches = [batch.nbytes for batch in parquet_batches(tmp_path / "a.parquet")]
+    assert len(batches) > 5
+    assert max(batches) < 1.2 * BATCH_BYTES
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])

@@ -102,17 +102,21 @@ def test_missing_topics_are_made_as_planned(broker: Broker) -> None:
     finally:
         admin.close()
 
-    # Another's topic may be kept as long as he likes.
-    further = kafka_settings(broker.bootstrap, inputs="topics-test-events=segment")
-    further = further.model_copy(update={"events_topic": "topics-test-catalog"})
-    assert create_topics(further)[-1].state == "exists"
-
     changed = kafka_settings(broker.bootstrap, events_retention_hours=6)
     events, dead, lists, catalog = create_topics(changed)
     assert (events.state, dead.state) == ("differs", "differs")
     assert (lists.state, catalog.state) == ("exists", "exists")
     assert events.differences == ("retention.ms is 18000000, 21600000 in the settings",)
     assert {state.state for state in check_topics(settings)} == {"exists"}, "nothing was altered"
+
+
+@pytest.mark.kafka
+def test_a_further_topic_may_be_kept_as_long_as_others_like(broker: Broker) -> None:
+    inputs = "topics-test-clicks=segment"
+    made = create_topics(kafka_settings(broker.bootstrap, inputs=inputs, events_retention_hours=5))
+    assert made[-1] == TopicState("topics-test-clicks", "created")
+    found = check_topics(kafka_settings(broker.bootstrap, inputs=inputs, events_retention_hours=6))
+    assert found[-1] == TopicState("topics-test-clicks", "exists")
 
 
 def test_a_broker_that_goes_while_it_is_asked_is_one_to_wait_for(

@@ -142,7 +142,7 @@ async def build_tail(settings: Settings, shadow: Shadow, told: Told = lambda lin
                 learnt = done
                 told(f"{so_far + done:,} events of the tail built")
 
-            past = TopicPast(settings, topic)
+            past = TopicPast(settings, topic, mapping=shadow.parts.mappings.get(topic))
             done = await shadow.positions()
             await build(shadow.parts, past, done, keep=shadow.keep, progress=count)
             total += learnt

@@ -24,18 +24,21 @@ from msgspec import Struct
 
 from model.events import MAX_TIME_MS, decode_event
 from serving.intake import Decoded
-from stream.event_columns import EventReader, RowMapping, bad_row_error
+from stream.event_columns import EventReader, bad_row_error
 from stream.file_set import STDIN, digest_of, files_of
 from stream.replay.bad_row_file import bad_row_line, read_bad_rows
 from stream.replay.past import PastBatch, Position
 from stream.replay.sorted_runs import RUN_BYTES, Events, RunWriter, merged
 from stream.replay.stdin_file import spooled
 from stream.replay.work_folder import Held, WorkFolder
+from stream.row_mapping import RowMapping
 from stream.rows import BadRow, RowsError, format_of
 
 FOLDER = Path(".nextclick/replay")
 BATCH = 5_000
 """Events merged in one trip."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Of JSON; a usual batch has 1 MB."""
 PARTITIONS = 64
 """Shared counts take a partition's events in order: the more of them, the more at once."""
 MOST_TOLD = 20
@@ -291,18 +294,34 @@ class FilePast:
 
 
 def _in_batches(blocks: Iterator[Events], first: int, size: int) -> Iterator[list[bytes]]:
-    """The JSON of events behind the first ones, in batches of a size."""
+    """The JSON of events behind the first ones, in batches of a size, smaller where it is long."""
     held: list[bytes] = []
+    held_bytes = 0
     for events in blocks:
         rows = len(events)
         if first < rows:
-            held += events.column("data").slice(first).to_pylist()
-            while len(held) >= size:
-                yield held[:size]
-                del held[:size]
+            values = events.column("data").slice(first).to_pylist()
+            held += values
+            held_bytes += sum(map(len, values))
+            while len(held) >= size or held_bytes > BATCH_BYTES:
+                cut = _fitting(held, size)
+                if cut > len(held):
+                    break
+                yield held[:cut]
+                held_bytes -= sum(map(len, held[:cut]))
+                del held[:cut]
         first = max(first - rows, 0)
-    if held:
-        yield held
+    while held:
+        cut = _fitting(held, size)
+        yield held[:cut]
+        del held[:cut]
+
+
+def _fitting(values: Sequence[bytes], size: int) -> int:
+    """A batch's size: halved until it fits, so that it depends on nothing but what comes next."""
+    while size > 1 and sum(map(len, values[:size])) > BATCH_BYTES:
+        size //= 2
+    return size
 
 
 def _damaged(folder: Path, what: str) -> RowsError:

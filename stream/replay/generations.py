@@ -11,6 +11,7 @@ from serving.generations import Generations, Pointer
 from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store
+from stream.inputs import read_mappings
 from stream.replay.past import Position
 from stream.replay.stored_keys import (
     count_pattern,
@@ -21,7 +22,7 @@ from stream.replay.stored_keys import (
 )
 from stream.settings import Settings
 from stream.topic_identity import topic_identity
-from stream.worker import build_counts, build_store, read_mappings
+from stream.worker import build_counts, build_store
 
 Told = Callable[[str], None]
 """Takes a line for the person who waits."""

@@ -26,19 +26,22 @@ class LagGate:
     The group's commits are read from outside, so it never notices.
 
     Args:
-        settings: the events topic, and the group that is watched.
+        settings: the topics of events, and the group that is watched.
         offsets: an open reader.
         max_lag: 0: no bound, nobody is waited for.
 
     Raises:
-        TopicError: there is no events topic.
+        TopicError: a topic of events is missing.
     """
 
     def __init__(self, settings: Settings, offsets: TopicOffsets, max_lag: int) -> None:
         self._settings = settings
         self._offsets = offsets
         self._max_lag = max_lag
-        self._places: list[TopicPartition] = offsets.partitions(settings.events_topic)
+        # Live events of further topics must not wait for those of the past either.
+        self._places: list[TopicPartition] = [
+            place for topic in settings.source_topics for place in offsets.partitions(topic)
+        ]
         self._beginnings: Offsets = offsets.beginnings(self._places)
         self._room = 0
         self.lag = -1
