@@ -35,10 +35,12 @@ from serving.reasons import Explain
 from serving.recommend import Outcome, Prepared, decide, request_now
 from serving.recommendation import Recommendation, Recommended
 from serving.why import FitsLast, code_of
-from stream.backfill import backfill
 from stream.embedded_redis import EmbeddedRedis
 from stream.ingest import read_items
+from stream.replay.build import build
+from stream.replay.event_past import EventPast
 from stream.replay.file_past import FilePast
+from stream.replay.past import Position
 from stream.rows import BadRow
 from stream.settings import Settings
 from stream.worker import build_parts
@@ -63,7 +65,11 @@ async def opened(asked: argparse.Namespace, url: str) -> tuple[Parts, list[Event
         past = FilePast([asked.events], refuse, folder=Path(folder))
         events = [each.event for batch in past.batches({}) for each in batch.decoded]
     await parts.store.open()
-    await backfill(parts, events, count=True)
+
+    async def keep(position: Position) -> None:
+        """This server ends with the benchmark."""
+
+    await build(parts, EventPast("log", events), {}, keep=keep)
     await parts.candidates.refresh_popular()
     return replace(parts, now_ms=lambda: events[-1].time), events
 

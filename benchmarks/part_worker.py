@@ -112,7 +112,7 @@ def build_app(settings: Settings, part: Part, progress: Progress) -> faust.App:
 
     @app.agent(topic, name="events")
     async def events(stream: faust.StreamT[RecordBatch]) -> None:
-        parts = await worker.ready()
+        parts = (await worker.ready()).parts
         async for batches in micro_batches(stream, settings.max_batch):
             records = [each for batch in batches for each in cast(RecordBatch, batch.value).records]
             sent = await part(worker, parts, records)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic, time_ns
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,13 @@ class CandidateSources:
         self._counts = counts
         self._bundle = bundle
         self._now_ms = now_ms
+        self._settings: dict[str, Any] = {
+            "repeat_half_life_days": repeat_half_life_days,
+            "quotas": quotas,
+            "fresh": fresh,
+            "bundle": bundle,
+            "now_ms": now_ms,
+        }
         self._sets = NeighbourCache(catalog, CACHED_ITEMS)
         self.quotas = quotas = quotas or SourceQuotas()
         self.popular_now = popular = Popularity(catalog)
@@ -142,6 +150,10 @@ class CandidateSources:
         self._sources = [each for each in every if getattr(quotas, each.name)]
         self._waiting = [each for each in self._sources if isinstance(each, WaitingSource)]
         self._reading = [each for each in self._sources if isinstance(each, ReadingSource)]
+
+    def within(self, counts: Counts) -> "CandidateSources":
+        """The same sources on other counts, of which nothing is read yet."""
+        return CandidateSources(self._catalog, counts, **self._settings)
 
     async def refresh_popular(self) -> None:
         """Read the popular items anew; call every few seconds."""

@@ -23,13 +23,19 @@ _SPREAD = 0x9E3779B97F4B
 class CountSets:
     """Sets of counts in shards.
 
+    What came of lists is the same for all generations: no log of events brings it back.
+
     Args:
         head: first part of every key.
+        kind: of the counts; those of two kinds never mix.
+        generation: of the counts, 0 for the first.
         shards: how many there are, at most ``MOST_SHARDS``.
     """
 
-    def __init__(self, head: str, shards: int) -> None:
-        self._head = head
+    def __init__(self, head: str, kind: str, generation: int, shards: int) -> None:
+        self._of_lists = f"{head}{kind}"
+        self.head = f"{head}g{generation}{kind}" if generation else self._of_lists
+        """First part of every key but those of what came of lists."""
         self.shards = shards
         self.key = lru_cache(maxsize=1 << 17)(self._key)
         """The key of a set."""
@@ -53,19 +59,20 @@ class CountSets:
         )
         return shards
 
-    def shard_keys(self, shard: int) -> tuple[str, str]:
-        """The keys of the offsets that a shard has applied, and of popularity in it."""
-        tag = f"{self._head}:{{{shard}}}"
-        return f"{tag}:offsets", f"{tag}:popular"
+    def shard_keys(self, shard: int) -> tuple[str, str, str]:
+        """The keys of the offsets that a shard has applied, of popularity in it, and of the offsets
+        up to which it has what came of lists."""
+        tag = f"{self.head}:{{{shard}}}"
+        return f"{tag}:offsets", f"{tag}:popular", f"{self._of_lists}:{{{shard}}}:feedback"
 
     def _key(self, one: int) -> str:
         if one & PLACE_MARK:
             shard = (one >> _HASH_BITS) & (MOST_SHARDS - 1)
-            tag = f"{self._head}:{{{shard}}}"
             if one & QUERY_MARK:
-                return f"{tag}:{exposure.set_name(one & _HASH_MASK)}"
+                return f"{self._of_lists}:{{{shard}}}:{exposure.set_name(one & _HASH_MASK)}"
+            tag = f"{self.head}:{{{shard}}}"
             return f"{tag}:in:{(one - shard * _SPREAD) & _HASH_MASK:012x}"
-        tag = f"{self._head}:{{{one % self.shards}}}"
+        tag = f"{self.head}:{{{one % self.shards}}}"
         if one & QUERY_MARK:
             return f"{tag}:after:{one ^ QUERY_MARK:012x}"
         return f"{tag}:with:{one:012x}"

@@ -7,24 +7,44 @@ local function kind_of(key)
   return string.match(key, '}:(%a+)')
 end
 
--- KEYS: offsets, popularity, then one sorted set per item, query or country of the pairs.
--- ARGV: half the most neighbours per set; most popular items; time to live of a query's or
---       country's set ms;
---       additions to popularity; additions to the sets; then the sources (identity of topic,
---       partition).
---       An addition: index of its source u16, offset u48, for a pair the index of the set's key
---       u16, item 8 bytes, weight f64; big-endian.
--- An addition whose offset this shard has already applied for its source is left out.
-local function count(keys, args)
-  local applied, newest, first_source = {}, {}, 6
-  for at = first_source, #args do
-    applied[at - first_source] = tonumber(redis.call('HGET', keys[1], args[at]) or -1)
-    newest[at - first_source] = applied[at - first_source]
+-- How far a shard has come: whether an addition is due, and a step that notes the offsets seen.
+local function front(key, sources, first)
+  local applied, newest = {}, {}
+  for at = first, #sources do
+    local held = tonumber(redis.call('HGET', key, sources[at]) or -1)
+    applied[at - first], newest[at - first] = held, held
   end
   local function is_due(source, high, low)
     local offset = high * 4294967296 + low
     if offset > newest[source] then newest[source] = offset end
     return offset > applied[source]
+  end
+  local function note()
+    for at = first, #sources do
+      local offset = newest[at - first]
+      -- Also where all was applied before: see `merge`.
+      if offset >= 0 then redis.call('HSET', key, sources[at], string.format('%.0f', offset)) end
+    end
+  end
+  return is_due, note
+end
+
+-- KEYS: offsets, popularity, offsets of what came of lists, then one sorted set per item, query or
+--       country of the pairs, and at last those of what came of lists.
+-- ARGV: half the most neighbours per set; most popular items; time to live of a query's or
+--       country's set ms;
+--       additions to popularity; additions to the sets; how many of the sets are none of what
+--       came of lists, which have offsets of their own, for they stay when another generation of
+--       counts is taken into use; then the sources (identity of topic, partition).
+--       An addition: index of its source u16, offset u48, for a pair the index of the set's key
+--       u16, item 8 bytes, weight f64; big-endian.
+-- An addition whose offset this shard has already applied for its source is left out.
+local function count(keys, args)
+  local first_source, own_sets = 7, tonumber(args[6])
+  local is_due, note = front(keys[1], args, first_source)
+  local is_due_of_list, note_of_lists
+  if #keys - 3 > own_sets then
+    is_due_of_list, note_of_lists = front(keys[3], args, first_source)
   end
   for at = 1, #args[4], 24 do
     local source, high, low, item, weight = struct.unpack('>I2I2I4c8d', args[4], at)
@@ -51,9 +71,9 @@ local function count(keys, args)
   end
   for at = 1, #args[5], 26 do
     local source, high, low, index, item, weight = struct.unpack('>I2I2I4I2c8d', args[5], at)
-    if is_due(source, high, low) then
-      make_room(keys[index + 3])
-      redis.call('ZINCRBY', keys[index + 3], weight, item)
+    if (index < own_sets and is_due or is_due_of_list)(source, high, low) then
+      make_room(keys[index + 4])
+      redis.call('ZINCRBY', keys[index + 4], weight, item)
     end
   end
   for key in pairs(room) do
@@ -62,13 +82,8 @@ local function count(keys, args)
   end
   local size, most = redis.call('ZCARD', keys[2]), tonumber(args[2])
   if size > 2 * most then redis.call('ZREMRANGEBYRANK', keys[2], 0, size - most - 1) end
-  for at = first_source, #args do
-    local source = at - first_source
-    if newest[source] >= 0 then
-      -- Also where all was applied before: see `merge`.
-      redis.call('HSET', keys[1], args[at], string.format('%.0f', newest[source]))
-    end
-  end
+  note()
+  if note_of_lists then note_of_lists() end
   return 1
 end
 

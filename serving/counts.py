@@ -21,6 +21,7 @@ from model.signals import NEIGHBOURS, strongest
 from model.traits import place_hash
 from serving import exposure
 from serving.count_sets import CountSets
+from serving.count_sums import SumCalls, part_number
 from serving.covisits import (
     Admission,
     OwnedEvents,
@@ -29,6 +30,7 @@ from serving.covisits import (
     query_hash,
 )
 from serving.feedback import Response
+from serving.past_pairs import PastCounts
 from serving.profile import cut_query
 from serving.store import Store
 
@@ -74,12 +76,22 @@ class Counts:
     ) -> None:
         self._store = store
         self.by_country = by_country
+        self._half_life_days = half_life_days
         self.half_life_ms = half_life_days * 86_400_000
         # By then what was chosen weighs a 64th.
         self._set_ttl_ms = round(6 * self.half_life_ms)
-        age = f"g{store.generation}" if store.generation else ""
-        head = f"{store.prefix}:count:{age}h{half_life_days:g}of{shards}"
-        self.sets = CountSets(head, shards)
+        self.sets = CountSets(
+            f"{store.prefix}:count:", f"h{half_life_days:g}of{shards}", store.generation, shards
+        )
+
+    def within(self, store: Store) -> "Counts":
+        """The same counts of the generation of another store."""
+        return Counts(
+            store,
+            shards=self.sets.shards,
+            half_life_days=self._half_life_days,
+            by_country=self.by_country,
+        )
 
     def weight(self, time_ms: int) -> float:
         """What an event at that time adds; dividing by it turns a count into events of then."""
@@ -121,18 +133,23 @@ class Counts:
         popular_of, popular = self._by_shard(popular, popular["item"])
         pairs_of_shard, pairs = self._by_shard(pairs, pairs["one"])
         is_first = np.append(True, pairs["one"][1:] != pairs["one"][:-1])[: len(pairs)]
-        keys = [self.sets.key(one) for one in pairs["one"][is_first].tolist()]
+        sets = pairs["one"][is_first]
+        keys = [self.sets.key(one) for one in sets.tolist()]
         number = np.append(0, np.cumsum(is_first))
         packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
         for name in ("source", "high", "low", "item", "weight"):
             packed[name] = pairs[name]
         first_key = number[pairs_of_shard]
+        # Sets of what came of lists have the highest numbers: in each shard they come last.
+        of_lists = np.append(0, np.cumsum(sets >= exposure.FIRST_SET))[first_key]
+        own_sets = np.diff(first_key - of_lists).tolist()
         packed["key"] = number[1:] - 1 - np.repeat(first_key[:-1], np.diff(pairs_of_shard))
         await self._store.run(
             [
                 self._call(
                     shard,
                     keys[first_key[shard] : first_key[shard + 1]],
+                    own_sets[shard],
                     popular[popular_of[shard] : popular_of[shard + 1]].tobytes(),
                     packed[pairs_of_shard[shard] : pairs_of_shard[shard + 1]].tobytes(),
                     sources,
@@ -140,6 +157,27 @@ class Counts:
                 for shard in np.flatnonzero(np.diff(popular_of) + np.diff(pairs_of_shard)).tolist()
             ]
         )
+
+    async def add_sums(self, epoch: int, counted: PastCounts, parts: int) -> None:
+        """Add what past events add; what a shard has of this epoch it does not take again.
+
+        Args:
+            epoch: number of the epoch, higher than all before it.
+            counted: its sums, the same whenever they are added again.
+            parts: in which they go (``parts_for``), the same whenever they are added again.
+        """
+        sums = SumCalls(self.sets, counted, parts)
+        for part in range(parts):
+            # One after the other: a shard remembers the number of the last.
+            await self._store.run(
+                [
+                    (
+                        "add", len(keys), *keys, part_number(epoch, part), 2 * MAX_NEIGHBOURS,
+                        MAX_POPULAR, self._set_ttl_ms, *packed,
+                    )
+                    for keys, *packed in sums.of(part)
+                ]
+            )  # fmt: skip
 
     def _in_countries(
         self, admissions: Sequence[Admission], new: OwnedEvents, popular: NDArray[np.void]
@@ -191,7 +229,7 @@ class Counts:
         sets = [exposure.item_sets(kind, shards) for kind in kinds]
         sets.append(exposure.response_sets(bundle, shards))
         keys = [self.sets.key(one) for one in np.concatenate(sets).tolist()]
-        parts = await self._strongest(keys, MAX_POPULAR)
+        parts = await self.strongest_of(keys, MAX_POPULAR)
         united = [
             _united(parts[start : start + self.sets.shards])
             for start in range(0, len(parts), self.sets.shards)
@@ -211,13 +249,13 @@ class Counts:
         return starts, additions[order]
 
     def _call(
-        self, shard: int, set_keys: Sequence[str], popular: bytes, pairs: bytes,
+        self, shard: int, set_keys: Sequence[str], own_sets: int, popular: bytes, pairs: bytes,
         sources: Sequence[str],
     ) -> tuple[Any, ...]:  # fmt: skip
         keys = [*self.sets.shard_keys(shard), *set_keys]
         return (
             "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._set_ttl_ms,
-            popular, pairs, *sources,
+            popular, pairs, own_sets, *sources,
         )  # fmt: skip
 
     async def neighbours(
@@ -225,18 +263,18 @@ class Counts:
     ) -> list[Neighbours]:
         """The strongest of each set in one trip: the neighbours of an item hash, the choices after
         a query (``query_hash``), or a part of what is popular in a country (``sets``)."""
-        return await self._strongest([self.sets.key(item) for item in items], most)
+        return await self.strongest_of([self.sets.key(item) for item in items], most)
 
     async def chosen_after(
         self, queries: Sequence[str], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """What was chosen most within 30 minutes after each search, in one trip."""
         hashes = [query_hash(cut_query(query)) for query in queries]
-        return await self._strongest([self.sets.key(each) for each in hashes], most)
+        return await self.strongest_of([self.sets.key(each) for each in hashes], most)
 
     async def popular(self) -> Neighbours:
         """All items that have a count, strongest first."""
-        parts = await self._strongest(
+        parts = await self.strongest_of(
             [self.sets.shard_keys(shard)[1] for shard in range(self.sets.shards)], MAX_POPULAR
         )
         items = np.concatenate([part.items for part in parts])
@@ -244,8 +282,8 @@ class Counts:
         order = strongest(weights, items, len(items))
         return Neighbours(items[order], weights[order])
 
-    async def _strongest(self, keys: Sequence[str], most: int) -> list[Neighbours]:
-        """Of each key; those of one shard are read together."""
+    async def strongest_of(self, keys: Sequence[str], most: int) -> list[Neighbours]:
+        """The strongest members of the set of each key; those of one shard are read together."""
         of_shard: defaultdict[str, list[int]] = defaultdict(list)
         for at, key in enumerate(keys):
             of_shard[key[: key.index("}")]].append(at)

@@ -18,6 +18,8 @@ ITEM_KINDS = (0, 1)
 _ITEM_SETS = ("shown", "clicked")
 _SHARD_BITS = 48
 _HASH_MASK = (1 << 48) - 1
+FIRST_SET = np.uint64(QUERY_MARK | PLACE_MARK)
+"""All sets from this number on, and no others, tell what came of lists."""
 MOST_POSITION = 1_000
 """As many items an impression has at most."""
 

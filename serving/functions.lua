@@ -178,14 +178,18 @@ local function packed(sections, admissions, stamp)
 end
 
 -- Drop what is not later than the marker; of a profile that was written before the marker was,
--- too: an older generation that is taken back into use.
+-- too: an older generation that is taken back into use. Returns whether there was anything to drop.
 local function forget_in(sections, marker)
-  if marker >= 0 then
-    sections[1] = later(sections[1], WIDTHS[1], marker)
-    sections[2] = later(sections[2], WIDTHS[2], marker)
-    sections[3] = purchases_later(sections[3], sections[1], marker)
-    sections[4] = later(sections[4], WIDTHS[4], marker)
+  if marker < 0 then return false end
+  local held = {sections[1], sections[2], sections[3], sections[4]}
+  sections[1] = later(sections[1], WIDTHS[1], marker)
+  sections[2] = later(sections[2], WIDTHS[2], marker)
+  sections[3] = purchases_later(sections[3], sections[1], marker)
+  sections[4] = later(sections[4], WIDTHS[4], marker)
+  for which = 1, 4 do
+    if sections[which] ~= held[which] then return true end
   end
+  return false
 end
 
 -- A user's forget marker (-1 for none) and links. A link: 'a' (this anonymous id is the user) or
@@ -382,7 +386,7 @@ local function merge(keys, args)
     write_identity(keys[2], marker, links, lifetime)
   end
   local sections = sections_of(stored, ends)
-  forget_in(sections, marker)
+  is_changed = forget_in(sections, marker) or is_changed
 
   local open = still_open(sections[5], events)
   local flags, conflicts, at = {}, 0, 1
@@ -456,6 +460,26 @@ local function read(keys)
   return struct.pack('>dI4', marker, #value) .. value .. links
 end
 
+-- KEYS: profile of one generation, and of another. ARGV: 1 where the second is known to be there, and
+-- it is to be found out only whether the first is.
+-- Returns 0 where there is neither, 1 where they are the same, 2 where there is only the first, 3
+-- where there is only the second, 4 where they differ. What stands behind a profile is no part of it.
+local function same(keys, args)
+  if args[1] then return redis.call('EXISTS', keys[1]) == 1 and 4 or 3 end
+  local profiles = {}
+  for at = 1, 2 do
+    local stored = redis.call('GET', keys[at])
+    if stored then
+      local ends, fault = ends_of(stored)
+      if fault then return redis.error_reply(fault) end
+      profiles[at] = string.sub(stored, 1, ends[5])
+    end
+  end
+  if not profiles[1] then return profiles[2] and 3 or 0 end
+  if not profiles[2] then return 2 end
+  return profiles[1] == profiles[2] and 1 or 4
+end
+
 -- KEYS: profile, identity of an anonymous id.
 -- ARGV: time to live ms; time of the identify event u48; digest of the known user.
 -- From now on a merge into the anonymous profile tells whom it belongs to.
@@ -487,3 +511,4 @@ redis.register_function('@LIBRARY@_merge', merge)
 redis.register_function('@LIBRARY@_link', link)
 redis.register_function('@LIBRARY@_read', read)
 redis.register_function('@LIBRARY@_keep', keep)
+redis.register_function('@LIBRARY@_same', same)

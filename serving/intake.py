@@ -1,14 +1,21 @@
 """From records to events: decode each once, and set apart what breaks the contract."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
 from model.events import ContractError, Event, decode_event
+from model.mapping import Mapping as EventMapping
 from serving import metrics
+
+Mappings: TypeAlias = Mapping[str, EventMapping]
+"""By topic; the records of all others are events of the contract."""
+NO_MAPPINGS: Mappings = {}
+WHOLE = -1
+"""Stands for the number of an event that is its whole record."""
 
 
 class Record(Protocol):
@@ -33,6 +40,8 @@ class Decoded(Struct, frozen=True, gc=False):
 
     record: Record
     event: Event
+    part: int = WHOLE
+    """Number of the event in its record, from 0, where a mapping may make several of one."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,21 @@ class DeadLetter:
     error: ContractError
 
 
-def decode(records: Sequence[Record], now_ms: int) -> tuple[list[Decoded], list[DeadLetter]]:
-    """Decode each record once; what breaks the contract is set apart and stops nothing."""
+def decode(
+    records: Sequence[Record], now_ms: int, mappings: Mappings = NO_MAPPINGS
+) -> tuple[list[Decoded], list[DeadLetter]]:
+    """Decode each record once; what breaks the contract is set apart and stops nothing.
+
+    A record of which one event breaks the contract is a dead letter as a whole: it may be mended
+    and come again, and no part of it is to be there twice.
+    """
     decoded: list[Decoded] = []
     dead: list[DeadLetter] = []
     for record in records:
         try:
+            if mappings and (mapping := mappings.get(record.topic)) is not None:
+                decoded += _mapped(record, mapping, now_ms)
+                continue
             event = decode_event(record.value, now_ms)
         except ContractError as error:
             metrics.DEAD_LETTERS.labels(error.reason).inc()
@@ -60,3 +78,10 @@ def decode(records: Sequence[Record], now_ms: int) -> tuple[list[Decoded], list[
     mismatches = [each.record.key != each.event.user_id.encode() for each in decoded]
     metrics.KEY_MISMATCHES.inc(sum(mismatches))
     return decoded, dead
+
+
+def _mapped(record: Record, mapping: EventMapping, now_ms: int) -> list[Decoded]:
+    made = mapping.events_of_record(record.value)
+    if not made:
+        metrics.LEFT_OUT.labels(record.topic).inc()
+    return [Decoded(record, decode_event(data, now_ms), number) for number, data in enumerate(made)]

@@ -5,7 +5,7 @@ and not yet counted is told by the store (``MergedProfile.is_new``).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -102,7 +102,9 @@ async def _merge(
         )
     observe_feedback(responses)
     learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
-    return learned | await _follow(parts, merged, changes)
+    return learned | await follow(
+        parts, merged, lambda user: _profile_of_update(changes[user].update)
+    )
 
 
 async def _merge_and_attribute(
@@ -138,10 +140,19 @@ def _profile_of_update(update: ProfileUpdate) -> Profile:
     return Profile(interactions, queries, traits=update.others.traits)
 
 
-async def _follow(
-    parts: Parts, merged: dict[str, MergedProfile], changes: dict[str, ProfileChange]
+async def follow(
+    parts: Parts, merged: dict[str, MergedProfile], records_of: Callable[[str], Profile]
 ) -> dict[str, Learned]:
-    """Give what anonymous ids did to the users they are known to be, new or not: twice is once."""
+    """Give what anonymous ids did to the users they are known to be, new or not: twice is once.
+
+    Args:
+        parts: where profiles live.
+        merged: by user.
+        records_of: what was merged into a user's profile.
+
+    Returns:
+        By anonymous id the known user's.
+    """
     linked = [(user, each.links) for user, each in merged.items() if each.links]
     followed = [(user, link) for user, links in linked for link in links if link.is_known]
     if not followed:
@@ -150,7 +161,7 @@ async def _follow(
         [
             ProfileUpdate(
                 link.digest,
-                others=_profile_of_update(changes[user].update),
+                others=records_of(user),
                 link=Link(False, link.since, parts.store.digest(user)),
             )
             for user, link in followed

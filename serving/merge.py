@@ -120,6 +120,8 @@ class StoredProfile:
 
     profile: Profile
     links: tuple[Link, ...]
+    forgotten_until: int
+    """Time of the user's newest forget event, epoch milliseconds; -1 for none."""
 
 
 def unpack_answer(reply: list[bytes]) -> StampedProfile:
@@ -135,16 +137,16 @@ def unpack_answer(reply: list[bytes]) -> StampedProfile:
         forgotten_until=int(marker),
         was_known=bool(was_known),
         conflicts=conflicts,
-        links=_links(answer[open_end:]),
+        links=unpack_links(answer[open_end:]),
     )
     return StampedProfile(merged, value[size + admissions * ADMISSION_BYTES :])
 
 
 def unpack_stored(reply: bytes) -> StoredProfile:
     """The answer of ``read`` and ``link``."""
-    _, size = _READ.unpack_from(reply)
+    marker, size = _READ.unpack_from(reply)
     end = _READ.size + size
-    return StoredProfile(unpack(reply[_READ.size : end]), _links(reply[end:]))
+    return StoredProfile(unpack(reply[_READ.size : end]), unpack_links(reply[end:]), int(marker))
 
 
 def split_admissions(packed: bytes) -> list[bytes]:
@@ -152,7 +154,8 @@ def split_admissions(packed: bytes) -> list[bytes]:
     return [packed[at : at + ADMISSION_BYTES] for at in range(0, len(packed), ADMISSION_BYTES)]
 
 
-def _links(packed: bytes) -> tuple[Link, ...]:
+def unpack_links(packed: bytes) -> tuple[Link, ...]:
+    """Links as an identity holds them, one by one."""
     if not packed:
         return ()
     return tuple(

@@ -6,6 +6,9 @@ EVENTS = Counter("nextclick_events", "Events decoded.", ["kind"])
 DEAD_LETTERS = Counter(
     "nextclick_dead_letters", "Records sent to the dead-letter topic.", ["reason"]
 )
+LEFT_OUT = Counter(
+    "nextclick_left_out", "Records of which their topic's mapping makes no event.", ["topic"]
+)
 LISTS = Counter("nextclick_lists", "Lists published.", ["cause"])
 EMPTY_LISTS = Counter("nextclick_empty_lists", "Lists without an item: the catalogue is empty.")
 KNOWN_EVENTS = Counter(
@@ -68,4 +71,5 @@ RULES_AT_FAULT = Gauge(
     "nextclick_rules_at_fault", "1 while the rules in force are older than a file that is at fault."
 )
 READY = Gauge("nextclick_ready", "1 while this worker serves; 0 while it starts or waits.")
+GENERATION = Gauge("nextclick_generation", "The generation of profiles and counts in use.")
 WAITING = Gauge("nextclick_waiting", "Waits for a part that is away or at fault.", ["part"])

@@ -184,8 +184,16 @@ def unpack(data: bytes | None) -> Profile:
     Raises:
         ProfileError: the value is of a newer format, or damaged.
     """
+    profile, behind = split_stored(data)
+    if data and behind:
+        raise ProfileError(f"a profile of {len(data)} bytes does not match its own header")
+    return profile
+
+
+def split_stored(data: bytes | None) -> tuple[Profile, bytes]:
+    """The profile in a stored value, and what stands behind it. Raises as ``unpack`` does."""
     if not data:
-        return Profile()
+        return Profile(), b""
     if data[0] > VERSION:
         raise ProfileError(
             f"a profile of format {data[0]} where this worker reads {VERSION}; "
@@ -201,9 +209,9 @@ def unpack(data: bytes | None) -> Profile:
         end = at + count * section.width
         found.append(data[at : min(end, at + section.bound * section.width)])
         at = end
-    if len(data) != at:
+    if len(data) < at:
         raise ProfileError(f"a profile of {len(data)} bytes does not match its own header")
-    return Profile(*found)
+    return Profile(*found), data[at:]
 
 
 def histories_of(profiles: Sequence[Profile]) -> Histories:

@@ -91,7 +91,7 @@ async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
     metrics.BATCH_EVENTS.observe(len(records))
 
     with _timed(steps, "decode"):
-        decoded, dead_letters = decode(records, parts.now_ms())
+        decoded, dead_letters = decode(records, parts.now_ms(), parts.mappings)
 
     with _timed(steps, "profiles"):
         async with parts.learning:

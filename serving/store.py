@@ -4,11 +4,12 @@ Works with a single server, Redis Cluster and Valkey (7 or later): all keys of a
 hash tag, and every key is passed as a key.
 """
 
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from redis.exceptions import RedisError
 
@@ -40,7 +41,7 @@ from serving.round_trip import (
 
 __all__ = ["Store", "StoreError"]
 
-_DURABLE = frozenset({"merge", "link", "count", "keep", "attribute"})
+_DURABLE = frozenset({"merge", "link", "count", "keep", "attribute", "replace", "add", "build"})
 
 
 class UserKeys(NamedTuple):
@@ -61,7 +62,8 @@ class Store:
         profile_ttl_ms: how long a profile outlives its newest event; at least the retention of
             the events topic, or a replay of the topic would bring back less than was lost.
         list_ttl_ms: how long the last list can be looked up.
-        generation: of the profiles, last lists and counts; forget markers hold in all of them.
+        generation: of the profiles and counts; last lists, forget markers and links between ids
+            are the same for all of them.
         secret: keys the hash that stands for a user id, so that nobody can try ids against it.
         acknowledgement: what writes wait for.
         functions: the server's half.
@@ -94,11 +96,29 @@ class Store:
         self.attribution_ms = attribution_ms
         self.topic_identities: dict[str, str] = {}
         """What tells a topic from an earlier one of its name."""
-        self._acknowledgement = acknowledgement or Acknowledgement()
+        self.acknowledgement = acknowledgement or Acknowledgement()
         # blake2b takes keys of at most 64 bytes.
         self._secret = blake2b(secret).digest() if secret else b""
+        self._open_caches()
+
+    def _open_caches(self) -> None:
         self.digest = lru_cache(maxsize=1 << 16)(self._digest)
         self.keys = lru_cache(maxsize=1 << 16)(self._keys)
+
+    def of_generation(self, generation: int, *, attribution_ms: int | None = None) -> Self:
+        """This store on the profiles of another generation, none of which it has in hand.
+
+        Args:
+            generation: number of the other one.
+            attribution_ms: if another than here.
+        """
+        other = copy(self)
+        other.generation = generation
+        other.cache = ProfileCache(self.cache.capacity)
+        if attribution_ms is not None:
+            other.attribution_ms = attribution_ms
+        other._open_caches()
+        return other
 
     async def open(self) -> None:
         """Load the server-side functions. Raises StoreError or redis.RedisError."""
@@ -111,7 +131,12 @@ class Store:
         digest = user if isinstance(user, bytes) else self.digest(user)
         tag = f"{self.prefix}:{{{urlsafe_b64encode(digest).decode().rstrip('=')}}}"
         age = f".{self.generation}" if self.generation else ""
-        return UserKeys(f"{tag}:profile{age}", f"{tag}:identity", f"{tag}:list{age}")
+        return UserKeys(f"{tag}:profile{age}", f"{tag}:identity", f"{tag}:list")
+
+    @staticmethod
+    def digest_in(key: str) -> bytes:
+        """The digest of the user whose key it is."""
+        return urlsafe_b64decode(key[key.index("{") + 1 : key.index("}")] + "==")
 
     async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run (function, number of keys, keys and arguments ...) calls in one pipelined trip.
@@ -131,7 +156,7 @@ class Store:
             ("FCALL", f"{library}_{function}", *arguments) for function, *arguments in calls
         ]
         is_write = any(call[0] in _DURABLE for call in calls)
-        waiting = self._acknowledgement if is_write else Acknowledgement()
+        waiting = self.acknowledgement if is_write else Acknowledgement()
         for attempt in (0, 1):
             replies = await round_trip(self.redis, commands, waiting)
             at = next((at for at, r in enumerate(replies) if isinstance(r, Exception)), None)

@@ -5,6 +5,10 @@ one offset for each partition. The run ends where a user would get more events t
 kept, before a search of a user who has chosen something in it, and behind ``forget`` and
 ``identify`` events: what came before them is counted by then. Without the second, a search could
 push another one out of the profile to which the choice before it belongs.
+
+A record of a mapped topic may hold several events, such as the lines of an order, and a wave may
+end between them. Each of them has a number of its own in place of the record's offset, so that
+whatever remembers offsets tells them apart.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,10 +32,15 @@ from model.events import (
 from model.traits import merge_traits, pack_traits
 from serving.feedback import FeedbackEvent, feedback_of
 from serving.functions import MOST_ADMISSIONS
-from serving.intake import Decoded
+from serving.intake import WHOLE, Decoded
 from serving.merge import ProfileUpdate, origins_of
 from serving.profile import Profile, pack_interaction, pack_query
 
+PARTS = 1_024
+"""Places that each record of a mapped topic has for its events, which is more than a mapping makes
+of one. Offsets of such a topic may reach 2**38."""
+NUMBERED = "/parts"
+"""Behind the name of a partition whose events have such offsets: they are not those of records."""
 WORTH_LANES = 64
 """Events; a lane has trips of its own, which cost half a millisecond each."""
 
@@ -73,6 +82,8 @@ class _Front:
     source: str
     origin_of: Callable[[int], bytes]
     """Of an offset."""
+    is_numbered: bool
+    """Whether its records hold several events, each of which has an offset of its own."""
     wave: int = 0
     is_closed: bool = False
     """A forget or identify event ended this partition's share of the wave."""
@@ -100,7 +111,10 @@ def in_waves(
         front = fronts.get((record.topic, record.partition))
         if front is None:
             source = source_of(record.topic, record.partition)
-            front = _Front(source, origins_of(source))
+            is_numbered = each.part != WHOLE
+            if is_numbered:
+                source += NUMBERED
+            front = _Front(source, origins_of(source), is_numbered)
             fronts[record.topic, record.partition] = front
         match each.event:
             case Click() | Cart() | Favorite() | Rating() | Purchase() | Search() as event:
@@ -164,6 +178,8 @@ def _must_wait(wave: Wave, event: Deed, most: int) -> bool:
 
 def _note(wave: Wave, decoded: Decoded, front: _Front) -> None:
     offset = decoded.record.offset
+    if front.is_numbered:
+        offset = offset * PARTS + decoded.part
     told = feedback_of(decoded.event, front.origin_of(offset), front.source, offset)
     if told is not None:
         wave.feedback.append(told)
@@ -176,6 +192,8 @@ def _add(
     front: _Front,
 ) -> None:
     offset = decoded.record.offset
+    if front.is_numbered:
+        offset = offset * PARTS + decoded.part
     if isinstance(event, Search):
         packed, item_ids = pack_query(event), []
     else:

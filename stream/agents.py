@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import faust
 import numpy as np
+from aiokafka import TopicPartition
 from faust.types import EventT
 
 from model.events import INTERACTION_KINDS, Click
@@ -16,6 +17,7 @@ from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
 from serving.recommend import Outcome, Prepared, decide, prepare, recommend, recommend_user
+from stream.batch_topic import BatchMessage
 from stream.batches import RecordBatch, ack, micro_batches
 from stream.publisher import Publisher
 from stream.readiness import Backoff, Part, Readiness, part_at_fault, wait_out
@@ -45,7 +47,7 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
     A small micro-batch is ranked before the next is learnt: its cost hardly depends on its size,
     and what arrives meanwhile is one micro-batch instead of several that hold each other up.
     """
-    parts = await worker.ready()
+    switch = await worker.ready()
     delivering: asyncio.Task[None] | None = None
     ranking: asyncio.Task[None] | None = None
     small = worker.settings.max_batch // SMALL_SHARE
@@ -55,7 +57,9 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
             records = [
                 record for batch in batches for record in cast(RecordBatch, batch.value).records
             ]
-            prepared = await _ahead(prepare(parts, records))
+            number, places = _assignment_of(batches)
+            async with switch.learning(number, places) as parts:
+                prepared = await _ahead(prepare(parts, records))
             if delivering is not None:
                 await delivering
             delivering, ranked = ranking, asyncio.Event()
@@ -67,6 +71,15 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
                 await ranking
             elif len(records) < small:
                 await ranked.wait()
+
+
+def _assignment_of(
+    batches: Sequence[EventT[RecordBatch]],
+) -> tuple[int, list[TopicPartition]]:
+    """The number of the assignment in which these were delivered, and their partitions."""
+    number = cast(BatchMessage, batches[-1].message).generation_id
+    places = [cast(RecordBatch, batch.value) for batch in batches]
+    return number or 0, [TopicPartition(each.topic, each.partition) for each in places]
 
 
 async def _ahead(step: Coroutine[Any, Any, T]) -> T | None:

@@ -41,6 +41,7 @@ class App(faust.App):
             broker_credentials=faust_credentials(settings),
             **faust_settings(),
         )
+        worker.assignment.follow(self)
 
     async def on_first_start(self) -> None:
         """Faust has set up its log by now."""
@@ -68,7 +69,7 @@ def build_app(settings: Settings) -> faust.App:
     worker = Worker(settings)
     app = App(settings, worker)
 
-    topic = batch_topic(app, settings.events_topic, max_batch=settings.max_batch)
+    topic = batch_topic(app, *settings.source_topics, max_batch=settings.max_batch)
 
     @app.agent(topic, name="events")
     async def events(stream: faust.StreamT[RecordBatch]) -> None:

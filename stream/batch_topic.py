@@ -85,9 +85,10 @@ class BatchTopic(Topic):
         return {**super()._clone_args(), "max_batch": self.max_batch}
 
 
-def batch_topic(app: AppT, name: str, *, max_batch: int = MAX_BATCH) -> BatchTopic:
-    """A topic to hand to ``app.agent(...)``: events of up to `max_batch` records of one partition.
+def batch_topic(app: AppT, *names: str, max_batch: int = MAX_BATCH) -> BatchTopic:
+    """What to hand to ``app.agent(...)``: events of up to `max_batch` records of one partition of
+    one of the topics.
 
     Raises ImproperlyConfigured where `max_batch` is below 1.
     """
-    return BatchTopic(app, topics=[name], max_batch=max_batch)
+    return BatchTopic(app, topics=list(names), max_batch=max_batch)

@@ -1,4 +1,4 @@
-"""What `nextclick check` looks at: Kafka, topics, Redis, user ids, rules, texts, bundle, GPU."""
+"""What `nextclick check` looks at: Kafka, mappings, Redis, user ids, rules, texts, bundle, GPU."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -25,6 +25,7 @@ async def check(settings: Settings) -> list[Finding]:
     """Look at all that a worker needs; changes nothing, and what is wrong is no exception."""
     return [
         *_check_kafka(settings),
+        *_check_mappings(settings),
         *await _check_redis(settings),
         _check_user_hash(settings),
         *_check_rules(settings),
@@ -56,6 +57,19 @@ def _check_kafka(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding(f"topic {topic.name}", "ok", "as in the settings")
+
+
+def _check_mappings(settings: Settings) -> Iterator[Finding]:
+    from model.mapping import MappingError
+    from stream.inputs import read_mapping
+
+    for topic, name in settings.input_mappings.items():
+        try:
+            mapping = read_mapping(topic, name)
+        except MappingError as error:
+            yield Finding(f"mapping of {topic}", "wrong", str(error))
+        else:
+            yield Finding(f"mapping of {topic}", "ok", mapping.title or name)
 
 
 async def _check_redis(settings: Settings) -> list[Finding]:

@@ -22,6 +22,7 @@ from stream.cli_output import (
     out,
     say,
 )
+from stream.cli_replay import replay
 from stream.complaint import complaint
 from stream.settings import Settings, override_environment
 
@@ -68,21 +69,39 @@ def worker(
 
 
 @app.command(epilog="Example: `nextclick ingest items.parquet`")
-def ingest(files: Files, as_json: Json = False) -> None:
+def ingest(
+    files: Files,
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            help="Ready mapping by name, or TOML file, of files that hold no items of ours.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Write a catalogue to the `catalog` topic and read it back.
 
-    Rows that break the contract are reported with file and line and left out; the exit status is
-    then 1. Status 2: the items are not in the topic.
+    With a mapping (docs/mapping.md) the items come out of files of others, logs too. Rows that
+    break the contract are reported with file and line and left out; the exit status is then 1.
+    Status 2: the items are not in the topic.
     """
     from stream.ingest import ingest as run
     from stream.ingest import read_items
 
     bad = BadRows()
+    if mapping is None:
+        items = read_items(files, bad.report)
+    else:
+        from model.mapping import Mapping
+        from stream.mapped_items import mapped_items
+
+        items = mapped_items(files, Mapping.named(mapping), bad.report)
     with err.status("writing the catalogue") as status:
         report = asyncio.run(
             run(
                 Settings(),
-                read_items(files, bad.report),
+                items,
                 progress=lambda rows: status.update(f"{rows:,} items written"),
             )
         )
@@ -95,40 +114,6 @@ def ingest(files: Files, as_json: Json = False) -> None:
         as_json,
         report._asdict() | {"bad": bad.count},
         f"{report.items:,} items in {report.seconds:.1f} s, {bad.count:,} rows left out",
-    )
-    bad.exit()
-
-
-@app.command(epilog="Example: `nextclick replay events-2026-01.jsonl.zst --rate 2000`")
-def replay(
-    files: Files,
-    rate: Annotated[
-        float | None, typer.Option(min=0.001, help="At most so many events a second.")
-    ] = None,
-    max_lag: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Wait while the workers are so many events behind (5000); 0: never wait."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Send old events to the `events` topic, in event-time order and marked as a replay.
-
-    Events are sorted by time across all files, on disk where they are many. Rows that break the
-    contract are reported with file and line and left out; the exit status is then 1.
-    """
-    from stream.replay.progress import replay_files
-
-    bad = BadRows()
-    report = replay_files(
-        Settings(), files, rate=rate, max_lag=max_lag, report=bad.report, console=err
-    )
-    say(
-        as_json,
-        report._asdict() | {"bad": bad.count},
-        f"{report.sent:,} events in {report.seconds:.1f} s, highest lag {report.highest_lag:,}, "
-        f"{bad.count:,} rows left out",
     )
     bad.exit()
 
@@ -196,6 +181,7 @@ app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-
 )
 app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
 app.add_typer(dlq, name="dlq")
+app.add_typer(replay, name="replay")
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def redrive_verb(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters back to the `events` topic, exactly as they came.
+    """Send dead letters back to the topics of events that they are from, exactly as they came.
 
     Key, value and headers are the original ones, and the header `nextclick-redriven` names the
     dead letter. What was sent back is noted in the dead-letter topic: `--reason` and `--all` leave
@@ -137,7 +137,8 @@ def redrive_verb(
         )
     )
     done = "would be sent" if dry_run else "sent"
-    sentence = f"{report.sent:,} records {done} to `{Settings().events_topic}`"
+    topics = "`, `".join(Settings().source_topics)
+    sentence = f"{report.sent:,} records {done} to `{topics}`"
     if report.already:
         sentence += f", {report.already:,} left out that were sent before"
     if report.elsewhere:

@@ -54,11 +54,12 @@ def forget(
         False: f"the workers of the group `{settings.group}` have not come to it and stand still; "
         "start them: the event waits for them",
     }[done]
+    topics = ", ".join(f"`{topic}`" for topic in settings.source_topics)
     say(
         as_json,
         sent._asdict() | {"done": done},
         f"forget event at {place}: {state}\n"
-        f"still held until you purge it: what Kafka keeps of `{settings.events_topic}`, "
+        f"still held until you purge it: what Kafka keeps of {topics}, "
         f"`{settings.dlq_topic}` and `{settings.recommendations_topic}`, event files, and bundles "
         "trained on them; docs/privacy.md says how",
     )

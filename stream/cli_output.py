@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from stream.rows import BadRow
+    from stream.replay.bad_records import Bad
 
 MENDABLE = 2
 """Exit status of a run that could not do its work: the person has to mend something."""
@@ -41,8 +41,8 @@ class BadRows:
     def __init__(self) -> None:
         self.count = 0
 
-    def report(self, row: "BadRow") -> None:
-        """Take one row that was left out."""
+    def report(self, row: "Bad") -> None:
+        """Take one row or record that was left out."""
         self.count += 1
         if self.count <= self.SHOWN:
             err.print(str(row), markup=False, highlight=False)

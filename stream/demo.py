@@ -1,18 +1,26 @@
 """``make demo``: the whole job on a real shop log, on this machine, ended by a table."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from model.bundle import BundleError, Manifest, load_bundle
 from model.dataset import EventLog
 from model.events import Event
 from model.items import Item, encode_item
-from stream.backfill import backfill
+from serving.parts import Parts
 from stream.cluster import LocalCluster, terminable
 from stream.demo_lists import ListWatch
 from stream.demo_log import (
@@ -24,8 +32,13 @@ from stream.demo_log import (
 )
 from stream.demo_report import DemoFigures, print_report
 from stream.ingest import ingest
+from stream.replay.build import build
+from stream.replay.event_past import EventPast
+from stream.replay.lag_gate import ReplayError
+from stream.replay.pace import Pace
+from stream.replay.past import Position
 from stream.replay.progress import event_time, replay_bar, show
-from stream.replay.topic_target import MAX_LAG, replay
+from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
 from stream.worker import build_parts
 
@@ -119,22 +132,32 @@ async def _fill(settings: Settings, log: EventLog, items: Sequence[Item], consol
             TimeElapsedColumn(), console=console,
         ) as bar:  # fmt: skip
             task = bar.add_task("profiles of 2,469 households", total=total)
-            await backfill(
-                parts,
-                newest,
-                count=False,
-                progress=lambda merged: bar.update(task, completed=merged),
-            )
+            await _learn(parts, EventPast("purchases", newest, batch=5_000), bar, task, count=False)
             recent = list(purchases_by_time(log, COUNTS_FROM, REPLAY_FROM))
             task = bar.add_task("and the last 28 days, with counts", total=len(recent))
-            await backfill(
-                parts,
-                recent,
-                count=True,
-                progress=lambda merged: bar.update(task, completed=merged),
+            await _learn(
+                parts, EventPast("recent purchases", recent, batch=5_000), bar, task, count=True
             )
     finally:
         await parts.store.redis.aclose()
+
+
+async def _learn(
+    parts: Parts, past: EventPast, bar: Progress, task: TaskID, *, count: bool
+) -> None:
+    """Bring profiles to where these events lead, and counts where asked to; from the beginning."""
+
+    async def keep(position: Position) -> None:
+        """The servers end with the demonstration: nobody goes on from here."""
+
+    await build(
+        parts,
+        past,
+        {},
+        keep=keep,
+        progress=lambda merged, _: bar.update(task, completed=merged),
+        count=count,
+    )
 
 
 async def _replay_and_watch(settings: Settings, shop: DemoEvents, console: Console) -> DemoFigures:
@@ -166,14 +189,19 @@ async def _replay_part(
     bar: Progress,
 ) -> float:
     """Replay some events; returns the seconds from the first one sent to the last list seen."""
-    task = bar.add_task(name, total=len(events), position=event_time(events[0].time), lag="?")
+    task = bar.add_task(name, total=len(events), position=event_time(events[0].time), lag="")
     start = time.monotonic()
-    await replay(
-        settings,
-        watch.departing(events),
-        rate=rate,
-        max_lag=MAX_LAG,
-        progress=lambda progress: show(bar, task, progress),
-    )
+    past = EventPast(name, watch.departing(events), batch=Pace(rate=rate).portion)
+    is_over = threading.Event()
+
+    def follow(progress: ReplayProgress) -> None:
+        if is_over.is_set():
+            raise ReplayError("the demonstration was stopped")
+        show(bar, task, progress)
+
+    try:
+        await asyncio.to_thread(replay, settings, past, {}, rate=rate, progress=follow)
+    finally:
+        is_over.set()
     await watch.until_quiet()
     return watch.arrived[-1][0] - start

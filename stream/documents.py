@@ -16,6 +16,7 @@ from model.items import Item
 from serving.recommendation import Recommendation
 from serving.requests import REPLAY_HEADER
 from stream.deadletter import DEAD_LETTER_HEADERS, REDRIVEN, SOMETIMES_HEADERS
+from stream.replay.record_sender import ORIGINAL_PLACE, ORIGINAL_TIME
 from stream.settings import Settings, settings_table
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
@@ -53,6 +54,16 @@ def _channels() -> list[Channel]:
     }
     event = {
         REPLAY_HEADER: text | {"const": "1", "description": "Set on replayed events."},
+        ORIGINAL_TIME: text
+        | {
+            "description": "Of a replayed event: when Kafka stamped it first, or its own time "
+            "where it came from a file; epoch milliseconds, decimal."
+        },
+        ORIGINAL_PLACE: text
+        | {
+            "description": "Of an event replayed from a topic: where it first stood, "
+            "TOPIC:PARTITION:OFFSET."
+        },
         REDRIVEN: text
         | {"description": "The dead letter that was sent back, TOPIC:PARTITION:OFFSET."},
     }

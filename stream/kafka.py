@@ -1,7 +1,7 @@
 """Arguments of the Kafka clients, built from the settings in this one place.
 
 Three clients take part: Faust's aiokafka carries events and lists, a plain aiokafka consumer or
-producer reads the catalogue, ingests and replays, and kafka-python's admin client makes topics.
+producer reads the catalogue and ingests, and kafka-python makes topics and replays.
 """
 
 import socket
@@ -118,6 +118,37 @@ def kafka_python_arguments(settings: Settings) -> dict[str, Any]:
         **_security(settings),
     }
     return arguments
+
+
+def kafka_python_reader_arguments(settings: Settings) -> dict[str, Any]:
+    """A kafka-python consumer that stands outside every group and reads assigned partitions."""
+    return {
+        **kafka_python_arguments(settings),
+        "group_id": None,
+        "enable_auto_commit": False,
+        # Asked for by name, a topic would be made by a broker that does so.
+        "allow_auto_create_topics": False,
+        # An offset that is gone must be seen, not skipped.
+        "auto_offset_reset": "none",
+        # The embedded broker lets a fetch wait to its end, whatever arrives meanwhile.
+        "fetch_max_wait_ms": 10 if settings.embedded else 500,
+        "metrics_enabled": False,
+    }
+
+
+def kafka_python_producer_arguments(settings: Settings) -> dict[str, Any]:
+    """A kafka-python producer whose acknowledged records are stored once on every in-sync copy.
+
+    Its partitioner is murmur2 of the key, as everywhere else.
+    """
+    return {
+        **kafka_python_arguments(settings),
+        "acks": "all",
+        "enable_idempotence": True,
+        "allow_auto_create_topics": False,
+        "max_request_size": settings.events_max_message_bytes + HEADROOM_BYTES,
+        "metrics_enabled": False,
+    }
 
 
 def faust_credentials(settings: Settings) -> "Credentials | None":

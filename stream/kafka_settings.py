@@ -36,6 +36,11 @@ class KafkaSettings(BaseSettings):
 
     group: TopicName = Field("nextclick", description="Consumer group of the workers.")
     events_topic: TopicName = Field("events", description="Where events come from.")
+    inputs: str = Field(
+        "",
+        description="Further topics of events, each with the mapping that its records need, such "
+        "as `clicks=segment,searches=./searches.toml` (docs/mapping.md).",
+    )
     dlq_topic: TopicName = Field(
         "events.dlq", description="Where records go that break the contract."
     )
@@ -60,3 +65,19 @@ class KafkaSettings(BaseSettings):
         description="Largest record of the events topic (Kafka's default); the dead-letter topic "
         "takes 64 KiB more, for its headers.",
     )
+
+    @property
+    def input_pairs(self) -> list[tuple[str, str]]:
+        """The further topics of events, each with the name or path of its mapping."""
+        pairs = [each.partition("=") for each in self.inputs.split(",") if each.strip()]
+        return [(topic.strip(), mapping.strip()) for topic, _, mapping in pairs]
+
+    @property
+    def input_mappings(self) -> dict[str, str]:
+        """The same by topic."""
+        return dict(self.input_pairs)
+
+    @property
+    def source_topics(self) -> list[str]:
+        """All topics that events come from: that of the contract first."""
+        return [self.events_topic, *self.input_mappings]

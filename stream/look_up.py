@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from serving.explanation import Explanation, explain_user
+from serving.generations import live_parts
 from serving.parts import Parts, wall_clock_ms
 from serving.recommend import recommend_request, request_now
 from serving.recommendation import Recommendation
@@ -69,6 +70,7 @@ async def _opened(
     feed = CatalogFeed(settings, parts.catalog, parts.new_item_vectors)
     try:
         await parts.store.open()
+        parts = await live_parts(parts)
         marks.append(("redis", time.perf_counter()))
         await feed.read_whole()
         marks.append(("catalogue", time.perf_counter()))

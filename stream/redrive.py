@@ -1,4 +1,4 @@
-"""Sending dead letters back to the events topic, and keeping a note of it.
+"""Sending dead letters back to the topics of events, and keeping a note of it.
 
 The note stands in the dead-letter topic itself, in records that are no dead letters
 (`REDRIVE_NOTE`), so that everybody who looks sees it, and it goes when the dead letters go.
@@ -42,7 +42,7 @@ class RedriveReport(NamedTuple):
     already: int = 0
     """Left out: sent back before."""
     elsewhere: int = 0
-    """Left out: they came from another topic than this one's events topic."""
+    """Left out: they came from a topic that events of these settings do not come from."""
     truncated: int = 0
     """Left out: the dead-letter topic could not take the whole record."""
 
@@ -54,7 +54,7 @@ async def redrive(
     reason: str | None = None,
     dry_run: bool = False,
 ) -> RedriveReport:
-    """Send dead letters back to the events topic and note it; returns when Kafka has both.
+    """Send dead letters back to where they came from and note it; returns when Kafka has both.
 
     Key, value and headers are those of the original record, and `REDRIVEN` names the dead letter.
     Dead letters that come while this runs, its own included, are left for the next time. A crash
@@ -89,7 +89,7 @@ async def redrive(
                     continue
                 if not places and letter.place in redriven:
                     already += 1
-                elif letter.topic != settings.events_topic:
+                elif letter.topic not in settings.source_topics:
                     elsewhere += 1
                 elif letter.is_truncated:
                     truncated += 1
@@ -145,9 +145,15 @@ class _Sender:
         origin = f"{self._settings.dlq_topic}:{letter.place}".encode()
         headers = [(name, value) for name, value in letter.headers if name != REDRIVEN]
         headers.append((REDRIVEN, origin))
-        topic = self._settings.events_topic
+        topic = letter.topic
         if letter.key is not None or letter.value is not None:
-            await self._producer.send_and_wait(topic, letter.value, key=letter.key, headers=headers)
+            await self._producer.send_and_wait(
+                topic,
+                letter.value,
+                key=letter.key,
+                headers=headers,
+                partition=await self._partition_of(letter),
+            )
             return
         # aiokafka sends a record without key and value in a batch of one's own only.
         batch = self._producer.create_batch()
@@ -156,6 +162,13 @@ class _Sender:
         partitions = await self._producer.partitions_for(topic)
         partition = letter.partition if letter.partition in partitions else min(partitions)
         await (await self._producer.send_batch(batch, topic, partition=partition))
+
+    async def _partition_of(self, letter: StoredDeadLetter) -> int | None:
+        """Where a further topic's records go is its producers' choice; None: as the key says."""
+        if letter.topic == self._settings.events_topic:
+            return None
+        partitions = await self._producer.partitions_for(letter.topic)
+        return letter.partition if letter.partition in partitions else None
 
     async def _note(self, places: list[Place]) -> None:
         by_partition: dict[int, list[int]] = {}
@@ -188,10 +201,11 @@ async def _survey(settings: Settings, ranges: Ranges, named: set[Place]) -> set[
 
 
 def _refuse_unsendable(settings: Settings, letter: StoredDeadLetter) -> None:
-    if letter.topic != settings.events_topic:
+    if letter.topic not in settings.source_topics:
         raise DeadLetterError(
-            f"{letter.place} came from the topic `{letter.topic}`, and the events topic of these "
-            f"settings is `{settings.events_topic}`; correct `events_topic`, or leave it out"
+            f"{letter.place} came from the topic `{letter.topic}`, and events of these settings "
+            f"come from `{'`, `'.join(settings.source_topics)}`; correct `events_topic` or "
+            "`inputs`, or leave it out"
         )
     if letter.is_truncated:
         raise DeadLetterError(

@@ -24,6 +24,7 @@ from stream.kafka_settings import KafkaSettings
 from stream.settings_rules import (
     check_attribution,
     check_brokers,
+    check_inputs,
     check_kafka_security,
     check_nearest,
     check_quotas,
@@ -97,13 +98,6 @@ class Settings(KafkaSettings):
         None,
         description="Keys the hash that stands for a user id in Redis; with another one all "
         "profiles are strangers.",
-    )
-    generation: int = Field(
-        0,
-        ge=0,
-        le=65_535,
-        description="Generation of profiles, last lists and counts to work with; forget markers "
-        "hold in all.",
     )
     profile_ttl_days: PositiveInt = Field(
         30,
@@ -261,6 +255,7 @@ class Settings(KafkaSettings):
     def _possible(self) -> Self:
         check_brokers(self)
         check_kafka_security(self)
+        check_inputs(self)
         check_topics(self)
         check_redis(self)
         check_nearest(self)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stream.settings import Settings
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+_TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):([0-9]{1,5})$")
 
 
@@ -48,10 +49,20 @@ def check_kafka_security(settings: "Settings") -> None:
         raise ValueError("`kafka_cert_file` and `kafka_key_file` go together; set both or neither")
 
 
+def check_inputs(settings: "Settings") -> None:
+    """Each further topic of events has a mapping."""
+    for topic, mapping in settings.input_pairs:
+        if not (_TOPIC.match(topic) and mapping):
+            raise ValueError(
+                f"`inputs` holds {f'{topic}={mapping}'!r}; write TOPIC=MAPPING, several with "
+                "commas between (docs/mapping.md)"
+            )
+
+
 def check_topics(settings: "Settings") -> None:
     """Topics are distinct and can be written; profiles outlive the events."""
     names = [
-        settings.events_topic, settings.dlq_topic,
+        settings.events_topic, *(topic for topic, _ in settings.input_pairs), settings.dlq_topic,
         settings.recommendations_topic, settings.catalog_topic,
     ]  # fmt: skip
     if len(set(names)) < len(names):

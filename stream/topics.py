@@ -1,4 +1,9 @@
-"""The four topics: how each is to be, how it is, and making those that are missing."""
+"""The topics: how each is to be, how it is, and making those that are missing.
+
+Further topics of events (`inputs`) belong to others. Where one is missing it is made like the
+events topic; of one that is there only the number of partitions matters: as many as the events
+topic has, so that one worker gets all of a user's events, whichever topic they come in.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +39,8 @@ class TopicPlan(NamedTuple):
     partitions: int
     replication: int
     config: dict[str, str]
+    is_ours: bool = True
+    """Or another's, which may be kept and copied as they like."""
 
 
 class TopicState(NamedTuple):
@@ -45,7 +52,7 @@ class TopicState(NamedTuple):
 
 
 def plan_topics(settings: Settings) -> list[TopicPlan]:
-    """The topics of these settings: events, dead letters, lists, catalogue."""
+    """The topics of these settings: events, dead letters, lists, catalogue, further events."""
     durable = {"min.insync.replicas": str(settings.min_insync_replicas)}
     events_hours, lists_hours = settings.events_retention_hours, settings.list_ttl_hours
     configs = {
@@ -69,10 +76,18 @@ def plan_topics(settings: Settings) -> list[TopicPlan]:
             "max.message.bytes": str(CATALOG_MESSAGE_BYTES),
         },
     }
-    return [
-        TopicPlan(name, settings.partitions, settings.replication_factor, config | durable)
+    partitions, replication = settings.partitions, settings.replication_factor
+    ours = [
+        TopicPlan(name, partitions, replication, config | durable)
         for name, config in configs.items()
     ]
+    further = [
+        TopicPlan(
+            name, partitions, replication, configs[settings.events_topic] | durable, is_ours=False
+        )
+        for name in settings.input_mappings
+    ]
+    return ours + further
 
 
 def create_topics(settings: Settings) -> list[TopicState]:
@@ -161,7 +176,7 @@ def _compare(admin: KafkaAdminClient, settings: Settings) -> list[TopicState]:
             states.append(TopicState(plan.name, "missing"))
             continue
         differences = _layout_differences(plan, partitions)
-        if not settings.embedded:  # which has no configuration to compare
+        if plan.is_ours and not settings.embedded:  # which has no configuration to compare
             differences += _config_differences(admin, plan)
         state: Literal["differs", "exists"] = "differs" if differences else "exists"
         states.append(TopicState(plan.name, state, tuple(differences)))
@@ -172,6 +187,8 @@ def _layout_differences(plan: TopicPlan, partitions: list[dict[str, object]]) ->
     differences = []
     if len(partitions) != plan.partitions:
         differences.append(f"{len(partitions)} partitions, {plan.partitions} in the settings")
+    if not plan.is_ours:
+        return differences
     replicas = partitions[0]["replica_nodes"]
     assert isinstance(replicas, list)
     if len(replicas) != plan.replication:

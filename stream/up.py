@@ -64,7 +64,8 @@ def _say_addresses(cluster: LocalCluster, console: Console) -> None:
         "In another terminal:",
         f"export NEXTCLICK_BROKERS={settings.brokers} NEXTCLICK_REDIS_URL={settings.redis_url} "
         f"NEXTCLICK_EMBEDDED=true NEXTCLICK_BUNDLE={settings.bundle.resolve()} "
-        f"NEXTCLICK_PROVIDER={settings.provider}",
+        f"NEXTCLICK_PROVIDER={settings.provider}"
+        + (f" NEXTCLICK_INPUTS={settings.inputs}" if settings.inputs else ""),
         "",
         "ready; Ctrl-C stops everything",
     ]

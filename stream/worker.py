@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import Bundle, BundleError, load_bundle
 from model.item_vectors import diversity_of
+from model.mapping import MappingError
 from model.quotas import with_changes
 from model.text_encoder import TextEncoderError
 from serving import metrics
@@ -33,8 +34,12 @@ from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from serving.vector_cache import VectorCacheError
 from serving.why import is_language
+from stream.assignment import Assignment
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
+from stream.generation_switch import LOOK_S as LOOK_AT_GENERATION_S
+from stream.generation_switch import GenerationSwitch
+from stream.inputs import read_mappings
 from stream.interpreter import multiply_on_one_thread, spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
 from stream.publisher import Publisher
@@ -51,7 +56,8 @@ logger = logging.getLogger(__name__)
 ATTRIBUTION_HOURS = 24
 """By default, unless lists are kept for less."""
 STARTING_ERRORS = (
-    BundleError, ProviderError, RankerError, RulesError, TextEncoderError, VectorCacheError,
+    BundleError, MappingError, ProviderError, RankerError, RulesError, TextEncoderError,
+    VectorCacheError,
 )  # fmt: skip
 
 REFRESH_POPULAR_S = 5.0
@@ -75,18 +81,19 @@ class Worker(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
+        self.assignment = Assignment()
         self.publisher = Publisher(settings)
         self.readiness = Readiness()
-        self._parts: Parts | None = None
+        self._switch: GenerationSwitch | None = None
         self._feed: CatalogFeed | None = None
         self._rule_file: RuleFile | None = None
         self._opened = asyncio.Event()
 
-    async def ready(self) -> Parts:
-        """The parts, once all of them are open and the catalogue has been read."""
+    async def ready(self) -> GenerationSwitch:
+        """What holds the parts, once all of them are open and the catalogue has been read."""
         await self._opened.wait()
-        assert self._parts is not None
-        return self._parts
+        assert self._switch is not None
+        return self._switch
 
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
@@ -99,17 +106,19 @@ class Worker(Service):
             # A sentence for the person at the terminal; a trace would bury it.
             raise SystemExit(f"nextclick: {error}") from None
         multiply_on_one_thread()
-        self._parts = parts
+        self._switch = switch = GenerationSwitch(
+            self.settings, parts, self.readiness, self.assignment
+        )
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         if self.settings.metrics_port:
             # First: whoever watches sees this worker wait.
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
-            (Part.REDIS, parts.store.open),
+            (Part.REDIS, switch.open),
             (Part.KAFKA, self.publisher.start),
             (Part.KAFKA, feed.read_whole),
-            (Part.KAFKA, self._name_topic),
-            (Part.REDIS, parts.candidates.refresh_popular),
+            (Part.KAFKA, self._name_topics),
+            (Part.REDIS, lambda: switch.parts.candidates.refresh_popular()),
         ]
         for part, step in steps:
             if not await self._opens(part, step):
@@ -128,10 +137,11 @@ class Worker(Service):
         except WRONG as error:
             raise SystemExit(f"nextclick: {error}") from error
 
-    async def _name_topic(self) -> None:
-        topic = self.settings.events_topic
-        assert self._parts is not None
-        self._parts.store.topic_identities[topic] = await topic_identity(self.settings, topic)
+    async def _name_topics(self) -> None:
+        assert self._switch is not None
+        for topic in self.settings.source_topics:
+            identity = await topic_identity(self.settings, topic)
+            self._switch.parts.store.topic_identities[topic] = identity
 
     async def on_stop(self) -> None:
         """Close everything, in a bounded time."""
@@ -139,8 +149,8 @@ class Worker(Service):
         closing = [self.publisher.stop()]
         if self._feed is not None:
             closing.append(self._feed.stop())
-        if self._parts is not None:
-            closing.append(self._parts.store.redis.aclose())
+        if self._switch is not None:
+            closing.append(self._switch.parts.store.redis.aclose())
         # What goes wrong now, or takes too long, does no harm: nothing of it is acknowledged.
         # aiokafka's stop() may even end with the cancellation of one of its own tasks.
         tasks = [asyncio.ensure_future(each) for each in closing]
@@ -157,16 +167,22 @@ class Worker(Service):
 
     @Service.task
     async def _refresh_popular(self) -> None:
-        parts = await self.ready()
+        switch = await self.ready()
         while not self.should_stop:
             await self.sleep(REFRESH_POPULAR_S)
-            await wait_out(
-                self.readiness, "popular items", parts.candidates.refresh_popular, Part.REDIS
-            )
+            refresh = switch.parts.candidates.refresh_popular
+            await wait_out(self.readiness, "popular items", refresh, Part.REDIS)
+
+    @Service.task
+    async def _follow_generations(self) -> None:
+        switch = await self.ready()
+        while not self.should_stop:
+            await self.sleep(LOOK_AT_GENERATION_S)
+            await wait_out(self.readiness, "live generation", switch.look, Part.REDIS)
 
     @Service.task
     async def _follow_rules(self) -> None:
-        policy, file = (await self.ready()).policy, self._rule_file
+        policy, file = (await self.ready()).parts.policy, self._rule_file
         if policy is None or file is None:
             return
         while not self.should_stop:
@@ -175,7 +191,7 @@ class Worker(Service):
 
     @Service.task
     async def _encode_texts(self) -> None:
-        parts = await self.ready()
+        parts = (await self.ready()).parts
         meaning = parts.catalog.search_index.meaning
         if meaning is None:
             return
@@ -221,29 +237,16 @@ def _policy(
     return Policy(catalog, NO_RULES if rules is None else rules.rules, diversity)
 
 
-def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
-    """The parts of the path, not yet connected; ``rules`` is the settings' file, read already.
-
-    Raises:
-        serving.rules.RulesError: the file of rules cannot be used.
-        model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
-            graph of the precision asked for.
-        serving.execution.ProviderError: the execution provider asked for is not in use.
-        model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
-        serving.vector_cache.VectorCacheError: its cache cannot be used.
-    """
+def build_store(settings: Settings) -> Store:
+    """Profiles and last lists of the first generation, not yet connected."""
     attribution_hours = settings.attribution_hours
     if attribution_hours is None:
         attribution_hours = min(ATTRIBUTION_HOURS, settings.list_ttl_hours)
-    bundle = load_bundle(settings.bundle)
-    ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
-    catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
-    store = Store(
+    return Store(
         redis_client(settings),
         prefix=settings.redis_prefix,
         profile_ttl_ms=settings.profile_ttl_days * DAY_MS,
         list_ttl_ms=settings.list_ttl_hours * HOUR_MS,
-        generation=settings.generation,
         secret=_secret(settings),
         acknowledgement=Acknowledgement(
             settings.redis_durability,
@@ -253,14 +256,41 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         cached_profiles=settings.cached_profiles,
         attribution_ms=attribution_hours * HOUR_MS,
     )
+
+
+def build_counts(settings: Settings, store: Store, bundle: Bundle) -> Counts:
+    """The shared counts of a store's generation, as a bundle wants them."""
     manifest = bundle.manifest
-    quotas = with_changes(manifest.quotas, settings.source_quotas)
-    counts = Counts(
+    return Counts(
         store,
         shards=settings.count_shards,
         half_life_days=manifest.popularity_half_life_days,
-        by_country=quotas.in_country > 0,
+        by_country=with_changes(manifest.quotas, settings.source_quotas).in_country > 0,
     )
+
+
+def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
+    """The parts of the path, not yet connected, on the first generation of profiles and counts.
+
+    ``rules`` is the settings' file, read already. ``serving.generations`` tells which generation is
+    live, and ``Parts.of_generation`` gives the parts for it.
+
+    Raises:
+        serving.rules.RulesError: the file of rules cannot be used.
+        model.mapping.MappingError: a mapping of `inputs` cannot be used.
+        model.bundle.BundleError: the bundle is missing, damaged or made for other code, or has no
+            graph of the precision asked for.
+        serving.execution.ProviderError: the execution provider asked for is not in use.
+        model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
+        serving.vector_cache.VectorCacheError: its cache cannot be used.
+    """
+    bundle = load_bundle(settings.bundle)
+    ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
+    catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
+    store = build_store(settings)
+    manifest = bundle.manifest
+    quotas = with_changes(manifest.quotas, settings.source_quotas)
+    counts = build_counts(settings, store, bundle)
     if rules is None:
         rules = rule_file(settings)
     return Parts(
@@ -274,12 +304,13 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             quotas=quotas,
             fresh=manifest.fresh,
-            bundle=manifest.version if attribution_hours else None,
+            bundle=manifest.version if store.attribution_ms else None,
         ),
         ranker=ranker,
         new_item_vectors=(
             NewItemVectors(bundle.tower_path, catalog, ranker.index) if bundle.tower_path else None
         ),
+        mappings=read_mappings(settings),
         list_length=settings.list_length,
         max_event_age_ms=settings.max_event_age_s * 1000,
         publish_replayed=settings.publish_replayed,

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from model.events import Click, encode_event
 from model.items import encode_item
+from serving.generations import Generations
 from serving.profile import pack_interaction, profile_of
 from serving.recommendation import Recommendation, decode_recommendation
 from serving.store import Store
@@ -156,6 +157,7 @@ class Crowd:
             profile_ttl_ms=30 * DAY_MS,
             list_ttl_ms=3 * DAY_MS,
         )
+        store = store.of_generation((await Generations(store).read()).live)
         try:
             for user in self.users:
                 own = [click for click in self.clicks.values() if click.user_id == user]

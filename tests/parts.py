@@ -110,7 +110,7 @@ class FlakyStore(Store):
 
 async def take(parts: Parts, records: Sequence[FakeRecord]) -> dict[str, Learned]:
     """Learn one micro-batch; none of it may break the contract."""
-    decoded, dead_letters = decode(records, NOW)
+    decoded, dead_letters = decode(records, NOW, parts.mappings)
     assert not dead_letters
     return await learn(parts, decoded)
 

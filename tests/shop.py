@@ -136,9 +136,12 @@ class Shop:
         value: bytes | None,
         key: bytes | None,
         headers: list[tuple[str, bytes]] | None = None,
+        *,
+        topic: str | None = None,
     ) -> None:
-        """Write any record to the events topic; not flushed."""
-        self._producer.send(self.settings.events_topic, key=key, value=value, headers=headers or [])
+        """Write any record to the events topic, or to another; not flushed."""
+        topic = topic or self.settings.events_topic
+        self._producer.send(topic, key=key, value=value, headers=headers or [])
 
     def flush(self) -> None:
         """Wait until everything is stored."""

@@ -12,7 +12,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
+from model.events import Click
 from stream.kafka import aiokafka_arguments, kafka_python_arguments
+from stream.replay.event_past import EventPast
+from stream.replay.topic_past import TopicPast
+from stream.replay.topic_target import replay
 from stream.settings import Settings
 from tests.apache_kafka import PASSWORD, USER, ApacheKafka
 from tests.backends import Broker
@@ -102,6 +106,11 @@ async def test_our_settings_reach_a_secure_kafka(
         assert topic in admin.list_topics()
     finally:
         admin.close()
+    into = settings.model_copy(update={"events_topic": topic})
+    event = Click(event_id="e", user_id="u", ts=1_700_000_000_000, item_id="i")
+    replay(into, EventPast("one", [event]), {}, max_lag=0)
+    [batch] = TopicPast(into).batches({})
+    assert [each.event for each in batch.decoded] == [event]
 
 
 LOADING = KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS

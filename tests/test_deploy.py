@@ -187,7 +187,8 @@ def test_the_cpu_file_asks_for_the_cpu_and_takes_the_gpu_away(
 
 def test_the_image_copies_what_the_package_is_made_of() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = {f"{package}/" for package in project["tool"]["setuptools"]["packages"]}
+    packages = project["tool"]["setuptools"]["packages"]
+    needed = {f"{package.partition('.')[0]}/" for package in packages}
     needed |= {"pyproject.toml", "constraints.txt", project["project"]["readme"]}
     needed |= set(project["project"]["license-files"])
     copied = set()

@@ -305,9 +305,8 @@ async def test_the_crashes_above_do_happen(parts: Parts) -> None:
 
 async def test_forgetting_holds_in_an_older_generation_taken_back(redis_url: str) -> None:
     old, new = click("u", "a", NOW - 9), click("u", "b", NOW - 1)
-    async with open_parts(redis_url) as first, open_parts(redis_url) as second:
-        second.store.generation = 1
-        second.store.keys.cache_clear()
+    async with open_parts(redis_url) as first:
+        second = first.of_generation(1)
         for parts in (first, second):
             await take(parts, records_of([old]))
         assert first.store.keys("u").profile != second.store.keys("u").profile

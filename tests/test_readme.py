@@ -1,25 +1,31 @@
-"""Every command of the README exists, and its story happens."""
+"""Every command of the README and of the pages beside it exists, and its story happens."""
 
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
+from kafka import KafkaProducer
 
+from model.events import Click, encode_event
 from model.items import Item
 from serving.recommendation import Recommendation
+from serving.requests import REPLAY_HEADER
 from stream.cli import app
 from stream.settings import Settings
+from tests.backends import Broker
 from tests.shop import ITEMS, Shop, running_shop
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = README + (ROOT / "docs/replay.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.split("#")[0].strip()
     for name, body in BLOCKS
@@ -50,6 +56,9 @@ def test_a_command_takes_the_options_it_is_given(command: str) -> None:
     group = typer.main.get_command(app)
     verb = group.get_command(None, words[1])  # type: ignore[attr-defined]
     assert verb is not None, f"no such verb: {words[1]}"
+    parts = getattr(verb, "commands", {})
+    if parts:
+        verb = parts[words[2]]
     options = {name for option in verb.params for name in option.opts}
     assert {word for word in words if word.startswith("--")} <= options
 
@@ -113,6 +122,34 @@ def test_the_readers_consumer_prints_lists(shop: Shop) -> None:
             line = _line_within_a_second(process)
         process.kill()
         assert line.startswith("bert [(")
+
+
+@pytest.mark.kafka
+def test_the_readers_reader_prints_what_was_not_replayed(broker: Broker) -> None:
+    topic = "events-of-the-reader"  # the shop above has the other one
+    broker.create_topics({topic: 2})
+    now = int(time.time() * 1000)
+    with KafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        for user, stamp, headers in (
+            ("old", now - 7_200_000, []),
+            ("new", now - 5_000, []),
+            ("replayed", now, [(REPLAY_HEADER, b"1")]),
+        ):
+            event = Click(event_id=user, user_id=user, ts=now, item_id="i")
+            producer.send(
+                topic, encode_event(event), user.encode(), headers,
+                timestamp_ms=stamp,
+            )  # fmt: skip
+        producer.flush(30)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program("reader").replace('"events"', f'"{topic}"')],
+        env={**os.environ, "KAFKA": broker.bootstrap},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "click new\n"
 
 
 def _line_within_a_second(process: "subprocess.Popen[str]") -> str:

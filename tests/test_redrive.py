@@ -24,7 +24,7 @@ from tests.dead_letters import (
     with_own_topics,
     write,
 )
-from tests.kafka_log import commit, committed, ends
+from tests.kafka_log import commit, committed, ends, read
 from tests.shop import running_shop
 
 pytestmark = pytest.mark.either_backend
@@ -57,6 +57,20 @@ def test_records_go_back_exactly_as_they_came(settings: Settings) -> None:
 
 def _names(settings: Settings, place: Place) -> tuple[str, bytes]:
     return REDRIVEN, f"{settings.dlq_topic}:{place}".encode()
+
+
+def test_records_go_back_to_the_topic_and_partition_that_they_came_from(
+    settings: Settings, broker: Broker
+) -> None:
+    broker.create_topics({"clicks": 9})
+    foreign = settings.model_copy(update={"inputs": "clicks=segment"})
+    write(settings, Letter(b"{}", key=b"mal", topic="clicks"), Letter(b"x", topic="elsewhere"))
+    assert asyncio.run(redrive(foreign)) == RedriveReport(sent=1, elsewhere=1)
+    found = asyncio.run(read(settings.brokers, "clicks"))
+    assert [(at, record.value) for at, records in found.items() for record in records] == [
+        (7, b"{}")
+    ]
+    assert sent_events(settings) == []
 
 
 def test_headers_that_pose_as_ours_are_not_believed(settings: Settings) -> None:

@@ -1,11 +1,8 @@
-"""Replay: in order, marked, and never further ahead of the workers than it may be."""
+"""Replay into the topic: in order, marked, never further ahead of the workers than it may be."""
 
 import asyncio
-import json
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from aiokafka import (
@@ -16,15 +13,23 @@ from aiokafka import (
     TopicPartition,
 )
 
-from model.events import Click, Event, decode_event, encode_event
-from stream import cli
+from model.events import Click, Event, decode_event
+from serving.learning import learn_waves
+from serving.profile import Profile
+from serving.waves import in_waves
 from stream.embedded_broker import EmbeddedBroker
 from stream.kafka import TopicError, aiokafka_arguments, producer_arguments
-from stream.offsets import OffsetReader
-from stream.replay import topic_target as replay_room
-from stream.replay.topic_target import REPLAY_HEADER, LagGate, ReplayError, ReplayProgress, replay
-from stream.settings import Settings, settings_environment
+from stream.replay import lag_gate
+from stream.replay.event_past import EventPast
+from stream.replay.lag_gate import LagGate, ReplayError
+from stream.replay.past import Position
+from stream.replay.record_sender import ORIGINAL_TIME
+from stream.replay.topic_offsets import TopicOffsets
+from stream.replay.topic_past import TopicPast
+from stream.replay.topic_target import ReplayProgress, replay
+from stream.settings import Settings
 from tests.backends import Broker
+from tests.parts import open_parts
 
 PARTITIONS = 4
 START = 1_700_000_000_000
@@ -45,6 +50,10 @@ def clicks(count: int) -> list[Event]:
         Click(event_id=f"e{n}", user_id=f"用户{n % 7}", ts=START + 1_000 * n, item_id="i")
         for n in range(count)
     ]
+
+
+def past(events: Sequence[Event]) -> EventPast:
+    return EventPast("clicks", events, total=len(events))
 
 
 class Joins(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -89,7 +98,9 @@ async def read(consumer: AIOKafkaConsumer, count: int) -> list[ConsumerRecord]:
 
 async def test_events_arrive_in_order_keyed_and_marked(settings: Settings) -> None:
     events, steps = clicks(2_000), list[ReplayProgress]()
-    report = await replay(settings, events, max_lag=0, progress=steps.append)
+    report = await asyncio.to_thread(
+        replay, settings, past(events), {}, max_lag=0, progress=steps.append
+    )
     assert (report.sent, report.first, report.last) == (2_000, events[0].ts, events[-1].ts)
     assert steps[-1] == ReplayProgress(2_000, events[-1].time, -1)
     async with member(settings, Joins()) as consumer:
@@ -100,7 +111,8 @@ async def test_events_arrive_in_order_keyed_and_marked(settings: Settings) -> No
     last: dict[str, int] = {}
     for record, event in zip(found, decoded, strict=True):
         assert record.key.decode() == event.user_id
-        assert tuple(record.headers) == (REPLAY_HEADER,)
+        original = (ORIGINAL_TIME, str(event.time).encode())
+        assert tuple(record.headers) == (("nextclick-replay", b"1"), original)
         assert last.get(event.user_id, 0) < event.time
         last[event.user_id] = event.time
 
@@ -108,7 +120,9 @@ async def test_events_arrive_in_order_keyed_and_marked(settings: Settings) -> No
 async def test_the_group_is_never_left_further_behind_than_asked(settings: Settings) -> None:
     limit, total, joins = 50, 300, Joins()
     async with member(settings, joins) as consumer:
-        running = asyncio.create_task(replay(settings, clicks(total), max_lag=limit))
+        running = asyncio.create_task(
+            asyncio.to_thread(replay, settings, past(clicks(total)), {}, max_lag=limit)
+        )
         read_so_far = 0
         while read_so_far < total:
             uncommitted = 0
@@ -124,83 +138,71 @@ async def test_the_group_is_never_left_further_behind_than_asked(settings: Setti
     assert joins.count == 1, "the replay has joined the group"
 
 
-async def test_a_group_that_reads_nothing_ends_the_replay(
+def test_a_group_that_reads_nothing_ends_the_replay(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_room, "STALL_S", 0.5)
+    monkeypatch.setattr(lag_gate, "STALL_S", 0.5)
+    kept: list[Position] = []
     with pytest.raises(ReplayError, match=r"has read nothing .* and is 30 events behind; start"):
-        await replay(settings, clicks(100), max_lag=30)
-    async with OffsetReader(settings) as offsets:
-        places = await offsets.partitions(settings.events_topic)
-        assert (await offsets.lag(settings.group, places)).records == 30
+        replay(settings, past(clicks(100)), {}, max_lag=30, keep=kept.append)
+    assert kept[-1] == {"clicks": 30}, "what was sent is remembered"
+    with TopicOffsets(settings) as offsets:
+        places = offsets.partitions(settings.events_topic)
+        assert offsets.lag(settings.group, places).records == 30
 
 
 async def test_lag_counts_from_the_commits_of_the_group(settings: Settings) -> None:
-    await replay(settings, clicks(70), max_lag=0)
-    async with OffsetReader(settings) as offsets, member(settings, Joins()) as consumer:
-        places = await offsets.partitions(settings.events_topic)
-        assert (await offsets.lag(settings.group, places)).records == 70
-        assert await offsets.committed(settings.group, places) == {}
-        await read(consumer, 70)
-        await consumer.commit()
-        await replay(settings, clicks(5), max_lag=0)
-        assert (await offsets.lag(settings.group, places)).records == 5
-        assert (await offsets.lag("another-group", places)).records == 75
+    replay(settings, past(clicks(70)), {}, max_lag=0)
+    with TopicOffsets(settings) as offsets:
+        async with member(settings, Joins()) as consumer:
+            places = offsets.partitions(settings.events_topic)
+            assert offsets.lag(settings.group, places).records == 70
+            assert offsets.committed(settings.group, places) == {}
+            await read(consumer, 70)
+            await consumer.commit()
+            replay(settings, past(clicks(5)), {}, max_lag=0)
+            assert offsets.lag(settings.group, places).records == 5
+            assert offsets.lag("another-group", places).records == 75
 
 
-async def test_a_missing_topic_is_told_and_not_made(broker: Broker) -> None:
+def test_a_replay_goes_on_behind_a_position(settings: Settings) -> None:
+    kept: list[Position] = []
+    report = replay(settings, past(clicks(20)), {"clicks": 15}, max_lag=0, keep=kept.append)
+    assert (report.sent, report.first) == (5, START + 15_000)
+    assert kept[-1] == {"clicks": 20}
+
+
+def test_a_missing_topic_is_told_and_not_made(broker: Broker) -> None:
     settings = Settings(brokers=broker.bootstrap, events_topic="events-of-nobody")
     for _ in range(2):
         with pytest.raises(TopicError, match="there is no topic `events-of-nobody`"):
-            await replay(settings, clicks(1), max_lag=0)
+            replay(settings, past(clicks(1)), {}, max_lag=0)
 
 
 async def test_events_that_the_broker_drops_unread_end_the_replay() -> None:
     """The embedded broker keeps 5 MB of a partition and acknowledges the rest all the same."""
     with EmbeddedBroker({"events": 1}) as broker:
         settings = Settings(brokers=broker.bootstrap, embedded=True)
-        async with OffsetReader(settings) as offsets:
+        with TopicOffsets(settings) as offsets:
             gate = LagGate(settings, offsets, max_lag=1_000_000)
-            await gate.open()
-            await gate.wait(1)
+            gate.wait(1)
             async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
                 for _ in range(12):
                     await producer.send_and_wait(settings.events_topic, b"x" * 500_000)
             with pytest.raises(TopicError, match=r"`events` partition 0 dropped \d+ events"):
-                await gate.wait(1_000_000)
+                gate.wait(1_000_000)
 
 
-@pytest.mark.parametrize(
-    ("rate", "max_lag", "size"),
-    [(None, 5_000, 500), (None, 0, 500), (None, 30, 30), (1_000.0, 5_000, 50), (0.5, 0, 1)],
-)
-def test_events_leave_in_small_portions(rate: float | None, max_lag: int, size: int) -> None:
-    assert replay_room.chunk_size(rate, max_lag) == size
+async def test_what_is_sent_twice_changes_no_profile(settings: Settings, redis_url: str) -> None:
+    async with open_parts(redis_url, []) as parts:
 
+        async def learned() -> list[Profile]:
+            for batch in TopicPast(settings).batches({}):
+                await learn_waves(parts, in_waves(batch.decoded, parts.store.source))
+            return [await parts.store.profile(f"用户{number}") for number in range(7)]
 
-@pytest.mark.parametrize(("bad_rows", "status"), [(0, 0), (2, 1)])
-def test_the_verb_sorts_sends_and_counts(
-    broker: Broker,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    bad_rows: int,
-    status: int,
-) -> None:
-    topic = f"events-verb-{bad_rows}"
-    broker.create_topics({topic: PARTITIONS})
-    for name, value in settings_environment(
-        Settings(brokers=broker.bootstrap, events_topic=topic)
-    ).items():
-        monkeypatch.setenv(name, value)
-    path = tmp_path / "events.jsonl"
-    lines = [encode_event(event) for event in reversed(clicks(9))]
-    path.write_bytes(b"\n".join([*lines, *[b"{"] * bad_rows]))
-    monkeypatch.setattr(sys, "argv", ["nextclick", "replay", str(path), "--json"])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    captured = capsys.readouterr()
-    told = json.loads(captured.out)
-    assert (told["sent"], told["bad"], caught.value.code) == (9, bad_rows, status)
-    assert (told["first"], told["last"]) == (START, START + 8_000)
-    assert captured.err.count(f"{path}:") == bad_rows
+        replay(settings, past(clicks(100)), {}, max_lag=0)
+        once = await learned()
+        assert sum(len(each.history().items) for each in once) == 100
+        replay(settings, past(clicks(100)), {}, max_lag=0)
+        assert await learned() == once

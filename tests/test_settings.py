@@ -214,6 +214,7 @@ def test_every_setting_is_read_somewhere() -> None:
                     read.add(node.attr)
     # Read through a property of the settings.
     read |= {"brokers"} if "broker_list" in read else set()
+    read |= {"inputs"} if "input_mappings" in read else set()
     assert set(Settings.model_fields) - read == set()
 
 
@@ -226,3 +227,16 @@ def test_nothing_else_reads_the_environment() -> None:
                     readers.add(path.name)
     # The embedded servers hand their own environment on to a child, which is not reading it.
     assert readers <= {"settings.py", "embedded.py"}
+
+
+def test_further_topics_of_events_have_a_mapping_each() -> None:
+    settings = Settings(inputs="clicks=segment, searches=./ubi.toml")
+    assert settings.input_mappings == {"clicks": "segment", "searches": "./ubi.toml"}
+    assert settings.source_topics == ["events", "clicks", "searches"]
+    assert Settings().source_topics == ["events"]
+    for wrong in ("clicks", "clicks=", "=segment", "my clicks=segment"):
+        with pytest.raises(SettingsError, match="write TOPIC=MAPPING"):
+            Settings(inputs=wrong)
+    for same in ("events=segment", "catalog=segment", "a=segment,a=taobao"):
+        with pytest.raises(SettingsError, match="give each its own name"):
+            Settings(inputs=same)

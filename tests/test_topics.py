@@ -40,6 +40,18 @@ def test_the_plan_follows_the_settings() -> None:
     assert dead == events + 64 * 1024
 
 
+def test_further_topics_of_events_need_as_many_partitions_and_no_more() -> None:
+    plan = plan_topics(Settings(inputs="clicks=segment"))[-1]
+    assert (plan.name, plan.partitions, plan.is_ours) == ("clicks", 16, False)
+    with EmbeddedBroker(dict.fromkeys(NAMES, 4) | {"clicks": 3}) as broker:
+        settings = Settings(
+            brokers=broker.bootstrap, embedded=True, partitions=4, inputs="clicks=segment"
+        )
+        assert check_topics(settings)[-1] == TopicState(
+            "clicks", "differs", ("3 partitions, 4 in the settings",)
+        )
+
+
 def test_topics_of_the_embedded_broker_are_compared() -> None:
     with EmbeddedBroker({"events": 4, "events.dlq": 4, "catalog": 3}) as broker:
         settings = Settings(brokers=broker.bootstrap, embedded=True, partitions=4)
@@ -96,6 +108,15 @@ def test_missing_topics_are_made_as_planned(broker: Broker) -> None:
     assert (lists.state, catalog.state) == ("exists", "exists")
     assert events.differences == ("retention.ms is 18000000, 21600000 in the settings",)
     assert {state.state for state in check_topics(settings)} == {"exists"}, "nothing was altered"
+
+
+@pytest.mark.kafka
+def test_a_further_topic_may_be_kept_as_long_as_others_like(broker: Broker) -> None:
+    inputs = "topics-test-clicks=segment"
+    made = create_topics(kafka_settings(broker.bootstrap, inputs=inputs, events_retention_hours=5))
+    assert made[-1] == TopicState("topics-test-clicks", "created")
+    found = check_topics(kafka_settings(broker.bootstrap, inputs=inputs, events_retention_hours=6))
+    assert found[-1] == TopicState("topics-test-clicks", "exists")
 
 
 def test_a_broker_that_goes_while_it_is_asked_is_one_to_wait_for(

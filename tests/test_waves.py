@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.events import Cart, Click, Context, Event, Favorite, Identify, Impression, Rating, User
+from model.mapping_rules import MOST_ENTRIES
 from model.traits import pack_traits
 from serving.functions import MOST_ADMISSIONS
 from serving.intake import Decoded, decode
 from serving.merge import origin
 from serving.profile import pack_interaction, pack_query, profile_of
-from serving.waves import WORTH_LANES, Wave, in_lanes, in_waves
+from serving.waves import PARTS, WORTH_LANES, Wave, in_lanes, in_waves
 from tests.parts import NOW, FakeRecord, click, forget, records_of, search
 
 
@@ -176,3 +177,7 @@ def test_attributes_behind_a_forget_event_come_in_the_next_wave() -> None:
     told = User(event_id="a", user_id="u", ts=NOW, attributes={"age": "30-39"})
     first, second = cut([forget("u"), told])
     assert not first.changes and list(second.changes) == ["u"]
+
+
+def test_there_is_a_place_for_each_event_of_a_record() -> None:
+    assert MOST_ENTRIES <= PARTS

@@ -1,9 +1,6 @@
-"""The replay of files with a progress bar: pace, place in event time, lag of the workers."""
+"""The progress bar of a replay: pace, place in event time, lag of the workers, time left."""
 
-import asyncio
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -14,14 +11,11 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
+    TimeRemainingColumn,
 )
 from rich.text import Text
 
-from stream.kafka import require_broker
-from stream.replay.file_past import FilePast
-from stream.replay.topic_target import MAX_LAG, ReplayProgress, ReplayReport, replay
-from stream.rows import BadRow
-from stream.settings import Settings
+from stream.replay.topic_target import ReplayProgress
 
 
 class PaceColumn(ProgressColumn):
@@ -40,18 +34,19 @@ def replay_bar(console: Console) -> Progress:
         MofNCompleteColumn(),
         PaceColumn(),
         TextColumn("{task.fields[position]}"),
-        TextColumn("lag {task.fields[lag]}"),
+        TextColumn("{task.fields[lag]}"),
+        TimeRemainingColumn(),
         console=console,
         speed_estimate_period=30,
     )
 
 
-def show(bar: Progress, task: TaskID, progress: ReplayProgress) -> None:
-    """Bring the bar up to date."""
-    lag = "unwatched" if progress.lag < 0 else f"{progress.lag:,}"
+def show(bar: Progress, task: TaskID, progress: ReplayProgress, before: int = 0) -> None:
+    """Bring the bar up to date; ``before``: what an earlier run has done."""
+    lag = "lag unwatched" if progress.lag < 0 else f"lag {progress.lag:,}"
     bar.update(
         task,
-        completed=progress.sent,
+        completed=before + progress.sent,
         position=event_time(progress.event_time),
         lag=lag,
     )
@@ -60,40 +55,3 @@ def show(bar: Progress, task: TaskID, progress: ReplayProgress) -> None:
 def event_time(milliseconds: int) -> str:
     """Event time for a person, UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def replay_files(
-    settings: Settings,
-    paths: Sequence[Path],
-    *,
-    rate: float | None,
-    max_lag: int | None,
-    report: Callable[[BadRow], None],
-    console: Console,
-) -> ReplayReport:
-    """Check the files, then replay them; ``report`` gets each row that is left out.
-
-    Raises:
-        RowsError: a file cannot be read or put in order; nothing has been sent.
-        BrokerError, TopicError, ReplayError: see `stream.replay.topic_target.replay`.
-    """
-    with console.status("reading the files"):
-        past = FilePast(paths, report)
-        summary = past.prepare()
-    require_broker(settings)
-    events = (each.event for batch in past.batches({}) for each in batch.decoded)
-    with replay_bar(console) as bar:
-        task = bar.add_task(
-            "replay", total=summary.events, position=event_time(summary.first), lag="?"
-        )
-        done = asyncio.run(
-            replay(
-                settings,
-                events,
-                rate=rate,
-                max_lag=MAX_LAG if max_lag is None else max_lag,
-                progress=lambda progress: show(bar, task, progress),
-            )
-        )
-    past.finish()
-    return done

@@ -1,38 +1,24 @@
-"""Old events -> the ``events`` topic, at a pace that the workers can follow.
+"""The past -> the ``events`` topic again, at a pace that the workers can follow.
 
-Each record is keyed by its user and marked with `REPLAY_HEADER`, so that workers bring profiles up
-to date and publish no list unless they are told to. The lag of the workers' group bounds the pace;
-its commits are read from outside, so the group never notices.
+Each record is keyed by its user and says that it is replayed, so that workers bring profiles up to
+date and publish no list unless they are told to.
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-
-from model.events import Event, encode_event
-from stream.kafka import TopicError, producer_arguments, require_broker
-from stream.offsets import Lag, OffsetReader
+from serving.intake import Decoded
+from stream.kafka import require_broker
+from stream.replay.lag_gate import MAX_LAG, LagGate
+from stream.replay.pace import Pace
+from stream.replay.past import Past, PastBatch, Position
+from stream.replay.record_sender import RecordSender
+from stream.replay.topic_offsets import TopicOffsets
 from stream.settings import Settings
 
-REPLAY_HEADER = ("nextclick-replay", b"1")
-MAX_LAG = 5_000
-"""2.5 MB of events of 500 bytes: half of what the embedded broker keeps on one partition."""
-LINGER_MS = 5
-"""Fewer, larger batches: a fetch from the embedded broker brings one batch of a partition."""
-CHUNK = 500
-"""Events sent between two looks at acknowledgements, pace and lag."""
-CHUNKS_PER_SECOND = 20
-"""With a rate, so that events arrive evenly and not in a burst each second."""
-LAG_PAUSE_S = 0.1
-STALL_S = 120.0
-"""Longer than a worker takes to start, load its bundle and read a large catalogue."""
-
-
-class ReplayError(RuntimeError):
-    """The replay cannot go on; the message says what to do."""
+KEEP_S = 0.5
+"""Between two checkpoints. What was sent since the last one is sent again after a crash."""
 
 
 class ReplayProgress(NamedTuple):
@@ -53,123 +39,110 @@ class ReplayReport(NamedTuple):
     highest_lag: int
 
 
-async def replay(
+def replay(
     settings: Settings,
-    events: Iterable[Event],
+    past: Past,
+    done: Position,
     *,
     rate: float | None = None,
+    speed: float | None = None,
     max_lag: int = MAX_LAG,
     progress: Callable[[ReplayProgress], None] = lambda _: None,
+    keep: Callable[[Position], None] = lambda _: None,
 ) -> ReplayReport:
-    """Send events in the order given and return when the broker has acknowledged all of them.
+    """Send the past behind ``done`` and return when the broker has acknowledged all of it.
 
     Args:
         settings: brokers, events topic, and the group whose lag is watched.
-        events: in event-time order (`stream.replay.file_past`).
-        rate: at most so many events a second; None: as fast as the lag allows.
+        past: what is sent, in its order.
+        done: where to go on; empty: at the beginning.
+        rate: at most so many events a second.
+        speed: at most so many seconds of event time a second.
         max_lag: records that the group may be behind; 0: no bound, nobody is waited for.
         progress: called after every few hundred events.
+        keep: called with a position when all before it is acknowledged: twice a second, and when
+            this ends in whatever way.
 
     Raises:
         BrokerError: no broker answers.
         TopicError: the events topic is missing, or drops events before the group reads them.
         ReplayError: the group has not caught up at all for two minutes.
+        And what reading the past may raise.
     """
     require_broker(settings)
-    started = time.monotonic()
-    sent, first, last = 0, 0, 0
-    async with OffsetReader(settings) as offsets:
+    pace = Pace(rate=rate, speed=speed, most=max_lag or MAX_LAG)
+    with TopicOffsets(settings) as offsets:
         gate = LagGate(settings, offsets, max_lag)
-        await gate.open()
-        async with AIOKafkaProducer(
-            **producer_arguments(settings), linger_ms=LINGER_MS
-        ) as producer:
-            for chunk in _chunks(events, chunk_size(rate, max_lag)):
-                await gate.wait(len(chunk))
-                await _send(producer, settings.events_topic, chunk)
-                first, last = first if sent else chunk[0].time, chunk[-1].time
-                sent += len(chunk)
-                progress(ReplayProgress(sent, last, gate.lag))
-                if rate is not None:
-                    await asyncio.sleep(max(started + sent / rate - time.monotonic(), 0))
-        return ReplayReport(sent, time.monotonic() - started, first, last, gate.highest)
+        sender = RecordSender(settings)
+        work = _Replay(gate, pace, sender, progress, keep, dict(done))
+        try:
+            for batch in past.batches(done):
+                work.send(batch)
+            sender.flush()
+        finally:
+            sender.close()
+            work.keep_now()
+    return work.report()
 
 
-class LagGate:
-    """Lets events through while the group stays within ``max_lag`` records of the ends."""
+class _Replay:
+    def __init__(
+        self,
+        gate: LagGate,
+        pace: Pace,
+        sender: RecordSender,
+        progress: Callable[[ReplayProgress], None],
+        keep: Callable[[Position], None],
+        done: dict[str, int],
+    ) -> None:
+        self._gate, self._pace, self._sender = gate, pace, sender
+        self._progress, self._keep = progress, keep
+        self._position = done
+        self._started = self._kept_at = time.monotonic()
+        self._sent = self._first = self._last = 0
 
-    def __init__(self, settings: Settings, offsets: OffsetReader, max_lag: int) -> None:
-        self._settings = settings
-        self._offsets = offsets
-        self._max_lag = max_lag
-        self._places: list[TopicPartition] = []
-        self._beginnings: dict[TopicPartition, int] = {}
-        self._room = 0
-        self.lag = -1
-        self.highest = 0
+    def send(self, batch: PastBatch) -> None:
+        """Send a batch, portion by portion."""
+        at = 0
+        for events in self._pace.portions(batch.decoded):
+            at += len(events)
+            self._gate.wait(len(events), self._sender.on_the_way)
+            is_last = at == len(batch.decoded)
+            self._position |= (
+                batch.position if is_last else _behind(events, batch.decoded[at], batch)
+            )
+            self._sender.send(events, dict(self._position))
+            times = [each.event.time for each in events]
+            self._first = min(times) if not self._sent else min(self._first, *times)
+            self._last = max(self._last, *times)
+            self._sent += len(events)
+            self._progress(ReplayProgress(self._sent, self._last, self._gate.lag))
+            if time.monotonic() - self._kept_at > KEEP_S:
+                self.keep_now()
+        if not batch.decoded:  # all of it was bad
+            self._position |= batch.position
+            self._sender.send((), dict(self._position))
 
-    async def open(self) -> None:
-        """Find the partitions. Raises TopicError where there are none."""
-        self._places = await self._offsets.partitions(self._settings.events_topic)
-        self._beginnings = await self._offsets.beginnings(self._places)
+    def keep_now(self) -> None:
+        """Have what is acknowledged stored."""
+        self._kept_at = time.monotonic()
+        if self._sender.acknowledged is not None:
+            self._keep(self._sender.acknowledged)
 
-    async def wait(self, events: int) -> None:
-        """Return once ``events`` more records keep the lag within its bound."""
-        if not self._max_lag:
-            return
-        best, deadline = self._max_lag + events, time.monotonic() + STALL_S
-        while self._room < events:
-            measured = await self._offsets.lag(self._settings.group, self._places)
-            self._refuse_loss(measured)
-            self.lag, self._room = measured.records, self._max_lag - measured.records
-            if self._room >= events:
-                break
-            if measured.records < best:
-                best, deadline = measured.records, time.monotonic() + STALL_S
-            elif time.monotonic() > deadline:
-                raise ReplayError(
-                    f"the group `{self._settings.group}` has read nothing for {STALL_S:.0f} s and "
-                    f"is {measured.records:,} events behind; start its workers, or replay without "
-                    "waiting with --max-lag 0"
-                )
-            await asyncio.sleep(LAG_PAUSE_S)
-        self._room -= events
-        self.highest = max(self.highest, self._max_lag - self._room)
-
-    def _refuse_loss(self, measured: Lag) -> None:
-        """The embedded broker drops what exceeds its memory and tells nobody."""
-        for place, beginning in measured.beginnings.items():
-            read = max(measured.committed.get(place, 0), self._beginnings[place])
-            if beginning > read:
-                raise TopicError(
-                    f"`{place.topic}` partition {place.partition} dropped {beginning - read:,} "
-                    f"events before the group `{self._settings.group}` read them; lower --max-lag "
-                    "or raise the topic's retention, then replay again"
-                )
+    def report(self) -> ReplayReport:
+        """What was done."""
+        seconds = time.monotonic() - self._started
+        return ReplayReport(self._sent, seconds, self._first, self._last, self._gate.highest)
 
 
-def chunk_size(rate: float | None, max_lag: int) -> int:
-    """How many events are sent at a time."""
-    by_rate = CHUNK if rate is None else max(int(rate / CHUNKS_PER_SECOND), 1)
-    return min(CHUNK, by_rate, max_lag or CHUNK)
-
-
-def _chunks(events: Iterable[Event], size: int) -> Iterator[list[Event]]:
-    chunk: list[Event] = []
-    for event in events:
-        chunk.append(event)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-async def _send(producer: AIOKafkaProducer, topic: str, events: list[Event]) -> None:
-    acknowledgements = [
-        await producer.send(
-            topic, encode_event(event), key=event.user_id.encode(), headers=[REPLAY_HEADER]
-        )
-        for event in events
-    ]
-    await asyncio.gather(*acknowledgements)
+def _behind(events: Sequence[Decoded], following: Decoded, batch: PastBatch) -> dict[str, int]:
+    """The position behind events within a batch, whose parts tell what they are numbered by."""
+    found: dict[str, int] = {}
+    for each in events:
+        record = each.record
+        part = f"{record.topic}:{record.partition}"
+        if part not in batch.position:  # files are one part, numbered over all partitions
+            [part] = batch.position
+        # The rest of a record may be still to come.
+        found[part] = record.offset + (record is not following.record)
+    return found

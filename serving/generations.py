@@ -1,0 +1,215 @@
+"""Which generation of profiles and counts is live, and how far each of them has come.
+
+A *generation* is a whole set of profiles and shared counts. One is live; another may be built
+beside it, a shadow, by the same code from the past; the one that was live before stays until it is
+dropped.
+
+All of it lies in one hash slot, so that every change is one atomic step::
+
+    PREFIX:{generations}              epoch, live, previous, building, newest, made.G
+    PREFIX:{generations}:positions.G  by part of a source: all below is merged and counted in G
+    PREFIX:{generations}:entered.G    the partitions that workers have taken up since its flip
+
+A *flip* makes another generation live and counts the epochs. From then on nobody may move the
+positions of the live generation: below them all is in it, and a worker that takes up a partition
+catches up from there (``stream.generation_switch``). The positions of the one that was live become
+what its workers had committed: from there it is brought up to date before it is taken back.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from serving.parts import Parts
+from serving.round_trip import Acknowledgement, round_trip
+from serving.store import Store
+
+FIRST = 0
+"""The generation that is live where nobody has ever made another."""
+
+_BEGIN = """
+local held = redis.call('HGET', KEYS[1], 'building')
+if held then return tonumber(held) end
+local newest = math.max(tonumber(redis.call('HGET', KEYS[1], 'newest') or 0),
+  tonumber(redis.call('HGET', KEYS[1], 'live') or 0)) + 1
+redis.call('HSET', KEYS[1], 'newest', newest, 'building', newest, 'made.' .. newest, 1)
+return newest
+"""
+_KEEP = """
+if (redis.call('HGET', KEYS[1], 'live') or '0') == ARGV[1] then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'made.' .. ARGV[1]) == 0 then return -1 end
+for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+return 1
+"""
+_FLIP = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch') or '0'
+if epoch ~= ARGV[1] then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'made.' .. ARGV[2]) == 0 then return 0 end
+local live = redis.call('HGET', KEYS[1], 'live') or '0'
+if live == ARGV[2] then return 0 end
+for at = 3, #ARGV, 2 do
+  if epoch == '0' or redis.call('HEXISTS', KEYS[3], ARGV[at]) == 1 then
+    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
+  end
+end
+redis.call('DEL', KEYS[4])
+if redis.call('HGET', KEYS[1], 'building') == ARGV[2] then
+  redis.call('HDEL', KEYS[1], 'building')
+end
+redis.call('HSET', KEYS[1], 'epoch', tonumber(epoch) + 1, 'live', ARGV[2], 'previous', live,
+  'made.' .. live, 1)
+return 1
+"""
+_ENTER = """
+if (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[1] then return 0 end
+for at = 2, #ARGV do redis.call('HSET', KEYS[2], ARGV[at], 1) end
+return 1
+"""
+_REMOVE = """
+if (redis.call('HGET', KEYS[1], 'live') or '0') == ARGV[1] then return 0 end
+for _, name in ipairs({'building', 'previous'}) do
+  if redis.call('HGET', KEYS[1], name) == ARGV[1] then redis.call('HDEL', KEYS[1], name) end
+end
+redis.call('HDEL', KEYS[1], 'made.' .. ARGV[1])
+redis.call('DEL', KEYS[2], KEYS[3])
+return 1
+"""
+
+
+class GenerationError(RuntimeError):
+    """A generation is not what it has to be for this; the message says what to do."""
+
+
+class Pointer(NamedTuple):
+    """Which generations there are."""
+
+    epoch: int = 0
+    """How often another one was made live."""
+    live: int = FIRST
+    previous: int | None = None
+    """Live before; None where there was none, or it was dropped."""
+    building: int | None = None
+    """The shadow."""
+    made: frozenset[int] = frozenset({FIRST})
+    """All that hold profiles and counts."""
+
+
+class Generations:
+    """The generations of an installation.
+
+    Args:
+        store: any of the installation; its generation makes no difference.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._redis = store.redis
+        self._acknowledgement = store.acknowledgement
+        self._key = f"{store.prefix}:{{generations}}"
+
+    def _positions(self, generation: int) -> str:
+        return f"{self._key}:positions.{generation}"
+
+    def _entered(self, generation: int) -> str:
+        return f"{self._key}:entered.{generation}"
+
+    async def _ask(self, *command: Any) -> Any:
+        (reply,) = await round_trip(self._redis, [command], Acknowledgement())
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def _run(self, script: str, keys: list[str], *arguments: Any) -> int:
+        """One atomic step, as durable as a profile: a flip that a failover loses would hurt."""
+        command = ("EVAL", script, len(keys), *keys, *arguments)
+        (reply,) = await round_trip(self._redis, [command], self._acknowledgement)
+        if isinstance(reply, Exception):
+            raise reply
+        return int(reply)
+
+    async def _hash(self, key: str) -> dict[str, str]:
+        # A script is routed by its key in a cluster, as every trip of ours is.
+        flat = await self._ask("EVAL", "return redis.call('HGETALL', KEYS[1])", 1, key)
+        words = [word.decode() for word in flat]
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    async def read(self) -> Pointer:
+        """Which generation is live now. Raises redis.RedisError."""
+        held = await self._hash(self._key)
+        live = int(held.get("live", FIRST))
+        made = {int(name.removeprefix("made.")) for name in held if name.startswith("made.")}
+        return Pointer(
+            int(held.get("epoch", 0)), live,
+            int(held["previous"]) if "previous" in held else None,
+            int(held["building"]) if "building" in held else None,
+            frozenset(made | {live}),
+        )  # fmt: skip
+
+    async def begin(self) -> int:
+        """The generation that is being built; a new one where there is none."""
+        return await self._run(_BEGIN, [self._key])
+
+    async def positions(self, generation: int) -> dict[str, int]:
+        """Of each part of a source the number below which all is in the generation."""
+        held = await self._hash(self._positions(generation))
+        return {name: int(number) for name, number in held.items()}
+
+    async def keep(self, generation: int, positions: Mapping[str, int]) -> None:
+        """All below these positions is merged and counted in a generation that is not live.
+
+        Raises:
+            GenerationError: it is live by now, or dropped: whoever builds it has to stop.
+            redis.RedisError: Redis could not do its part; keep it again.
+        """
+        flat = [word for pair in positions.items() for word in pair]
+        kept = await self._run(_KEEP, [self._key, self._positions(generation)], generation, *flat)
+        if kept == 0:
+            raise GenerationError(
+                f"generation {generation} is live by now, so nothing is built into it any more"
+            )
+        if kept < 0:
+            raise GenerationError(f"there is no generation {generation} any more: it was dropped")
+
+    async def flip(self, seen: Pointer, to: int, committed: Mapping[str, int]) -> bool:
+        """Make a generation live, atomically.
+
+        Args:
+            seen: what was read before.
+            to: generation whose positions tell what is in it.
+            committed: by partition what the workers have committed: below, all is in the one that
+                was live, wherever they had taken that up.
+
+        Returns:
+            False where somebody else has flipped since, or the generation is gone.
+        """
+        keys = [
+            self._key, self._positions(seen.live), self._entered(seen.live), self._entered(to)
+        ]  # fmt: skip
+        flat = [word for pair in committed.items() for word in pair]
+        return bool(await self._run(_FLIP, keys, seen.epoch, to, *flat))
+
+    async def entered(self, generation: int) -> set[str]:
+        """The partitions that workers have taken up with a generation since it is live."""
+        return set(await self._hash(self._entered(generation)))
+
+    async def enter(self, seen: Pointer, partitions: Collection[str]) -> bool:
+        """Note that what lies behind these partitions is in the live generation.
+
+        Returns:
+            False where another one is live by now.
+        """
+        keys = [self._key, self._entered(seen.live)]
+        return bool(await self._run(_ENTER, keys, seen.epoch, *partitions))
+
+    async def remove(self, generation: int) -> None:
+        """Take a generation out of the list. Raises GenerationError where it is live."""
+        keys = [self._key, self._positions(generation), self._entered(generation)]
+        if not await self._run(_REMOVE, keys, generation):
+            raise GenerationError(
+                f"generation {generation} is live; take another one into use first, with "
+                "`nextclick replay cutover` or `nextclick replay rollback`"
+            )
+
+
+async def live_parts(parts: Parts) -> Parts:
+    """These parts on the generation that is live now. Raises redis.RedisError."""
+    live = (await Generations(parts.store).read()).live
+    return parts if live == parts.store.generation else parts.of_generation(live)

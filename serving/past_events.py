@@ -1,0 +1,108 @@
+"""Past events gathered in columns, to be learnt together: each user's in the order of arrival.
+
+What a ``forget`` or ``identify`` event means depends on what came before it, in its user's profile
+and in another's. From such an event on, all further events of the users that it names are set
+apart, to be learnt one wave after the other behind the rest.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from model.events import INTERACTION_KINDS, Event, Forget, Identify, Impression, Search, User
+from model.traits import merge_traits, pack_traits
+from serving.intake import Decoded
+from serving.profile import pack_interaction, pack_query
+
+
+@dataclass
+class Rows:
+    """Packed records of one section."""
+
+    owners: list[int] = field(default_factory=list)
+    """Number of each one's user."""
+    packed: list[bytes] = field(default_factory=list)
+    arrivals: list[int] = field(default_factory=list)
+    """Place of each one's event among all; ascending."""
+
+
+class PastEvents:
+    """Events that follow each other.
+
+    Args:
+        by_country: whether to note in which countries interactions happened.
+    """
+
+    def __init__(self, *, by_country: bool = False) -> None:
+        self.users: dict[str, int] = {}
+        """Number of each user, by id."""
+        self.interactions = Rows()
+        self.queries = Rows()
+        self.countries: list[str | None] = []
+        """Of each interaction; empty unless asked for."""
+        self.apart: list[Decoded] = []
+        """Forget and identify events, and what their users did later."""
+        self.taken = 0
+        """How many events there are."""
+        self._by_country = by_country
+        self._set_apart: set[str] = set()
+        self._traits: dict[int, bytes] = {}
+        self._contexts: dict[tuple[int, str | None, str | None], Event] = {}
+        """By user, country and device the newest event."""
+
+    def take(self, decoded: Iterable[Decoded]) -> None:
+        """Add events, in offset order within each partition."""
+        interactions, queries = self.interactions, self.queries
+        users, set_apart = self.users, self._set_apart
+        for arrival, each in enumerate(decoded, start=self.taken):
+            event = each.event
+            self.taken = arrival + 1
+            user = event.user_id
+            if user in set_apart:
+                self.apart.append(each)
+                continue
+            if type(event) in INTERACTION_KINDS:
+                rows, packed = interactions, pack_interaction(event)  # type: ignore[arg-type]
+                if self._by_country:
+                    self.countries.append(event.context.country if event.context else None)
+            elif isinstance(event, Search):
+                rows, packed = queries, pack_query(event)
+            else:
+                self._take_other(each)
+                continue
+            owner = users.setdefault(user, len(users))
+            rows.owners.append(owner)
+            rows.packed.append(packed)
+            rows.arrivals.append(arrival)
+            if event.context is not None:
+                self._note_context(owner, event)
+
+    def traits(self) -> dict[int, bytes]:
+        """What is told of who users are, as a section, by number of the user."""
+        found = dict(self._traits)
+        for (owner, _, _), event in self._contexts.items():
+            found[owner] = merge_traits(found.get(owner, b""), pack_traits(event))
+        return found
+
+    def _take_other(self, each: Decoded) -> None:
+        match each.event:
+            case User(user_id=user) as event:
+                owner = self.users.setdefault(user, len(self.users))
+                held = self._traits.get(owner, b"")
+                self._traits[owner] = merge_traits(held, pack_traits(event))
+            case Forget(user_id=user):
+                self._set_apart.add(user)
+                self.apart.append(each)
+            case Identify(user_id=user, anonymous_id=anonymous):
+                self._set_apart.update((user, anonymous))
+                self.apart.append(each)
+            case Impression():
+                pass
+
+    def _note_context(self, owner: int, event: Event) -> None:
+        """Of events that tell the same only the newest tells who a user is."""
+        context = event.context
+        assert context is not None
+        place = owner, context.country, context.device
+        held = self._contexts.get(place)
+        if held is None or held.time < event.time:
+            self._contexts[place] = event

@@ -1,0 +1,67 @@
+"""Events in memory as the past."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from zlib import crc32
+
+from msgspec import Struct
+
+from model.events import Event
+from serving.intake import Decoded
+from stream.replay.past import PastBatch, Position
+
+PARTITIONS = 64
+"""Counts take each partition's events in order: the more of them, the more at once."""
+
+
+class EventRecord(Struct, frozen=True, gc=False):
+    """Stands where a Kafka record stands in the live path."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class EventPast:
+    """Events in the order given, each taken from its source when its batch is asked for.
+
+    Args:
+        name: of the one part of positions, which counts events.
+        events: the same ones every time.
+        total: how many, where that is known.
+        batch: events handed on at once.
+    """
+
+    def __init__(
+        self, name: str, events: Iterable[Event], *, total: int | None = None, batch: int = 500
+    ) -> None:
+        self._name, self._events, self._total, self._batch = name, events, total, batch
+
+    def told(self) -> Sequence[str]:
+        """Its name."""
+        return [f"events of {self._name}"]
+
+    def total(self) -> int | None:
+        """How many there are."""
+        return self._total
+
+    def batches(self, done: Position) -> Iterator[PastBatch]:
+        """See `stream.replay.past.Past`."""
+        at = done.get(self._name, 0)
+        events = islice(iter(self._events), at, None)
+        newest = 0
+        while chunk := list(islice(events, self._batch)):
+            decoded = [
+                Decoded(EventRecord(self._name, _partition_of(event), at + number), event)
+                for number, event in enumerate(chunk)
+            ]
+            at += len(chunk)
+            newest = max(newest, *(event.time for event in chunk))
+            yield PastBatch(decoded, {self._name: at}, newest)
+
+
+def _partition_of(event: Event) -> int:
+    return crc32(event.user_id.encode()) % PARTITIONS

@@ -1,0 +1,33 @@
+"""What was forgotten, forgotten again: in a generation that may not have seen the forget events."""
+
+from serving.merge import ProfileUpdate
+from serving.store import Store
+from stream.replay.stored_keys import stored_keys
+
+
+async def forget_again(store: Store) -> int:
+    """Have the server drop from every profile what is not later than the user's marker.
+
+    A profile is read without that anyway; from now on it is not stored either.
+
+    Args:
+        store: of the generation.
+
+    Returns:
+        How many users have a marker.
+
+    Raises:
+        redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
+    """
+    users = 0
+    async for keys in stored_keys(store.redis, f"{store.prefix}:{{*}}:identity"):
+        digests = [store.digest_in(key) for key in keys]
+        stored = await store.read(digests)
+        marked = [
+            (digest, each.forgotten_until)
+            for digest, each in zip(digests, stored, strict=True)
+            if each.forgotten_until >= 0
+        ]
+        await store.merge([ProfileUpdate(digest, forget_at=until) for digest, until in marked])
+        users += len(marked)
+    return users

@@ -1,0 +1,68 @@
+"""The file that remembers how far a replay is."""
+
+from pathlib import Path
+
+import pytest
+
+from stream.replay.checkpoint import Checkpoint, default_path
+from stream.replay.lag_gate import ReplayError
+
+WORK = {"reads": {"topic": "events"}, "writes": "events"}
+
+
+def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state.json"
+    with Checkpoint(path, WORK) as first:
+        assert first.told().endswith(": new")
+        first.notes = {"ranges": {"0": [3, 9]}}
+        first.keep({"events:0": 5})
+    second = Checkpoint(path, WORK)
+    assert (second.position, second.notes) == ({"events:0": 5}, {"ranges": {"0": [3, 9]}})
+    assert second.told().endswith(": goes on where it was")
+    with second:
+        second.complete()
+    third = Checkpoint(path, WORK)
+    assert third.is_complete
+    assert third.position == {"events:0": 5}
+
+
+def test_again_forgets(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path / "s", WORK) as checkpoint:
+        checkpoint.keep({"events:0": 5})
+    assert Checkpoint(tmp_path / "s", WORK, again=True).position == {}
+
+
+def test_another_work_has_another_file(tmp_path: Path) -> None:
+    assert default_path(WORK) == default_path(dict(reversed(WORK.items())))
+    assert default_path(WORK) != default_path(WORK | {"writes": "others"})
+
+
+def test_a_crash_while_it_is_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Checkpoint(tmp_path / "s", WORK) as checkpoint:
+        checkpoint.keep({"events:0": 5})
+        monkeypatch.setattr("os.fsync", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint.keep({"events:0": 6})
+    assert Checkpoint(tmp_path / "s", WORK).position == {"events:0": 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"{", "cannot be read as the state of a replay"),
+        (b"[]", "is no state of a replay that this version knows"),
+        (b'{"version": 2}', "is no state of a replay that this version knows"),
+        (b'{"version": 1, "work": {}}', "is the state of another replay"),
+    ],
+)
+def test_a_file_that_is_no_state_of_this_replay_is_refused(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    (tmp_path / "s").write_bytes(content)
+    with pytest.raises(ReplayError, match=sentence):
+        Checkpoint(tmp_path / "s", WORK)
