@@ -117,7 +117,7 @@ def merged(runs: Sequence[Path]) -> Generator[Events, None, None]:
     with ExitStack() as stack:
         fronts = [_Front(stack.enter_context(pa.OSFile(str(path)))) for path in runs]
         while fronts := [front for front in fronts if front.fill()]:
-            bounds = [bound for front in fronts if (bound := front.bound()) is not None]
+            bounds = [front.bound for front in fronts if front.bound is not None]
             bound = min(bounds, default=None)
             pieces = [piece for front in fronts if len(piece := front.take(bound))]
             yield in_order(pieces) if len(pieces) > 1 else pieces[0]
@@ -148,22 +148,42 @@ class _Front:
         self._reader = pa.ipc.open_stream(file)
         self._block: Events = None
         self._following = self._next()
+        self._start = 0
+        self._times = np.zeros(0, np.int64)
+        self.bound: Key | None = None
+        """The last row in hand; None where no more come behind it."""
 
     def fill(self) -> bool:
         """Have rows in hand; False at the end of the run."""
-        if self._block is None or not len(self._block):
+        if self._start == len(self._times):
             self._block, self._following = self._following, self._next()
-        return self._block is not None
-
-    def bound(self) -> Key | None:
-        """The last row in hand; None where no more come behind it."""
-        return None if self._following is None else key_at(self._block, len(self._block) - 1)
+            if self._block is None:
+                return False
+            self._start, self._times = 0, _times(self._block)
+            is_last = self._following is None
+            self.bound = None if is_last else key_at(self._block, len(self._block) - 1)
+        return True
 
     def take(self, bound: Key | None) -> Events:
         """The rows up to and with ``bound``, all in hand for None."""
-        rows = len(self._block) if bound is None else _rows_until(self._block, bound)
-        taken, self._block = self._block.slice(0, rows), self._block.slice(rows)
+        end = len(self._times) if bound is None else self._rows_until(bound)
+        taken = self._block.slice(self._start, end - self._start)
+        self._start = end
         return taken
+
+    def _rows_until(self, bound: Key) -> int:
+        """How many rows of the block are not behind a key."""
+        low = int(self._times.searchsorted(bound[0], "left"))
+        if low == len(self._times) or self._times[low] != bound[0]:
+            return low
+        high = int(self._times.searchsorted(bound[0], "right"))
+        while low < high:
+            middle = (low + high) // 2
+            if key_at(self._block, middle) <= bound:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def _next(self) -> Events:
         """The next block; None behind the last one."""
@@ -171,20 +191,6 @@ class _Front:
             return self._reader.read_next_batch()
         except StopIteration:
             return None
-
-
-def _rows_until(events: Events, bound: Key) -> int:
-    """How many rows of sorted ones are not behind a key."""
-    times = _times(events)
-    low = int(np.searchsorted(times, bound[0], "left"))
-    high = int(np.searchsorted(times, bound[0], "right"))
-    while low < high:
-        middle = (low + high) // 2
-        if key_at(events, middle) <= bound:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _times(events: Events) -> NDArray[np.int64]:
