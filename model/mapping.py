@@ -154,7 +154,13 @@ def _events(maker: Maker, row: Row) -> list[bytes]:
     made: list[bytes] = []
     derived = ""
     for number, entry in enumerate(maker.entries(row)):
-        kind, event = maker.filled(row, entry)
+        try:
+            kind, event = maker.filled(row, entry)
+        except ContractError as error:
+            if maker.each is None:
+                raise
+            where = f"entry {number} of `{maker.each_told}`"
+            raise ContractError(error.reason, f"{where}: {error}") from None
         event_id = event.get("event_id")
         if event_id is None:
             derived = derived or blake2b(canonical(row), digest_size=_ID_BYTES).hexdigest()

@@ -2,7 +2,8 @@
 
 Further topics of events (`inputs`) belong to others. Where one is missing it is made like the
 events topic; of one that is there only the number of partitions matters: as many as the events
-topic has, so that one worker gets all of a user's events, whichever topic they come in.
+topic has, so that a user has the same one in all of them and, where the workers divide it, the same
+worker.
 """
 
 from collections.abc import Iterator

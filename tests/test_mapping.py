@@ -185,7 +185,10 @@ def test_a_list_makes_an_event_for_each_entry() -> None:
     [
         (None, "expected a list of objects in `order.lines`"),
         (["a"], "expected a list of objects"),
-        ([{"sku": "a"}, {}], "nothing in `.sku`, where `item_id` comes from"),
+        (
+            [{"sku": "a"}, {}],
+            "entry 1 of `order.lines`: nothing in `.sku`, where `item_id` comes from",
+        ),
         ([{"sku": "a"}] * (MOST_ENTRIES + 1), f"has {MOST_ENTRIES + 1} entries"),
     ],
 )
