@@ -52,10 +52,10 @@ class PastEvents:
     def take(self, decoded: Iterable[Decoded]) -> None:
         """Add events, in offset order within each partition."""
         interactions, queries = self.interactions, self.queries
-        users, set_apart = self.users, self._set_apart
-        for arrival, each in enumerate(decoded, start=self.taken):
+        users, set_apart, arrival = self.users, self._set_apart, self.taken - 1
+        for each in decoded:
             event = each.event
-            self.taken = arrival + 1
+            arrival += 1
             user = event.user_id
             if user in set_apart:
                 self.apart.append(each)
@@ -69,12 +69,15 @@ class PastEvents:
             else:
                 self._take_other(each)
                 continue
-            owner = users.setdefault(user, len(users))
+            owner = users.get(user)
+            if owner is None:
+                owner = users[user] = len(users)
             rows.owners.append(owner)
             rows.packed.append(packed)
             rows.arrivals.append(arrival)
             if event.context is not None:
                 self._note_context(owner, event)
+        self.taken = arrival + 1
 
     def traits(self) -> dict[int, bytes]:
         """What is told of who users are, as a section, by number of the user."""

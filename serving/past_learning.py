@@ -36,6 +36,7 @@ from serving.profile import (
     QUERIES,
     Profile,
     split_stored,
+    unsigned,
 )
 from serving.store import Store
 
@@ -112,8 +113,10 @@ def past_profiles(events: PastEvents, held: Sequence[HeldProfile]) -> PastProfil
     markers = np.array([each.marker for each in held], np.int64)
     lowest = np.full(len(held), np.iinfo(np.int64).max)
     for rows in (events.interactions, events.queries):
-        times = [int.from_bytes(each[:TIME_BYTES], "big") for each in rows.packed]
-        np.minimum.at(lowest, rows.owners, times)
+        if rows.packed:
+            layout = [("time", f"V{TIME_BYTES}"), ("rest", f"V{len(rows.packed[0]) - TIME_BYTES}")]
+            times = unsigned(np.frombuffer(b"".join(rows.packed), np.dtype(layout))["time"])
+            np.minimum.at(lowest, rows.owners, times.astype(np.int64))
     limits = np.maximum(np.maximum(lowest - TOGETHER_MS, markers + 1), 0)
     limits = np.minimum(limits, _LAST_TIME)
     since = [each.to_bytes(TIME_BYTES, "big") for each in limits.tolist()]

@@ -247,8 +247,9 @@ def pack_interaction(event: Interaction) -> bytes:
         content = _PLAIN_CLICK
     else:
         content = bytes((INTERACTION_KINDS[type(event)], *_quantised(event)))
+    ts = event.ts
     return (
-        event.time.to_bytes(6, "big")
+        (ts if type(ts) is int else event.time).to_bytes(6, "big")
         + _event_hash(event.event_id)
         + _packed_item(event.item_id)
         + content
