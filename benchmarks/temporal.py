@@ -41,11 +41,13 @@ from benchmarks.temporal_data import TEST_DAYS, VALIDATION_DAYS, parsed, read
 from benchmarks.temporal_network import Made, made_of, network_parser, with_half_lives
 from model.baselines import DecayedPopularity, FrequentThenPopular
 from model.blend import BlendWeights, blend
+from model.candidate_table import CandidateTable
 from model.cold_items import ItemTower
 from model.dataset import Split, cut_times
-from model.evaluate import CandidateTable, Judge, rank_metrics
+from model.evaluate import Judge
 from model.items import Item
 from model.pool_table import best_of_lists
+from model.top_metrics import rank_metrics
 from model.train import fitted_weights, split_of
 from model.trainer import TrainConfig
 

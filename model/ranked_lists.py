@@ -17,10 +17,11 @@ from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import blend
 from model.bundle import Bundle, Precision
 from model.calibration import list_probability
+from model.candidate_table import CandidateTable
 from model.cold_items import cold_positions
 from model.dataset import Baskets, EventLog
 from model.diversity import Diversity, Traits
-from model.evaluate import CandidateTable, Judge
+from model.evaluate import Judge
 from model.features import UNKNOWN
 from model.item_vectors import diversity_of
 from model.items import Item

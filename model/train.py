@@ -16,10 +16,11 @@ from msgspec import UNSET
 from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import BlendWeights, fit_blend
 from model.bundle import Manifest, ParityReport, Precision, VariantReport, write_bundle
+from model.candidate_table import CandidateTable
 from model.checkpoint import Checkpoint
 from model.cold_items import ColdItems, cold_positions
 from model.dataset import Baskets, EventLog, Split, cut_times, next_baskets, split_by_time
-from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
+from model.evaluate import Judge
 from model.events import KIND_NAMES
 from model.export import export_network
 from model.features import NetworkInputs, Vocabulary
@@ -32,6 +33,7 @@ from model.learning_curve import LearningCurve
 from model.network import Network
 from model.task_calibration import calibrate_tasks
 from model.tasks import served_kind
+from model.top_metrics import TopMetrics, rank_metrics
 from model.tower_export import export_tower
 from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
 from model.training_report import SearchReport, TrainingReport, command_line
