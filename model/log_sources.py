@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,9 @@ BY_CATALOGUE = ("in_category", "fresh")
 """Sources that need a catalogue."""
 ALTERNATIVE = ("popular", *BY_CATALOGUE)
 """Sources whose quotas may differ among alternatives: they only propose."""
+UNASKED = ("in_country", "new")
+"""Sources without a query that no log can be asked for: where something happens, and what came of
+lists."""
 MOST_ALTERNATIVES = 8
 
 
@@ -60,6 +64,19 @@ class SourcePlan:
             raise ValueError(
                 f"at most {MOST_ALTERNATIVES} alternatives, which differ in {ALTERNATIVE} alone"
             )
+
+
+def plan_of(
+    quotas: SourceQuotas, catalogue: LogCatalogue | None, fresh: FreshWeights
+) -> tuple[SourcePlan, list[str]]:
+    """The plan of a bundle, and those of its sources that it leaves out: what a log does not tell,
+    and without a catalogue what needs one."""
+    out = [name for name in UNASKED if getattr(quotas, name)]
+    if catalogue is None:
+        missing = [name for name in BY_CATALOGUE if getattr(quotas, name)]
+        quotas = msgspec.structs.replace(quotas, **dict.fromkeys(missing, 0))
+        out = missing + out
+    return SourcePlan((quotas,), catalogue, fresh), out
 
 
 class PastProfile(NamedTuple):
