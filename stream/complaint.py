@@ -6,7 +6,7 @@ OURS = {
     "model.events.ContractError",
     "model.export.ExportError",
     "model.text_encoder.TextEncoderError",
-    "model.train.TrainError",
+    "model.judging.TrainError",
     "serving.execution.ProviderError",
     "serving.round_trip.StoreError",
     "serving.rules.RulesError",
