@@ -83,6 +83,9 @@ def choose_quotas(
         new_place_lost=lost,
         fresh_baskets=fresh.baskets,
         fresh_taken=fresh.taken,
+        fresh_learned=fresh.learned,
+        fresh_recall=fresh.recall[1],
+        fresh_recall_by_default=fresh.recall[0],
     )
     quotas = msgspec.structs.replace(TRIED[number], new=int(lost <= MOST_LOST))
     return ChosenQuotas(number, quotas, report)

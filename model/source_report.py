@@ -2,6 +2,8 @@
 
 import msgspec
 
+from model.fresh_score import FreshWeights
+
 
 class QuotaTrial(msgspec.Struct, frozen=True, kw_only=True):
     """Lists of the validation baskets under some quotas."""
@@ -36,3 +38,9 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     """Those that the weights of new items were learned from."""
     fresh_taken: int
     """Little known items in these; where they are few, the default weights stand."""
+    fresh_learned: FreshWeights
+    """The weights by these, which serve where they find more new items than the defaults, see
+    ``model.fresh_choices``."""
+    fresh_recall: float
+    """Of new items among themselves, the share of a basket's that these put first, of 50."""
+    fresh_recall_by_default: float

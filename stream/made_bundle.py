@@ -62,9 +62,13 @@ def tell_bundle(manifest: "Manifest", folder: Path, bad: BadRows, *, as_json: bo
 def _told_sources(manifest: "Manifest", sources: "SourceReport") -> list[str]:
     """The quotas that were chosen, and every trial that they were chosen from."""
     chosen = manifest.quotas
+    kept = "kept" if manifest.fresh == sources.fresh_learned else "refused"
     lines = [
+        f"  order of new items, learned from {sources.fresh_taken:,} taken: {kept}; recall@50 of "
+        f"new items among themselves {sources.fresh_recall:.4f} "
+        f"(by default {sources.fresh_recall_by_default:.4f})",
         f"  sources: in_category={chosen.in_category}, fresh={chosen.fresh}, new={chosen.new} "
-        f"(one place for new costs {sources.new_place_lost:.2%} of NDCG@10)"
+        f"(one place for new costs {sources.new_place_lost:.2%} of NDCG@10)",
     ]
     for each in sources.trials:
         line = (

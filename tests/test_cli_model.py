@@ -158,7 +158,7 @@ def test_quotas_are_chosen_on_validation_and_served(
         return found._replace(number=number, quotas=SourceQuotas(in_category=30, fresh=30, new=1))
 
     def fitted(*asked: Any) -> FittedFresh:
-        return FittedFresh(weights, 5, 9)
+        return FittedFresh(weights, weights, 5, 9, (0.25, 0.5))
 
     monkeypatch.setattr(judging, "choose_quotas", choice)
     monkeypatch.setattr(judging, "fresh_weights_of", fitted)
@@ -172,6 +172,8 @@ def test_quotas_are_chosen_on_validation_and_served(
     assert manifest.sources is not UNSET
     assert told["sources"] == to_builtins(manifest.sources)
     assert (manifest.sources.fresh_baskets, manifest.sources.fresh_taken) == (5, 9)
+    assert manifest.sources.fresh_recall == 0.5
+    assert manifest.sources.fresh_recall_by_default == 0.25
     assert len(manifest.sources.trials) == len(TRIED)
     tell_bundle(manifest, bundle, BadRows(), as_json=False)
     assert "sources: in_category=30, fresh=30, new=1" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The weights of new items, learned from who took which little known item of a log."""
 
+import pytest
 from msgspec import structs
 
 from model.dataset import next_baskets
@@ -11,14 +12,24 @@ from tests.planted import FIRST_DAY, at
 from tests.test_fresh import lovers
 
 
-def test_that_everyone_keeps_to_his_kind_is_learned() -> None:
+def test_that_everyone_keeps_to_his_kind_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.fresh_choices.DEPTH", 1)
+    # By the defaults the one new item of everyone's kind comes first already.
+    monkeypatch.setattr("model.fresh_choices.FreshWeights", lambda: FreshWeights(category=0.0))
     log, items = lovers()
-    announced = [structs.replace(item, created=at(19)) for item in items]
-    catalogue = LogCatalogue(log, announced)
-    baskets = next_baskets(log, at(20), at(22))
-    found = fresh_weights_of(baskets, catalogue, 14)
-    assert found.weights.category > 1
+    found = fresh_weights_of(next_baskets(log, at(20), at(22)), LogCatalogue(log, items), 14)
     assert found.taken > LEAST_TAKEN
+    assert found.weights == found.learned
+    assert found.learned.category > 1
+    assert found.recall[0] < found.recall[1] == 1
+
+
+def test_weights_that_find_no_more_buyers_of_new_items_are_not_taken() -> None:
+    log, items = lovers()
+    found = fresh_weights_of(next_baskets(log, at(20), at(22)), LogCatalogue(log, items), 14)
+    assert found.recall == pytest.approx((1, 1))
+    assert found.weights == FreshWeights()
+    assert found.learned != found.weights
 
 
 def test_what_came_up_on_the_day_of_a_basket_teaches_nothing() -> None:

@@ -15,7 +15,7 @@ from model.quota_choice import TRIED, ChosenQuotas, choose_quotas
 from tests.planted import at, log_of
 
 BASKETS = 60
-FITTED = FittedFresh(FreshWeights(), 0, 0)
+FITTED = FittedFresh(FreshWeights(), FreshWeights(), 0, 0, (0.0, 0.0))
 POPULAR = BlendWeights(network=0.0, repeat=0.0, popular=1.0)
 """The higher the popularity, the higher an item stands."""
 GOLD, DUST = 0, 1
