@@ -33,7 +33,8 @@ from model.log_catalogue import LogCatalogue
 
 BASELINE, SERVED = "newest popular in category", "as served by fresh"
 FITTED = "by fresh, weights fitted"
-"""No bundle has such weights yet: a worker serves the defaults."""
+"""To the new items of the validation days. What a bundle gets is learned from all little known
+items by ``model.fresh_choices``, and the defaults where those find more."""
 
 
 class FreshLists:
