@@ -1,7 +1,10 @@
 """Searches by words and meaning together: typing errors, no hits, new and changed items."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.features import Vocabulary
 from model.items import Item
@@ -172,3 +175,30 @@ async def test_a_changed_brand_alone_is_a_changed_text() -> None:
     catalog.put(Item(item_id="1", title="mug", brand="Bolt"))
     acme, bolt = await catalog.search_index.find_lists(["acme", "bolt"], catalog.allowed, 5)
     assert (len(acme.rows), len(bolt.rows)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ("a red mugg, please", ["a red mugg, please", "a red mug, please"]),
+        ("Chocolte milks", ["Chocolte milks", "chocolate milks"]),
+        ("redmug", ["redmug", "red mug"]),
+        ("red mug", ["red mug"]),
+        ("智能手机", ["智能手机"]),
+        ("tomorrow", ["tomorrow"]),
+    ],
+)
+def test_the_encoder_reads_a_mistyped_query_as_typed_and_as_meant(
+    hybrid: SearchIndex, monkeypatch: pytest.MonkeyPatch, query: str, read: list[str]
+) -> None:
+    assert hybrid.meaning is not None
+    encoder, heard = hybrid.meaning.encoder, list[str]()
+    encode = encoder.queries
+
+    def spied(texts: Sequence[str]) -> NDArray[np.float32]:
+        heard.extend(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "queries", spied)
+    hybrid.find(query, everything(), 3)
+    assert heard == read
