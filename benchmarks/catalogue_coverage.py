@@ -29,9 +29,9 @@ from benchmarks.temporal_data import TEST_DAYS, VALIDATION_DAYS, parsed, read
 from benchmarks.temporal_network import Made, made_of, network_parser, with_half_lives
 from model.baselines import MostPopular
 from model.blend import BlendWeights, blend
+from model.candidate_table import CandidateTable
 from model.dataset import Baskets
 from model.diversity import Diversity
-from model.evaluate import CUT, CandidateTable, rank_metrics
 from model.item_vectors import vectors_in
 from model.items import Item
 from model.list_quality import (
@@ -45,6 +45,7 @@ from model.list_quality import (
     tail_share,
 )
 from model.ranked_lists import varied
+from model.top_metrics import CUT, rank_metrics
 from model.train import fitted_weights, split_of
 from model.trainer import TrainConfig
 

@@ -43,7 +43,7 @@ class NewItems(NamedTuple):
 
 def new_items(log: EventLog, baskets: Baskets, start: int, end: int) -> NewItems:
     """Items first sold from ``start`` to before ``end`` (epoch ms), and who bought them."""
-    first = first_sales(log)
+    first = log.first_times
     items = np.flatnonzero((first >= start) & (first < end))
     # A log names items in the order of their first sales, which nobody may know.
     items = np.random.default_rng(ORDER_SEED).permutation(items)
@@ -61,18 +61,11 @@ def unsold(log: EventLog, new: NewItems) -> NewItems:
     """The same with those items alone that nobody had bought by the midnight before a basket: they
     stand for items that have no interaction at all."""
     times = np.array([new.baskets.time(number) for number in range(len(new.baskets))], np.int64)
-    listed = first_sales(log)[new.items] >= (times // DAY_MS * DAY_MS)[:, None]
+    listed = log.first_times[new.items] >= (times // DAY_MS * DAY_MS)[:, None]
     targets = [each[listed[number, each]] for number, each in enumerate(new.targets)]
     kept = np.array([number for number, each in enumerate(targets) if len(each)], np.int64)
     left = [targets[number] for number in kept.tolist()]
     return NewItems(new.items, new.baskets.take(kept), left, listed[kept])
-
-
-def first_sales(log: EventLog) -> NDArray[np.int64]:
-    """When each item was first sold, epoch ms."""
-    first = np.full(len(log.item_ids), np.iinfo(np.int64).max)
-    np.minimum.at(first, log.items, log.times)
-    return first
 
 
 def recall(new: NewItems, scores: Iterable[NDArray[np.floating]]) -> float:
@@ -100,7 +93,7 @@ class NewestPopular:
     def __init__(self, log: EventLog, items: Sequence[Item], half_life_days: float) -> None:
         self._log = log
         self._popular = DecayedPopularity(log, half_life_days)
-        self._first = first_sales(log)
+        self._first = log.first_times
         paths = {item.item_id: item.category for item in items}
         self._paths = [paths.get(each, ()) for each in log.item_ids]
         self.levels = max(map(len, self._paths), default=0)

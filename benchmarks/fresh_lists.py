@@ -29,10 +29,12 @@ from model.fresh_fit import Choices, fitted_fresh_weights
 from model.fresh_log import FreshOfLog
 from model.fresh_score import FreshSignals, FreshWeights, fresh_scores
 from model.items import Item
+from model.log_catalogue import LogCatalogue
 
 BASELINE, SERVED = "newest popular in category", "as served by fresh"
 FITTED = "by fresh, weights fitted"
-"""No bundle has such weights yet: a worker serves the defaults."""
+"""To the new items of the validation days. What a bundle gets is learned from all little known
+items by ``model.fresh_choices``, and the defaults where those find more."""
 
 
 class FreshLists:
@@ -46,7 +48,7 @@ class FreshLists:
 
     def __init__(self, log: EventLog, items: Sequence[Item], half_life_days: float) -> None:
         popular = DecayedPopularity(log, half_life_days)
-        self._fresh = FreshOfLog(log, items, popular.counts)
+        self._fresh = FreshOfLog(LogCatalogue(log, items), popular.counts)
 
     def signals(self, new: NewItems, smoothing: float) -> FreshSignals:
         """Of all baskets, each as of the midnight before it."""

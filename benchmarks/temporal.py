@@ -5,10 +5,10 @@
 
 Next baskets of the last 28 days of a shop, all items ranked, from the profile just before each and
 counts of the midnight before. A network with an item tower learns from what came before the
-validation days; the blend and all other settings are chosen on those. A single source orders its
-own candidates by its own signal; ``repeat, then popular`` is the personal frequency that is filled
-up with popular items. New items are those first sold in the judged days: see
-``benchmarks.cold_lists``.
+validation days; the blend, the quotas of sources and all other settings are chosen on those, as
+``nextclick train --catalog`` does. A single source orders its own candidates by its own signal;
+``repeat, then popular`` is the personal frequency that is filled up with popular items. New items
+are those first sold in the judged days: see ``benchmarks.cold_lists``.
 """
 
 import argparse
@@ -41,11 +41,17 @@ from benchmarks.temporal_data import TEST_DAYS, VALIDATION_DAYS, parsed, read
 from benchmarks.temporal_network import Made, made_of, network_parser, with_half_lives
 from model.baselines import DecayedPopularity, FrequentThenPopular
 from model.blend import BlendWeights, blend
+from model.candidate_table import CandidateTable
 from model.cold_items import ItemTower
 from model.dataset import Split, cut_times
-from model.evaluate import CandidateTable, Judge, rank_metrics
+from model.evaluate import Judge
 from model.items import Item
+from model.judging import ChosenSources, chosen_sources
+from model.log_catalogue import LogCatalogue
+from model.log_sources import SourcePlan
 from model.pool_table import best_of_lists
+from model.quota_choice import TRIED
+from model.top_metrics import rank_metrics
 from model.train import fitted_weights, split_of
 from model.trainer import TrainConfig
 
@@ -75,9 +81,15 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
         config = with_half_lives(made, split, config)
         judged = replace(split, validation=split.validation.spread(asked.baskets),
                          test=split.test.spread(asked.baskets))  # fmt: skip
-        judge = made.judge_with(config)
-        weights, sources = _sources(judge, judged, config)
-        cold = _cold(made, judge, items, split, config, weights, asked.baskets)
+        catalogue = LogCatalogue(log, items)
+        chosen = chosen_sources(
+            judged.validation, catalogue, config, lambda plan: made.judge_with(config, plan)
+        )
+        plain = made.judge_with(config)
+        sources = _sources(plain, judged, config)
+        sources |= _with_quotas(made, judged, config, chosen, sources["all sources"])
+        cold = _cold(made, plain, items, split, config, asked.baskets)
+        cold |= _listed(made, catalogue, split, config, chosen, asked.baskets)
         cold["by the source fresh"] = fresh_report(
             log, items, split, days=(config.validation_days, config.test_days),
             half_life_days=config.popularity_half_life_days, most=asked.baskets,
@@ -90,7 +102,10 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
         "items": len(log.item_ids),
         "vocabulary": len(made.trained.vocabulary.ids),
         "ndcg@10": sources,
-        "blend": to_builtins(weights),
+        "blend": to_builtins(chosen.weights),
+        "quotas": to_builtins(chosen.plan.quotas[0]),
+        "fresh": to_builtins(chosen.plan.fresh),
+        "chosen_by": to_builtins(chosen.report),
         "new_items": cold,
         "half_life_days": {
             "popularity": config.popularity_half_life_days,
@@ -105,10 +120,8 @@ def temporal(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _sources(
-    judge: Judge, split: Split, config: TrainConfig
-) -> tuple[BlendWeights, dict[str, float]]:
-    """The blend, and the NDCG@10 of its lists and of every source's on the test."""
+def _sources(judge: Judge, split: Split, config: TrainConfig) -> dict[str, float]:
+    """NDCG@10 on the test of the blended lists with no further quota, and of every source's."""
     weights = fitted_weights(judge.candidates(split.validation), config)
     table = judge.candidates(split.test)
     targets = split.test.target_sets()
@@ -122,12 +135,21 @@ def _sources(
     best = max(found.values())
     filled = rank_metrics(FrequentThenPopular(split.test.log).rank(split.test), targets).ndcg
     everything = table.metrics(weights).ndcg
-    return weights, found | {
+    return found | {
         "repeat, then popular": filled,
         "all sources": everything,
         "all sources / best single source": everything / best,
         "all sources / repeat, then popular": everything / filled,
     }
+
+
+def _with_quotas(
+    made: Made, split: Split, config: TrainConfig, chosen: ChosenSources, plain: float
+) -> dict[str, float]:
+    """NDCG@10 on the test with the quotas that validation has chosen."""
+    table = made.judge_with(config, chosen.plan).candidates(split.test)
+    found = table.metrics(chosen.weights).ndcg
+    return {"all sources, chosen quotas": found, "chosen quotas / quotas 0": found / plain}
 
 
 def _alone(table: CandidateTable, signal: NDArray[np.float32]) -> list[NDArray[np.int64]]:
@@ -140,7 +162,6 @@ def _cold(
     items: Sequence[Item],
     split: Split,
     config: TrainConfig,
-    weights: BlendWeights,
     most: int,
 ) -> dict[str, Any]:
     """Recall@50 of new items, by contender; settings of each by the validation days."""
@@ -183,10 +204,30 @@ def _cold(
         found["network and popularity / newest popular in category"] = (
             found["by the network and popularity"] / found[BASELINE]
         )
-    some = test.spread(most)
-    table = judge.candidates(some.baskets)
-    report["among all items, by the blend"] = _among_all(some, table, weights)
     return report
+
+
+def _listed(
+    made: Made,
+    catalogue: LogCatalogue,
+    split: Split,
+    config: TrainConfig,
+    chosen: ChosenSources,
+    most: int,
+) -> dict[str, Any]:
+    """Recall@50 of new items in lists of all items, as a worker would make them, by quotas."""
+    log = made.log
+    _, test_from = cut_times(log, config.validation_days, config.test_days)
+    some = new_items(log, split.test, test_from, int(log.times.max()) + 1).spread(most)
+    plan = SourcePlan(TRIED, catalogue, chosen.plan.fresh)
+    every = made.judge_with(config, plan).candidates(some.baskets)
+    found = {
+        f"in_category={each.in_category}, fresh={each.fresh}": _among_all(
+            some, every.under(number), chosen.weights
+        )
+        for number, each in enumerate(TRIED)
+    }
+    return {"among all items, by the blend": found}
 
 
 def _among_all(new: NewItems, table: CandidateTable, weights: BlendWeights) -> float:

@@ -12,6 +12,7 @@ from model.dataset import EventLog, Split
 from model.evaluate import Judge
 from model.export import export_network
 from model.items import Item
+from model.log_sources import SourcePlan
 from model.tower_export import export_tower
 from model.train import TrainedNetwork, fitted_weights, judge_of, some_users, train
 from model.trainer import TrainConfig
@@ -44,9 +45,11 @@ class Made(NamedTuple):
     log: EventLog
     cold: ColdItems
 
-    def judge_with(self, config: TrainConfig) -> Judge:
-        """The judge with the half-lives of ``config``."""
-        return judge_of(self.model, self.trained.vocabulary, self.log, config, cold=self.cold)
+    def judge_with(self, config: TrainConfig, plan: SourcePlan | None = None) -> Judge:
+        """The judge with the half-lives of ``config`` that asks the sources of a plan."""
+        return judge_of(
+            self.model, self.trained.vocabulary, self.log, config, cold=self.cold, plan=plan
+        )
 
 
 def made_of(

@@ -63,8 +63,8 @@ class Request:
     precision: Precision = "fp32"
     """Of the bundle's graphs, the one that is judged."""
     items: Sequence[Item] = field(default=(), repr=False)
-    """The catalogue, for a bundle with an item tower; without one, what it has not learned is
-    scored as "another item"."""
+    """The catalogue, for a bundle with an item tower or with sources that need it; without one,
+    what it has not learned is scored as "another item", and those sources are left out."""
     categories: NDArray[np.int64] | None = field(default=None, repr=False)
     """int64 [items of the log]: for diversity; negative where it is unknown."""
     diversity: float | None = None
@@ -116,6 +116,9 @@ class Assessment(msgspec.Struct, frozen=True):
     counts_tuning: CountsTuning
     """Of the contender ``counts``."""
     prequential: Prequential | None
+    left_out: list[str] = []
+    """Sources that the bundle has and that were not asked: those that no log can be asked for, and
+    without a catalogue those that need one."""
     tasks: dict[str, TaskReliability] = {}
     """How true the probabilities in the bundle's manifest are on the judged days."""
 
@@ -186,6 +189,7 @@ def assess(bundle: Bundle, log: EventLog, request: Request, progress: Progress) 
         calibration=calibrate(served.probability, sheet.ranks[SERVED].recall(SHOWN)),
         counts_tuning=tuning,
         prequential=sheet.prequential(times(asked), changed) if changed else None,
+        left_out=judge.left_out,
         tasks=judge.tasks(log, request.start),
     )
 

@@ -161,14 +161,17 @@ class CoVisits:
         self._times = times
         self._on_day = lru_cache(maxsize=1)(self._weights)
 
-    def of(self, seeds: Sequence[int], time: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Neighbours of ``seeds`` and their weights; a neighbour of two seeds occurs twice."""
+    def of(
+        self, seeds: Sequence[int], time: int, most: int = NEIGHBOURS
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The ``most`` strongest neighbours of each of ``seeds`` and their weights; a neighbour of
+        two seeds occurs twice."""
         weights = self._on_day(time // DAY_MS)
         items: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         strengths: list[NDArray[np.float64]] = [np.empty(0)]
         for seed in seeds:
             part = slice(self._first[seed], self._first[seed + 1])
-            best = strongest(weights[part], self._hashes[part], NEIGHBOURS)
+            best = strongest(weights[part], self._hashes[part], most)
             items.append(self._right[part][best])
             strengths.append(weights[part][best])
         return np.concatenate(items), np.concatenate(strengths)

@@ -23,6 +23,7 @@ from model.index_report import IndexReport
 from model.item_index import IndexFiles
 from model.platt import TaskCalibration
 from model.quotas import SourceQuotas
+from model.source_report import SourceReport
 from model.training_report import SearchReport, TrainingReport
 
 FORMAT = 1
@@ -99,6 +100,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """How many candidates each source may propose."""
     fresh: FreshWeights = FreshWeights()
     """What orders the candidates that hardly anyone knows yet."""
+    sources: SourceReport | UnsetType = UNSET
+    """How both were chosen; absent where they are the defaults, for want of a catalogue."""
     diversity: float = 0.0
     """How much the items of a list are to differ, see ``model.diversity``; 0 is not at all."""
     network: dict[str, int | float]

@@ -95,6 +95,14 @@ class EventLog:
         return self._vocabulary.hashes
 
     @cached_property
+    def first_times(self) -> NDArray[np.int64]:
+        """int64 [len(item_ids)]: epoch ms of the first event of each item; of one without any, the
+        end of all times."""
+        first = np.full(len(self.item_ids), np.iinfo(np.int64).max)
+        np.minimum.at(first, self.items, self.times)
+        return first
+
+    @cached_property
     def first_rows(self) -> NDArray[np.int64]:
         """int64 [len(user_ids) + 1]: where each user's rows begin; the last one is the end."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1)).astype(np.int64)

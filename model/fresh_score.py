@@ -8,6 +8,13 @@ from numpy.typing import NDArray
 
 from model.affinity import Affinities
 
+KNOWN_EVENTS = 20.0
+"""Decayed: an item with more has neighbours and popularity to speak for it."""
+LOOKED_AT = 8_192
+"""Newest rows of a table, among which little known ones are looked for."""
+COMPARED = 2_048
+"""Of those so many, the newest, are scored for every list."""
+
 
 class FreshWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What counts how much, see ``model.fresh_fit``; none of it is below zero.
@@ -54,3 +61,28 @@ def fresh_scores(weights: FreshWeights, signals: FreshSignals) -> NDArray[np.flo
     for each in others:
         first += each
     return first
+
+
+def is_hardly_known(
+    weights: NDArray[np.float64], unit: "float | np.floating" = 1.0
+) -> NDArray[np.bool_]:
+    """Whether items are known to so few that others' choices cannot speak for them.
+
+    Args:
+        weights: decayed events of each, in units of ``unit``.
+        unit: the weight of an event of the present.
+    """
+    hardly: NDArray[np.bool_] = weights < KNOWN_EVENTS * unit
+    return hardly
+
+
+def little_known(rows: NDArray[np.int64], may: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The items that are scored for every list, newest first.
+
+    Args:
+        rows: of a table, the newest last; the last ``LOOKED_AT`` are looked at.
+        may: bool, of the same shape: which of them are hardly known and may be recommended.
+    """
+    rows, may = rows[-LOOKED_AT:], may[-LOOKED_AT:]
+    newest: NDArray[np.int64] = rows[np.flatnonzero(may)[-COMPARED:][::-1]]
+    return newest

@@ -1,7 +1,8 @@
 """How many candidates each source may propose for a list: settings of a bundle.
 
 The defaults are what lists were made of before there were quotas, and the choices after the same
-search. A source whose quota is 0 is not asked and costs nothing.
+search; ``model.quota_choice`` raises ``in_category``, ``fresh`` and ``new`` where lists gain by it.
+A source whose quota is 0 is not asked and costs nothing.
 """
 
 from typing import get_type_hints

@@ -17,15 +17,18 @@ from model.baselines import FrequentThenPopular, MostPopular
 from model.blend import blend
 from model.bundle import Bundle, Precision
 from model.calibration import list_probability
+from model.candidate_table import CandidateTable
 from model.cold_items import cold_positions
 from model.dataset import Baskets, EventLog
 from model.diversity import Diversity, Traits
-from model.evaluate import CandidateTable, Judge
+from model.evaluate import Judge
 from model.features import UNKNOWN
 from model.item_vectors import diversity_of
 from model.items import Item
 from model.list_composition import FREE, Ranked, Variety, compose
 from model.list_quality import NOTHING
+from model.log_catalogue import LogCatalogue
+from model.log_sources import plan_of
 from model.method import Scores
 from model.past_counts import cases_of
 from model.pool_table import Chosen
@@ -61,7 +64,7 @@ class BundleJudge:
         bundle: what is asked.
         log: all rows.
         precision: of the graph.
-        items: the catalogue, for a bundle with an item tower.
+        items: the catalogue, for a bundle with an item tower or with sources that need one.
         diversity: of the lists, from 0 to 1; None for what the manifest says.
         categories: int64, a number of each item's category, -1 for none; None where none is known.
 
@@ -87,6 +90,9 @@ class BundleJudge:
             self._categories = (categories + 1).astype(np.int32)
         self._blend = manifest.blend
         self._calibration = manifest.calibration
+        catalogue = LogCatalogue(log, items) if items else None
+        plan, self.left_out = plan_of(manifest.quotas, catalogue, manifest.fresh)
+        """Sources of the bundle that are not asked, see ``model.log_sources``."""
         self._judge = Judge(
             bundle.graph(precision),
             bundle.vocabulary,
@@ -96,6 +102,7 @@ class BundleJudge:
             repeat_half_life_days=manifest.blend.repeat_half_life_days,
             repeats_allowed=manifest.repeats_allowed,
             cold=cold_positions(tower, items, log, bundle.vocabulary) if tower and items else None,
+            plan=plan,
         )
 
     def ask(self, asked: Baskets, progress: Callable[[float], None] = lambda share: None) -> Served:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import msgspec
 
 from model.blend import BlendWeights
+from model.candidate_table import CandidateTable
 from model.dataset import Baskets, EventLog, next_baskets
-from model.evaluate import CandidateTable, Judge
+from model.evaluate import Judge
 from model.events import KIND_NAMES, MAX_TIME_MS
 from model.platt import TaskCalibration, calibrate_task, expected_error
 from model.tasks import kind_of

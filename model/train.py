@@ -13,13 +13,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from msgspec import UNSET
 
-from model.baselines import FrequentThenPopular, MostPopular
-from model.blend import BlendWeights, fit_blend
+from model.blend import BlendWeights
 from model.bundle import Manifest, ParityReport, Precision, VariantReport, write_bundle
 from model.checkpoint import Checkpoint
 from model.cold_items import ColdItems, cold_positions
 from model.dataset import Baskets, EventLog, Split, cut_times, next_baskets, split_by_time
-from model.evaluate import CandidateTable, Judge, TopMetrics, rank_metrics
+from model.evaluate import Judge
 from model.events import KIND_NAMES
 from model.export import export_network
 from model.features import NetworkInputs, Vocabulary
@@ -28,7 +27,10 @@ from model.index_report import IndexReport
 from model.item_index import IndexFiles
 from model.item_tokens import catalogue_content
 from model.items import Item
+from model.judging import TrainError, chosen_sources, fitted_weights, judge_of, judged
 from model.learning_curve import LearningCurve
+from model.log_catalogue import LogCatalogue
+from model.log_sources import SourcePlan
 from model.network import Network
 from model.task_calibration import calibrate_tasks
 from model.tasks import served_kind
@@ -36,15 +38,20 @@ from model.tower_export import export_tower
 from model.trainer import TRAINING_SHARE, Progress, TrainConfig, Trainer
 from model.training_report import SearchReport, TrainingReport, command_line
 
-__all__ = ["Progress", "TrainConfig", "TrainError", "TrainedNetwork", "train", "train_bundle"]
+__all__ = [
+    "Progress",
+    "TrainConfig",
+    "TrainError",
+    "TrainedNetwork",
+    "fitted_weights",
+    "judge_of",
+    "train",
+    "train_bundle",
+]
 
 PARITY_USERS = 500
 VARIANT_BASKETS = 2_000
 """All graphs are judged on the same ones, so that half a percent between two of them shows."""
-
-
-class TrainError(RuntimeError):
-    """A log that cannot be trained on; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +204,17 @@ def train_bundle(
         if tower:
             export_tower(trained.whole, tower, items, trained.vocabulary)
         cold = cold_positions(tower, items, log, trained.vocabulary) if tower else None
-        judge = judge_of(model, trained.vocabulary, log, config, cold=cold)
-        progress("choosing the blend on validation baskets", TRAINING_SHARE + 0.05)
-        validation = judge.candidates(split.validation)
-        weights = fitted_weights(validation, config)
-        metrics = _judged("validation", split.validation, validation, weights)
+        catalogue = LogCatalogue(log, items) if items else None
+
+        def judge_with(plan: SourcePlan) -> Judge:
+            return judge_of(model, trained.vocabulary, log, config, cold=cold, plan=plan)
+
+        progress("choosing the blend and sources on validation baskets", TRAINING_SHARE + 0.05)
+        plan, validation, weights, sources = chosen_sources(
+            split.validation, catalogue, config, judge_with
+        )
+        judge = judge_with(plan)
+        metrics = judged("validation", split.validation, validation, weights)
         validation_from, test_from = cut_times(log, config.validation_days, config.test_days)
         others = {kind: next_baskets(log, validation_from, test_from, kind)
                   for kind in trained.tasks if kind != split.validation.target_kind}  # fmt: skip
@@ -211,15 +224,15 @@ def train_bundle(
         if precisions:
             progress("judging smaller graphs on validation baskets", TRAINING_SHARE + 0.1)
             variants, files = _variants(model, precisions, users, trained.vocabulary,
-                                        split.validation, config, weights, cold)  # fmt: skip
+                                        split.validation, config, weights, cold, plan)  # fmt: skip
         index: tuple[IndexReport, IndexFiles | None] | None = None
         if is_wanted(indexing, len(trained.vocabulary.ids)):
             progress("judging an index of the items on validation baskets", TRAINING_SHARE + 0.12)
             index = _index(
-                model, users, trained.vocabulary, split.validation, config, weights, cold
+                model, users, trained.vocabulary, split.validation, config, weights, cold, plan
             )
         progress("judging on the test window", TRAINING_SHARE + 0.15)
-        metrics |= _judged("test", split.test, judge.candidates(split.test), weights)
+        metrics |= judged("test", split.test, judge.candidates(split.test), weights)
         manifest = Manifest(
             history_length=config.length,
             top_k=min(config.top_k, len(trained.vocabulary.ids)),
@@ -234,6 +247,9 @@ def train_bundle(
             ),
             repeats_allowed=config.repeats_allowed,
             blend=weights,
+            quotas=plan.quotas[0],
+            fresh=plan.fresh,
+            sources=sources,
             network=_numbers(trained.network, config),
             task=KIND_NAMES[split.validation.target_kind],
             tasks={KIND_NAMES[kind]: weight for kind, weight in trained.tasks.items()},
@@ -275,29 +291,6 @@ def some_users(baskets: Baskets, vocabulary: Vocabulary, config: TrainConfig) ->
     )
 
 
-def judge_of(
-    model: Path,
-    vocabulary: Vocabulary,
-    log: EventLog,
-    config: TrainConfig,
-    index: IndexFiles | None = None,
-    cold: ColdItems | None = None,
-) -> Judge:
-    """The judge of an exported graph, or of its index, with the half-lives of ``config``."""
-    return Judge(
-        model,
-        vocabulary,
-        log,
-        length=config.length,
-        popularity_half_life_days=config.popularity_half_life_days,
-        repeat_half_life_days=config.repeat_half_life_days,
-        repeats_allowed=config.repeats_allowed,
-        index=index,
-        top_k=config.top_k,
-        cold=cold,
-    )
-
-
 def _variants(
     model: Path,
     precisions: Sequence[Precision],
@@ -307,6 +300,7 @@ def _variants(
     config: TrainConfig,
     weights: BlendWeights,
     cold: ColdItems | None,
+    plan: SourcePlan,
 ) -> tuple[dict[str, VariantReport], dict[Precision, Path]]:
     """Smaller graphs, judged by the blended lists that they make for validation baskets."""
     # Only here: converters take seconds to import, and most trainings need none.
@@ -315,7 +309,7 @@ def _variants(
     some = validation.spread(VARIANT_BASKETS)
 
     def quality(graph: Path) -> float:
-        judge = judge_of(graph, vocabulary, validation.log, config, cold=cold)
+        judge = judge_of(graph, vocabulary, validation.log, config, cold=cold, plan=plan)
         return judge.candidates(some).metrics(weights).ndcg
 
     return make_variants(model, precisions, model.parent, users, quality)
@@ -329,51 +323,17 @@ def _index(
     config: TrainConfig,
     weights: BlendWeights,
     cold: ColdItems | None,
+    plan: SourcePlan,
 ) -> tuple[IndexReport, IndexFiles | None]:
     """An index of the items, judged by the blended lists that it makes for validation baskets."""
     some = validation.spread(VARIANT_BASKETS)
 
     def quality(index: IndexFiles | None) -> float:
-        judge = judge_of(model, vocabulary, validation.log, config, index, cold)
+        judge = judge_of(model, vocabulary, validation.log, config, index, cold, plan)
         return judge.candidates(some).metrics(weights).ndcg
 
     top_k = min(config.top_k, len(vocabulary.ids))
     return make_index(model, model.parent, users, top_k, quality)
-
-
-def fitted_weights(validation: CandidateTable, config: TrainConfig) -> BlendWeights:
-    """The blend that does best on validation baskets.
-
-    Raises:
-        TrainError: nothing that was bought is among the candidates.
-    """
-    try:
-        return fit_blend(
-            validation.signals,
-            validation.basket,
-            validation.bought,
-            lambda weights: validation.metrics(weights).ndcg,
-            config.repeat_half_life_days,
-        )
-    except ValueError as error:
-        raise TrainError(
-            f"{error} on the validation days; check that the log names items the same way all along"
-        ) from None
-
-
-def _judged(
-    window: str, baskets: Baskets, table: CandidateTable, weights: BlendWeights
-) -> dict[str, TopMetrics]:
-    """Every contender on one window."""
-    targets = baskets.target_sets()
-    lists = {
-        "popular": MostPopular(baskets.log).rank(baskets),
-        "frequent, full history": FrequentThenPopular(baskets.log, None).rank(baskets),
-        "frequent, profile history": FrequentThenPopular(baskets.log).rank(baskets),
-        "network": table.nearest,
-        "blend": table.lists(weights),
-    }
-    return {f"{window}/{name}": rank_metrics(ranked, targets) for name, ranked in lists.items()}
 
 
 def _numbers(network: Network, config: TrainConfig) -> dict[str, int | float]:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from model.content import ItemContent
 from model.dataset import Split
-from model.evaluate import rank_metrics
 from model.export import RankingGraph
 from model.features import FIRST_ITEM, KIND_COUNT, PADDING, Vocabulary
 from model.loss import DIVERGED, NegativeSampler, Sample, next_basket_loss
 from model.network import Network, NetworkConfig
 from model.step_table import StepTable
 from model.tasks import task_weights
+from model.top_metrics import rank_metrics
 from model.windows import Batch, TrainingWindows
 
 Progress = Callable[[str, float], None]

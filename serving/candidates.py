@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from model.fresh_score import FreshWeights
 from model.pool_table import Entries, PoolTable, unite_lists
+from model.proposals import joined
 from model.quotas import SourceQuotas
 from model.signals import NEIGHBOURS, Origin, Pool
 from serving.catalog import Catalog
@@ -30,7 +31,7 @@ from serving.place_popularity import in_places
 from serving.popular_sources import PopularInCategory, PopularInCountry, PopularNow
 from serving.popularity import Popularity
 from serving.query_sources import Chosen, Matches
-from serving.source import Asked, CandidateSource, Place, ReadingSource, WaitingSource, joined
+from serving.source import Asked, CandidateSource, Place, ReadingSource, WaitingSource
 from serving.source import Ties as Ties
 from serving.user_sources import Repeat, Together
 

@@ -6,9 +6,10 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from model.interests import NONE
 from model.items import Item
 from serving.catalog import Catalog
-from serving.item_groups import NONE, Codes, Value
+from serving.item_groups import Codes, Value
 
 FIRST_CAPACITY = 1024
 

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-NONE = 0
-"""The code of what an item does not say."""
+from model.interests import NONE
+
 _FIRST_CAPACITY = 1024
 
 Value = TypeVar("Value", bound=Hashable)

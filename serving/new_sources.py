@@ -6,8 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.affinity import GroupTree, affinities, taken
-from model.fresh_score import FreshSignals, FreshWeights, fresh_scores
+from model.fresh_score import (
+    LOOKED_AT,
+    FreshSignals,
+    FreshWeights,
+    fresh_scores,
+    is_hardly_known,
+    little_known,
+)
 from model.pool_table import Entries
+from model.proposals import NO_ENTRIES, best_rows, first_of_lists
 from model.signals import Origin
 from serving.catalog import Catalog
 from serving.exploration import Exploration
@@ -15,14 +23,7 @@ from serving.interests import MATCHES_LOOKED_AT
 from serving.list_request import ListRequest
 from serving.neighbour_cache import NeighbourCache
 from serving.popularity import Popularity
-from serving.source import NO_ENTRIES, Asked, first_of_lists
-
-KNOWN_EVENTS = 20.0
-"""Decayed: an item with more has neighbours and popularity to speak for it."""
-LOOKED_AT = 8_192
-"""Newest rows of the catalogue, among which little known ones are looked for."""
-COMPARED = 2_048
-"""Of those so many, the newest, are scored for every list."""
+from serving.source import Asked
 
 
 class Fresh:
@@ -71,13 +72,10 @@ class Fresh:
         return FreshSignals(popular.astype(np.float32), found)
 
     def _little_known(self, asked: Asked) -> NDArray[np.int64]:
-        catalog, count = asked.catalog, len(asked.catalog.items)
+        count = len(asked.catalog.items)
         rows = np.arange(max(count - LOOKED_AT, 0), count)
-        bar = KNOWN_EVENTS * asked.units.max(initial=0.0)
-        is_little_known = self._popular.weights(rows) < bar
-        little = np.flatnonzero(catalog.usable(rows) & is_little_known)[-COMPARED:]
-        newest: NDArray[np.int64] = rows[little[::-1]]
-        return newest
+        weights, unit = self._popular.weights(rows), asked.units.max(initial=0.0)
+        return little_known(rows, asked.catalog.usable(rows) & is_hardly_known(weights, unit))
 
     def _everybodys_shares(self) -> NDArray[np.float64]:
         """Computed anew when the counts were read, or when there is a new category or brand."""
@@ -87,22 +85,6 @@ class Fresh:
             shares = self._tree.shares(popular, self._popular.weights(popular))
             self._shares = (popular, len(self._tree), shares)
         return shares
-
-
-def best_rows(scores: NDArray[np.float32], items: NDArray[np.int64], most: int) -> Entries:
-    """The ``most`` best of C items for each of L lists, best first, of equals the first.
-
-    Args:
-        scores: [L, C].
-        items: rows [C].
-        most: at least 1.
-    """
-    left_out = max(scores.shape[1] - most, 0)
-    bars = np.partition(scores, left_out, axis=1)[:, left_out]
-    owner, places = np.nonzero(scores >= bars[:, None])
-    order = np.lexsort((places, -scores[owner, places], owner))
-    best = Entries(owner[order], items[places[order]], np.ones(len(order)))
-    return first_of_lists(best, most)
 
 
 def _taken_rows(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

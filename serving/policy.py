@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from model.diversity import Diversity, Traits
 from model.features import DAY_MS
+from model.interests import NONE
 from model.key_places import Keys, places_of
 from model.list_composition import FREE, Cap, Ranked, Variety, compose
 from model.pool_table import Chosen, JoinedPools, relevance
@@ -14,7 +15,7 @@ from model.signals import Pool
 from serving import metrics
 from serving.catalog import Catalog
 from serving.item_columns import ItemColumns, Told
-from serving.item_groups import NONE, Codes
+from serving.item_groups import Codes
 from serving.list_request import RequestTable
 from serving.placements import PINNED, SPONSORED, Placements, reserve
 from serving.rule_hits import RuleBits, RuleHits

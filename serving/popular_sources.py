@@ -3,14 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from model.interests import in_turn
 from model.pool_table import Entries
+from model.proposals import NO_ENTRIES, for_each_list, joined
 from model.signals import Origin
 from serving.counts import Counts
-from serving.interests import in_turn, interests_of
+from serving.interests import interests_of
 from serving.neighbour_cache import NeighbourCache
 from serving.place_popularity import places_of, sets_of_places
 from serving.popularity import Popularity
-from serving.source import NO_ENTRIES, Asked, for_each_list, joined
+from serving.source import Asked
 
 
 class PopularNow:

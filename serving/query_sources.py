@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.pool_table import Entries, entries_of_lists, only_usable
+from model.proposals import NO_ENTRIES, first_of_lists
 from model.signals import Origin, Weighted
 from serving.neighbour_cache import NeighbourCache
-from serving.source import NO_ENTRIES, Asked, first_of_lists
+from serving.source import Asked
 
 
 class Matches:

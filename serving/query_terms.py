@@ -6,6 +6,8 @@ Program Based on a Noisy Channel Model", 1990); else the two words that it is ma
 words that begin so.
 """
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,9 @@ AS_LIKELY = 1.5
 """A word that much less likely than the likeliest is none of those meant."""
 ERROR_WEIGHT, PART_WEIGHT, START_WEIGHT = 0.8, 0.9, 0.7
 """What a word counts that was meant, for each error; as a part; as the rest of a beginning."""
+
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 class Wanted(NamedTuple):
@@ -67,6 +72,24 @@ def distinct_terms(wanted: list[Wanted]) -> list[Term]:
         for term in each.terms:
             weights[term.text] = max(weights.get(term.text, 0.0), term.weight)
     return [Term(text, weight) for text, weight in weights.items()]
+
+
+def as_meant(query: str, wanted: Sequence[Wanted]) -> str:
+    """The query with mistyped words as they were likeliest meant; itself where none is."""
+    meant = {each.typed: _likeliest(each) for each in wanted if each.is_corrected}
+
+    def word(found: re.Match[str]) -> str:
+        typed = terms(found.group())
+        # Writing without spaces gives several terms, of which none is a word by itself.
+        return meant.get(typed[0], found.group()) if len(typed) == 1 else found.group()
+
+    return _WORD.sub(word, query) if meant else query
+
+
+def _likeliest(wanted: Wanted) -> str:
+    """What an unknown word is read as: the first of its rivals, or all of its parts."""
+    texts = [term.text for term in wanted.terms]
+    return " ".join(texts) if "".join(texts) == wanted.typed else texts[0]
 
 
 def _meant(typed: str, index: LexicalIndex, words: WordList) -> list[Term]:

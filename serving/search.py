@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serving.lexical_index import best_places
 from serving.meaning_search import MeaningSearch
-from serving.query_terms import Wanted
+from serving.query_terms import Wanted, as_meant
 from serving.text_vectors import Alike
 from serving.word_search import WordMatches, WordSearch
 
@@ -118,7 +118,7 @@ class SearchIndex:
         allowed: NDArray[np.bool_],
         most: int,
     ) -> list[Found]:
-        vectors = meaning.query_vectors(queries)
+        vectors = self._vectors(meaning, queries, words)
         found = []
         reached = meaning.vectors.nearest(vectors, allowed, REACH * most)
         for vector, each, near in zip(vectors, words, reached, strict=True):
@@ -134,6 +134,21 @@ class SearchIndex:
                 rows, scores = self._fused(meaning, moved, each, alike, most)
             found.append(self._found(each, rows, scores))
         return found
+
+    def _vectors(
+        self, meaning: MeaningSearch, queries: Sequence[str], words: Sequence[WordMatches]
+    ) -> NDArray[np.float32]:
+        """The vectors of Q queries [Q, D]. One with mistyped words is read both as it was typed and
+        as it was meant: a word that no text holds need not be a mistake."""
+        meant = [as_meant(query, each.wanted) for query, each in zip(queries, words, strict=True)]
+        again = [at for at, query in enumerate(queries) if meant[at] != query]
+        if not again:
+            return meaning.query_vectors(queries)
+        vectors = meaning.query_vectors([*queries, *(meant[at] for at in again)])
+        typed = vectors[: len(queries)]
+        both = typed[again] + vectors[len(queries) :]
+        typed[again] = both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-9)
+        return typed
 
     def _fused(
         self,

@@ -4,7 +4,6 @@ Sources work in columns, for all lists of a micro-batch at once. What they read 
 they name first, as numbers of sets: so that the reads of all sources are one trip to Redis.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.pool_table import Entries
+from model.proposals import NO_ENTRIES
 from model.signals import Origin, seeds_of
 from model.traits import country_in, place_hash
 from serving.catalog import Catalog
@@ -22,7 +22,6 @@ from serving.neighbour_cache import NeighbourCache
 from serving.profile import cut_query
 
 NO_SETS = np.empty(0, np.uint64)
-NO_ENTRIES = Entries(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -124,24 +123,3 @@ class WaitingSource(Protocol):
     async def prepare(self, asked: Asked) -> None:
         """Wait for it, before the counts are read: between that and ``entries`` nobody waits, or
         what was read might be gone."""
-
-
-def first_of_lists(entries: Entries, most: int) -> Entries:
-    """The first ``most`` entries of each list; ``entries`` stand list after list."""
-    owner = entries.owner
-    sizes = np.bincount(owner)
-    if sizes.max(initial=0) <= most:
-        return entries
-    kept = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes) < most
-    return Entries(owner[kept], entries.rows[kept], entries.values[kept])
-
-
-def joined(parts: Sequence[Entries]) -> Entries:
-    """One behind the other."""
-    return Entries(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def for_each_list(lists: NDArray[np.int64], rows: NDArray[np.int64]) -> Entries:
-    """The same rows for several lists."""
-    owner = np.repeat(lists, len(rows))
-    return Entries(owner, np.tile(rows, len(lists)), np.ones(len(owner)))

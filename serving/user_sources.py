@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.pool_table import Entries, only_usable
+from model.proposals import first_of_lists
 from model.signals import Origin, own_repeat
 from serving.neighbour_cache import NeighbourCache
-from serving.source import Asked, Ties, first_of_lists
+from serving.source import Asked, Ties
 
 
 class Together:

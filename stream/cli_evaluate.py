@@ -75,7 +75,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             help="Catalogue file: how diverse lists are is then told by category, and items that "
-            "the bundle has not learned are scored as in a worker. May be given again.",
+            "the bundle has not learned are scored, and sources that go by it asked, as in a "
+            "worker. May be given again.",
             show_default=False,
         ),
     ] = None,

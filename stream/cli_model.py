@@ -86,7 +86,8 @@ Catalog = Annotated[
     list[Path] | None,
     typer.Option(
         help="Catalogue file: the network then learns what words, categories, brands and prices "
-        "say, and scores items that it has not learned by those. May be given again.",
+        "say, and scores items that it has not learned by those; how much of what is popular in a "
+        "category and of new items lists take is chosen on validation days. May be given again.",
         show_default=False,
     ),
 ]

@@ -7,7 +7,7 @@ OURS = {
     "model.export.ExportError",
     "model.mapped_values.MappingError",
     "model.text_encoder.TextEncoderError",
-    "model.train.TrainError",
+    "model.judging.TrainError",
     "serving.execution.ProviderError",
     "serving.generations.GenerationError",
     "serving.round_trip.StoreError",

@@ -12,8 +12,8 @@ from rich.table import Table
 from model.baselines import FrequentThenPopular, MostPopular
 from model.bundle import Manifest
 from model.dataset import Baskets, EventLog, next_baskets
-from model.evaluate import rank_metrics
 from model.events import Event
+from model.top_metrics import rank_metrics
 from serving.recommendation import Recommendation
 from stream.demo_lists import last_lists_before, latencies
 from stream.demo_log import REPLAY_FROM

@@ -121,6 +121,11 @@ def notes(found: "Assessment") -> list[str]:
         f"expected, {each.taken:.3f} taken; expected calibration error {each.ece:.3f}."
         for task, each in found.tasks.items()
     ]
+    if found.left_out:
+        lines.append(
+            f"Sources of the bundle that were not asked: {', '.join(found.left_out)}; `fresh` and "
+            "`in_category` need --catalog, of the others a log tells nothing."
+        )
     lines.append(_tuned(found.counts_tuning))
     if found.prequential:
         lines.append(

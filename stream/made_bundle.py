@@ -9,6 +9,7 @@ from stream.cli_output import BadRows, out, say
 
 if TYPE_CHECKING:
     from model.bundle import Manifest
+    from model.source_report import SourceReport
 
 
 def tell_bundle(manifest: "Manifest", folder: Path, bad: BadRows, *, as_json: bool) -> None:
@@ -31,6 +32,9 @@ def tell_bundle(manifest: "Manifest", folder: Path, bad: BadRows, *, as_json: bo
             f"{metric} {value:.4f}" for metric, value in values.items() if "@" in metric
         )
         lines.append(f"  {name}: {figures}")
+    if sources := manifest.sources:
+        machine["sources"] = to_builtins(sources)
+        lines += _told_sources(manifest, sources)
     for name, each in manifest.calibration.items():
         lines.append(
             f"  a listed item's probability of {name}: 1 / (1 + exp(-({each.a:.3g} * score "
@@ -53,3 +57,25 @@ def tell_bundle(manifest: "Manifest", folder: Path, bad: BadRows, *, as_json: bo
         )
     say(as_json, machine, "\n".join(lines))
     bad.exit()
+
+
+def _told_sources(manifest: "Manifest", sources: "SourceReport") -> list[str]:
+    """The quotas that were chosen, and every trial that they were chosen from."""
+    chosen = manifest.quotas
+    kept = "kept" if manifest.fresh == sources.fresh_learned else "refused"
+    lines = [
+        f"  order of new items, learned from {sources.fresh_taken:,} taken: {kept}; recall@50 of "
+        f"new items among themselves {sources.fresh_recall:.4f} "
+        f"(by default {sources.fresh_recall_by_default:.4f})",
+        f"  sources: in_category={chosen.in_category}, fresh={chosen.fresh}, new={chosen.new} "
+        f"(one place for new costs {sources.new_place_lost:.2%} of NDCG@10)",
+    ]
+    for each in sources.trials:
+        line = (
+            f"    in_category={each.in_category}, fresh={each.fresh}: NDCG@10 {each.ndcg:.4f}, "
+            f"gain {each.ndcg_gain:+.5f} ± {each.ndcg_error:.5f}"
+        )
+        if each.new_recall is not None:
+            line += f", new items' recall@50 {each.new_recall:.4f}"
+        lines.append(line)
+    return lines

@@ -52,7 +52,7 @@ def train_to(
     """Search for settings if that is asked for, train, and write a bundle.
 
     Raises:
-        model.train.TrainError, model.export.ExportError: see `model.train.train_bundle` and
+        model.judging.TrainError, model.export.ExportError: see `model.train.train_bundle` and
             `model.setting_search.search_settings`.
     """
     from model.train import train_bundle
@@ -85,7 +85,7 @@ def export_to(
 
     Raises:
         model.checkpoint.CheckpointError: it is missing, damaged, or of another run.
-        model.train.TrainError, model.export.ExportError: see `model.train.train_bundle`.
+        model.judging.TrainError, model.export.ExportError: see `model.train.train_bundle`.
     """
     from model.checkpoint import Checkpoint, CheckpointError
     from model.train import frequent_items, split_of, train_bundle, trainer_of

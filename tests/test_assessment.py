@@ -16,6 +16,7 @@ from model.dataset import EventLog
 from model.features import DAY_MS
 from model.intervals import Interval
 from model.prequential import HOUR_MS, Worth, compare
+from model.quotas import SourceQuotas
 from model.ranks import Ranks
 from model.sequences import Cases, Sequences
 from model.transitions import Transitions
@@ -52,6 +53,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     path = tmp_path_factory.mktemp("bundle") / "bundle"
     tiny_bundle(path, moods().item_ids, blend=LIVE_WORTH)
     return load_bundle(path)
+
+
+def test_sources_that_a_log_cannot_be_asked_for_are_named(bundle: Bundle) -> None:
+    manifest = replace(bundle.manifest, quotas=SourceQuotas(fresh=5, new=1))
+    asking = dataclasses.replace(bundle, manifest=manifest)
+    request = Request("next-basket", at(12), tuning=NOT_TUNED)
+    found = assess(asking, moods(), request, quiet)
+    assert found.left_out == ["fresh", "new"]
+    assert any("not asked: fresh, new;" in note for note in notes(found))
+    assert not any("not asked" in note for note in notes(assess(bundle, moods(), request, quiet)))
 
 
 @pytest.fixture(scope="module")

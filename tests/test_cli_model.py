@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 from msgspec import UNSET, to_builtins
 
-from model import ranked_lists
+from model import judging, ranked_lists
 from model.bundle import load_bundle
 from model.cold_items import ColdItems, cold_positions
 from model.dataset import split_by_time
 from model.events import Purchase, encode_event
+from model.fresh_choices import FittedFresh
+from model.fresh_score import FreshWeights
 from model.items import Item, encode_item
+from model.quota_choice import TRIED, ChosenQuotas, choose_quotas
+from model.quotas import SourceQuotas
 from model.train import TrainConfig, train
 from stream import cli
+from stream.cli_output import BadRows
 from stream.event_log import read_event_log
+from stream.made_bundle import tell_bundle
 
 DAY_MS = 86_400_000
 START = 1_700_006_400_000  # a midnight
@@ -107,7 +113,7 @@ def test_train_and_evaluate_with_a_catalogue(
         for item in range(WIDTH)
     ]
     catalog.write_bytes(b"\n".join(map(encode_item, items)))
-    status, _, errors = run(
+    status, told, errors = run(
         monkeypatch, capsys, "train", log, "--out", bundle, "--catalog", catalog, *OPTIONS,
         "--min-count", "28", "--no-variants", "--json",
     )  # fmt: skip
@@ -128,6 +134,49 @@ def test_train_and_evaluate_with_a_catalogue(
         assert judged.get("bundle") == loaded.manifest.version, errors
         assert "network" in judged["metrics"]
     assert scored == [len(items) - len(loaded.vocabulary.ids)]
+    # What was judged in training is what is judged of the bundle, sources and all.
+    for metric, value in judged["metrics"]["blend (what is served)"].items():
+        if metric in told["metrics"]["test/blend"]:
+            assert value == pytest.approx(told["metrics"]["test/blend"][metric], abs=1e-9)
+
+
+def test_quotas_are_chosen_on_validation_and_served(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog, bundle = tmp_path / "catalog.jsonl", tmp_path / "bundle"
+    items = [
+        Item(item_id=f"s{shelf}-{item}", category=(f"s{shelf}",))
+        for shelf in range(SHELVES)
+        for item in range(WIDTH)
+    ]
+    catalog.write_bytes(b"\n".join(map(encode_item, items)))
+    weights = FreshWeights(category=0.25, brand=0.5)
+
+    def choice(*asked: Any) -> ChosenQuotas:
+        found = choose_quotas(*asked)
+        number = TRIED.index(SourceQuotas(in_category=30, fresh=30))
+        return found._replace(number=number, quotas=SourceQuotas(in_category=30, fresh=30, new=1))
+
+    def fitted(*asked: Any) -> FittedFresh:
+        return FittedFresh(weights, weights, 5, 9, (0.25, 0.5))
+
+    monkeypatch.setattr(judging, "choose_quotas", choice)
+    monkeypatch.setattr(judging, "fresh_weights_of", fitted)
+    _, told, errors = run(
+        monkeypatch, capsys, "train", log, "--out", bundle, "--catalog", catalog, *OPTIONS,
+        "--no-variants", "--json",
+    )  # fmt: skip
+    manifest = load_bundle(bundle).manifest
+    assert manifest.quotas == SourceQuotas(in_category=30, fresh=30, new=1), errors
+    assert manifest.fresh == weights
+    assert manifest.sources is not UNSET
+    assert told["sources"] == to_builtins(manifest.sources)
+    assert (manifest.sources.fresh_baskets, manifest.sources.fresh_taken) == (5, 9)
+    assert manifest.sources.fresh_recall == 0.5
+    assert manifest.sources.fresh_recall_by_default == 0.25
+    assert len(manifest.sources.trials) == len(TRIED)
+    tell_bundle(manifest, bundle, BadRows(), as_json=False)
+    assert "sources: in_category=30, fresh=30, new=1" in capsys.readouterr().out
 
 
 def test_train_tells_what_became_of_the_index(

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from model.blend import BlendWeights, blend
+from model.candidate_table import CandidateTable
 from model.dataset import Baskets, EventLog, next_baskets
-from model.evaluate import CandidateTable, Judge, rank_metrics
+from model.evaluate import Judge
 from model.events import INTERACTION_KINDS, Cart, Click, Favorite, Interaction
 from model.export import export_network
 from model.features import UNKNOWN, Vocabulary, featurize
 from model.network import Network, NetworkConfig
+from model.top_metrics import rank_metrics
 from tests.planted import at, log_of
 
 LENGTH = 8

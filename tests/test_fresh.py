@@ -13,9 +13,10 @@ from model.events import Purchase
 from model.fresh_fit import Choices, fitted_fresh_weights
 from model.fresh_score import FreshSignals, FreshWeights, fresh_scores
 from model.items import Item
+from model.proposals import best_rows
 from serving.counts import Counts
 from serving.list_request import ListRequest, RequestTable
-from serving.new_sources import Fresh, best_rows
+from serving.new_sources import Fresh
 from serving.popularity import Popularity
 from serving.recommendation import AsOf
 from serving.source import Asked

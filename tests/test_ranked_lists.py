@@ -1,7 +1,10 @@
 """The lists that are judged: of the bundle as a worker makes them, of counts from the past."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from msgspec import structs
 
 from model.blend import BlendWeights
 from model.bundle import Bundle, load_bundle
@@ -9,9 +12,11 @@ from model.choice import Budget
 from model.dataset import EventLog
 from model.evaluate import Judge
 from model.features import DAY_MS
+from model.items import Item
 from model.list_quality import NOTHING
 from model.past_counts import answers_of, past_counts
 from model.protocols import LEAVE_ONE_OUT, NEXT_BASKET, PREQUENTIAL, questions
+from model.quotas import SourceQuotas
 from model.ranked_lists import DEPTH, BundleJudge, Lists, baseline_lists
 from model.ranks import ranks_in_lists
 from model.sequences import Cases, Sequences
@@ -63,6 +68,31 @@ def test_diversity_varies_the_first_ten_and_loses_nothing_behind_them(bundle: Bu
     assert varied.tolist() != plain.tolist()
     for one, other in zip(plain, varied, strict=True):
         assert len(set(other[other >= 0])) == (other >= 0).sum() == (one >= 0).sum()
+
+
+def test_lists_are_judged_with_the_sources_of_the_bundle(bundle: Bundle) -> None:
+    log = shop()
+    # By the popularity that stands behind it, what the category proposes comes first.
+    manifest = structs.replace(
+        bundle.manifest,
+        blend=BlendWeights(network=0.0, repeat=0.0, popular=1.0),
+        quotas=SourceQuotas(
+            repeat=0, together=0, popular=1, nearest=0, in_category=8, fresh=3, new=1
+        ),
+    )
+    asking = replace(bundle, manifest=manifest)
+    items = [
+        Item(item_id=name, category=(f"shelf-{row % 4}",)) for row, name in enumerate(log.item_ids)
+    ]
+    asked = questions(NEXT_BASKET, log, at(8), at(100))
+    with_items = BundleJudge(asking, log, items=items)
+    without = BundleJudge(asking, log)
+    assert with_items.left_out == ["new"]
+    assert without.left_out == ["in_category", "fresh", "new"]
+    listed = (with_items.ask(asked).blend >= 0).sum(axis=1)
+    assert (without.ask(asked).blend >= 0).sum(axis=1).max() == 1
+    assert listed.min() >= 3
+    assert listed.max() > 8
 
 
 def test_questions_may_come_in_any_order_and_number(

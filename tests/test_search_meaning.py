@@ -204,3 +204,30 @@ async def test_items_that_say_the_same_are_encoded_once_and_all_found() -> None:
     (vector,) = encoder.encoder.items([TITLES[2]])
     cosines = meaning.vectors.cosines(vector, np.arange(2, 300, 6))
     assert cosines.tolist() == pytest.approx([1.0] * 50, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ("a red mugg, please", ["a red mugg, please", "a red mug, please"]),
+        ("Chocolte milks", ["Chocolte milks", "chocolate milks"]),
+        ("redmug", ["redmug", "red mug"]),
+        ("red mug", ["red mug"]),
+        ("智能手机", ["智能手机"]),
+        ("tomorrow", ["tomorrow"]),
+    ],
+)
+def test_the_encoder_reads_a_mistyped_query_as_typed_and_as_meant(
+    hybrid: SearchIndex, monkeypatch: pytest.MonkeyPatch, query: str, read: list[str]
+) -> None:
+    assert hybrid.meaning is not None
+    encoder, heard = hybrid.meaning.encoder, list[str]()
+    encode = encoder.queries
+
+    def spied(texts: Sequence[str]) -> NDArray[np.float32]:
+        heard.extend(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "queries", spied)
+    hybrid.find(query, everything(), 3)
+    assert heard == read

@@ -13,10 +13,10 @@ from model.bundle import digest_of, load_bundle
 from model.checkpoint import Checkpoint, CheckpointError
 from model.cold_items import cold_positions
 from model.dataset import EventLog, Split, split_by_time
-from model.evaluate import rank_metrics
 from model.item_index import ItemIndex
 from model.items import Item
 from model.search_log import SearchLog
+from model.top_metrics import rank_metrics
 from model.train import (
     TrainConfig,
     TrainedNetwork,

@@ -12,7 +12,6 @@ import torch
 
 from model.bundle import load_bundle
 from model.dataset import Baskets, EventLog, next_baskets, split_by_time
-from model.evaluate import rank_metrics
 from model.events import Click, Context, Event, User, encode_event
 from model.export import INPUTS, export_network
 from model.features import (
@@ -26,6 +25,7 @@ from model.features import (
 from model.ids import item_hashes
 from model.items import Item
 from model.network import Network, NetworkConfig
+from model.top_metrics import rank_metrics
 from model.trainer import TrainConfig, Trainer
 from model.trait_log import no_traits
 from model.traits import MOST_TRAITS, pack_traits

@@ -12,7 +12,6 @@ import torch
 
 from model.blend import BlendWeights
 from model.bundle import Manifest, ParityReport, write_bundle
-from model.evaluate import rank_metrics
 from model.events import INTERACTION_KINDS, Purchase
 from model.export import export_network
 from model.features import (
@@ -28,6 +27,7 @@ from model.item_index import ITEM_VECTORS, IndexFiles, ItemIndex
 from model.item_tokens import catalogue_content
 from model.items import Item
 from model.network import Network, NetworkConfig
+from model.top_metrics import rank_metrics
 from model.tower_export import export_tower
 from model.traits import MOST_TRAITS
 
