@@ -1,4 +1,5 @@
-"""A build in a process of its own, which is killed, of a made-up log.
+"""A build in a process of its own, which is killed, of a made-up log: a line of output before each
+trip to Redis, which waits for a line of input.
 
 python -m tests.building_process REDIS_URL EVENTS SEED
 """
@@ -7,8 +8,10 @@ import asyncio
 import random
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from model.events import Event
+from serving.store import Store
 from stream.embedded import say
 from stream.replay import build as build_room
 from stream.replay import build_state
@@ -26,22 +29,29 @@ def killed_log(size: int, seed: int) -> Sequence[Event]:
     return past_log(random.Random(seed), size, late_minutes=30)
 
 
+class TellingStore(Store):
+    """Tells of each trip, and waits for leave."""
+
+    async def run(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        say("trip")
+        sys.stdin.readline()
+        return await super().run(calls)
+
+
 async def run(url: str, size: int, seed: int) -> None:
     """Go on where the one before was killed."""
     build_room.MOST_EVENTS = max(size // 12, 100)
     build_state.LEASE_MS = 200
     log = killed_log(size, seed)
-    async with open_parts(url) as parts:
+    async with open_parts(url, kind=TellingStore) as parts:
         redis = parts.store.redis
 
         async def keep(position: Position) -> None:
             await redis.set(KEPT, position["log"])
 
         done = int(await redis.get(KEPT) or 0)
-        say("ready")
         batch = max(size // 50, 50)
         await build(parts, EventPast("log", log, batch=batch), {"log": done}, keep=keep)
-    say("done")
 
 
 if __name__ == "__main__":
