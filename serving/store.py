@@ -259,5 +259,10 @@ class Store:
 
     async def last_list(self, user_id: str) -> Recommendation | None:
         """The user's last list, or None."""
-        data: Any = await self.redis.hget(self.keys(user_id).last_list, "list")
+        data = await self.last_list_json(user_id)
         return None if data is None else decode_recommendation(data)
+
+    async def last_list_json(self, user_id: str) -> bytes | None:
+        """The same as its JSON bytes."""
+        data: Any = await self.redis.hget(self.keys(user_id).last_list, "list")
+        return None if data is None else bytes(data)

@@ -88,17 +88,22 @@ class Worker(Service):
         assert self._parts is not None
         return self._parts
 
+    def load(self) -> Parts:
+        """Load what needs no server, unless that is done; what is at fault there ends the start."""
+        if self._parts is None:
+            try:
+                self._rule_file = rule_file(self.settings)
+                self._parts = build_parts(self.settings, self._rule_file)
+            except STARTING_ERRORS as error:
+                # A sentence for the person at the terminal; a trace would bury it.
+                raise SystemExit(f"nextclick: {error}") from None
+        return self._parts
+
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
         tell_repetitions_once()
         switch_soon()
-        try:
-            self._rule_file = rule_file(self.settings)
-            parts = build_parts(self.settings, self._rule_file)
-        except STARTING_ERRORS as error:
-            # A sentence for the person at the terminal; a trace would bury it.
-            raise SystemExit(f"nextclick: {error}") from None
-        self._parts = parts
+        parts = self.load()
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         if self.settings.metrics_port:
             # First: whoever watches sees this worker wait.
