@@ -1,6 +1,7 @@
 """Which settings are possible beside one another: each rule raises ValueError with a sentence."""
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -126,6 +127,7 @@ def check_api(settings: "Settings") -> None:
             raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(address: str) -> bool:
     """Whether only this machine can reach that address."""
     try:

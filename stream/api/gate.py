@@ -3,7 +3,9 @@
 import logging
 import time
 import traceback
+from functools import lru_cache
 
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
@@ -72,10 +74,16 @@ class Gate:
         finally:
             self._in_work -= 1
             operation = scope.get("nextclick.operation", UNKNOWN)
-            metrics.API_REQUESTS.labels(operation, status).inc()
-            metrics.API_SECONDS.labels(operation).observe(time.perf_counter() - start)
+            requests, seconds = _counted(operation, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - start)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s %s %d", scope["method"], scope["path"], status)
+
+
+@lru_cache(maxsize=1024)
+def _counted(operation: str, status: int) -> tuple[Counter, Histogram]:
+    return metrics.API_REQUESTS.labels(operation, status), metrics.API_SECONDS.labels(operation)
 
 
 def our_fault() -> ProblemError:
