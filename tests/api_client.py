@@ -1,8 +1,11 @@
 """An API on real servers, called over its ASGI app: what its tests share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from stream.api.app import build_api
 from stream.api.keys import new_key
 from stream.api.service import Service
 from stream.ingest import ingest
-from stream.settings import Settings
+from stream.settings import Settings, child_environment
 from tests.shop import ITEMS, PATIENCE_S
 from tests.tiny import tiny_bundle
 
@@ -82,3 +85,28 @@ def write_keys(path: Path, **scopes: str) -> dict[str, dict[str, str]]:
         headers[name] = {"Authorization": f"Bearer {key}"}
     path.write_text("# keys\n\n" + "\n".join(lines) + "\n")
     return headers
+
+
+@contextmanager
+def running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``nextclick api`` as a process."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream.cli", "api"],
+            env=os.environ | child_environment(settings),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
+
+
+def is_ready(url: str) -> bool:
+    """Whether an API serves there."""
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
