@@ -27,7 +27,7 @@ from stream.settings import Settings
 from tests.api_client import is_ready, prepare, running, write_keys
 from tests.shop import wait_until
 
-EXAMPLES = 15
+EXAMPLES = 25
 """Of each operation."""
 CHECKS: list[CheckFunction] = [
     schemathesis.checks.not_a_server_error,
@@ -67,7 +67,7 @@ def served(
     deadline=None,
     derandomize=True,
     database=None,
-    phases=[Phase.explicit, Phase.generate],
+    phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 def test_no_request_breaks_the_description(
