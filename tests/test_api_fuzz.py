@@ -22,6 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from stream.api.app import OPERATIONS
 from stream.api.openapi import openapi
+from stream.api.problems import STATUSES
+from stream.documents import FOLDER
 from stream.embedded_redis import free_port as any_free_port
 from stream.settings import Settings
 from tests.api_client import is_ready, prepare, running, write_keys
@@ -87,3 +89,12 @@ def test_the_description_refers_to_nothing_that_is_not_there() -> None:
     for part in text.split('"$ref": "')[1:]:
         name = part.partition('"')[0].removeprefix("#/components/schemas/")
         assert name in DOCUMENT["components"]["schemas"]
+
+
+def test_the_page_tells_every_operation_and_problem() -> None:
+    page = (FOLDER / "api.md").read_text(encoding="utf-8")
+    for each in OPERATIONS:
+        assert f"`{each.method} {each.path}`" in page
+    rows = {line for line in page.splitlines() if line.startswith("| `")}
+    for kind, (status, _) in STATUSES.items():
+        assert any(f"`{kind}`" in row and row.endswith(f"| {status} |") for row in rows)
