@@ -12,8 +12,10 @@ import pytest
 import pytest_asyncio
 
 from model.events import Click, Forget, Search, decode_event, encode_event
+from serving import on_demand
 from serving.recommend import recommend, recommend_user
 from serving.recommendation import decode_recommendation
+from stream.api import batcher
 from stream.api.app import OPERATIONS
 from stream.settings import Settings
 from tests.api_client import Api, open_api, prepare
@@ -124,13 +126,11 @@ async def test_what_is_asked_meanwhile_is_one_micro_batch(
         return run(*inputs)
 
     monkeypatch.setattr(ranker, "run", spied)
-    batcher = api.service.batcher
     questions = [api.post("/v1/recommendations", {"user_id": f"many-{at}"}) for at in range(20)]
     answers = await asyncio.gather(*questions)
     assert {each.status_code for each in answers} == {200}
     assert sum(runs) == 20
     assert len(runs) <= 3
-    assert batcher is api.service.batcher
 
 
 async def test_a_query_makes_the_list_of_a_search(api: Api) -> None:
@@ -369,14 +369,10 @@ async def test_no_user_is_named_in_the_log(api: Api, caplog: pytest.LogCaptureFi
 async def test_one_question_at_fault_does_not_fail_the_others(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stream.api import batcher
-
-    real = batcher.answer
-
     async def poisoned(parts: Any, shelf: Any, questions: Any) -> Any:
         if any(each.user_id == "poison" for each in questions):
             raise ZeroDivisionError
-        return await real(parts, shelf, questions)
+        return await on_demand.answer(parts, shelf, questions)
 
     monkeypatch.setattr(batcher, "answer", poisoned)
     users = ["fine", "poison", "fine too"]

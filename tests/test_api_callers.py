@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from model.events import Click, Forget, encode_event
 from stream.api import service
 from stream.api.app import OPERATIONS
-from stream.api.keys import KeyRing, KeysError, key_hash, new_key, read_keys
+from stream.api.keys import ApiKey, KeyRing, KeysError, key_hash, new_key, read_keys
 from stream.api.rate_limit import RateLimit
 from stream.cli import app
 from stream.settings import Settings, SettingsError
@@ -48,7 +48,7 @@ async def test_each_operation_needs_a_key_with_its_scope(
             assert "nextclick api-key" in nobody.json()["detail"]
             for wrong in ("Bearer nck_wrong", "Basic abc", "Bearer", "Bearer é"):
                 answer = await api.client.request(
-                    method, where, headers={"Authorization": wrong.encode()}, **ask
+                    method, where, headers={b"Authorization": wrong.encode()}, **ask
                 )
                 assert answer.status_code == 401
             for scope in every:
@@ -163,7 +163,7 @@ def test_only_hashes_are_kept(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "keys")
     known = ring.find(found["key"])
     assert known is not None
-    assert (known.name, known.scopes, known.rate) == ("shop", {"read", "write"}, 50)
+    assert known == ApiKey("shop", frozenset(("read", "write")), 50)
     assert ring.find(found["key"] + "x") is None
     assert len({new_key("shop", ["read"])[0] for _ in range(20)}) == 20
 

@@ -12,7 +12,7 @@ from serving.on_demand import Answer, Question, answer, fits_with
 from serving.parts import Parts
 from serving.policy import Policy
 from serving.recommend import recommend, recommend_user
-from serving.rules import Hide, Pin, Range, Selector
+from serving.rules import Hide, Pin, Range, Rules, Selector
 from tests.parts import NOW, click, open_parts, records_of
 from tests.tiny import tiny_bundle
 
@@ -88,7 +88,7 @@ async def test_new_items_are_scored_by_their_content(
 
 async def test_what_cannot_be_listed_is_left_out_and_told(parts: Parts) -> None:
     parts.catalog.remove("black-1")
-    policy = Policy(parts.catalog, (Hide(items=("black-2",)),))
+    policy = Policy(parts.catalog, Rules(hide=(Hide(items=("black-2",)),)))
     ruled = dataclasses.replace(parts, policy=policy)
     named = ("black-1", "nothing", "black-2", "black-3", "black-3")
     (made,) = await ask(ruled, Question(user_id="u", items=named))
@@ -97,7 +97,7 @@ async def test_what_cannot_be_listed_is_left_out_and_told(parts: Parts) -> None:
 
 
 async def test_a_rule_pins_no_item_that_was_not_named(parts: Parts) -> None:
-    policy = Policy(parts.catalog, (Pin(items=("white-9",), position=1),))
+    policy = Policy(parts.catalog, Rules(pin=(Pin(items=("white-9",), position=1),)))
     ruled = dataclasses.replace(parts, policy=policy)
     (free, named) = (
         (await ask(ruled, Question(user_id="u")))[0],
