@@ -31,7 +31,7 @@ class ApiSettings(BaseSettings):
         1_048_576, ge=1_024, le=100_000_000, description="Largest body of a request."
     )
     api_max_requests: int = Field(
-        256,
+        1_024,
         ge=1,
         le=100_000,
         description="Requests in work at a time; what comes beyond that is turned away.",

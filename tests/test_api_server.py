@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stream.api.batcher import Batcher
 from stream.embedded_redis import EmbeddedRedis
 from stream.settings import Settings
 from tests.api_client import is_ready, open_api, prepare, running
@@ -130,3 +131,23 @@ async def test_too_many_requests_at_once_are_turned_away_and_probes_are_not(
         assert (await api.get("/health/live")).status_code == 200
         held.set()
         assert [each.status_code for each in await asyncio.gather(*waiting)] == [200, 200]
+
+
+async def test_a_process_that_cannot_go_on_says_so(
+    stream_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await prepare(stream_settings)
+    async with open_api(stream_settings) as api:
+        assert (await api.get("/health/live")).json() == {"status": "alive"}
+
+        def breaks(batcher: Batcher) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Batcher, "_take", breaks)
+        asked = asyncio.create_task(api.post("/v1/recommendations", {"user_id": "u"}))
+        async with asyncio.timeout(PATIENCE_S):
+            while (answer := await api.get("/health/live")).status_code != 503:
+                await asyncio.sleep(0.01)
+        assert answer.json() == {"status": "broken"}
+        assert "the API has to be started again" in caplog.text
+        asked.cancel()

@@ -14,9 +14,9 @@ from stream.api.service import Service
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """This process answers."""
+    """Whether this process can go on."""
 
-    status: Literal["alive"] = "alive"
+    status: Literal["alive", "broken"]
 
 
 class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,9 +29,11 @@ class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def live(request: Request, service: Service) -> Response:
-    """Answered by the event loop; nothing else is asked."""
+    """Answered by the event loop, of itself; no server is asked."""
     parameters(request, {})
-    return json_response(Alive())
+    if service.is_broken:
+        return json_response(Alive("broken"), 503)
+    return json_response(Alive("alive"))
 
 
 async def ready(request: Request, service: Service) -> Response:
@@ -55,10 +57,13 @@ OPERATIONS = (
         "GET",
         "/health/live",
         None,
-        "Whether the process answers",
-        "For a liveness probe.",
+        "Whether the process can go on",
+        "For a liveness probe. A part that is away is waited for, and no reason to start again.",
         live,
-        {200: ("It does.", Alive)},
+        {
+            200: ("It does.", Alive),
+            503: ("It has to be started again; its log says why.", Alive),
+        },
     ),
     Operation(
         "ready",

@@ -42,6 +42,7 @@ class Service:
         self.writer = EventWriter(settings)
         self._batcher: Batcher | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._lasting: list[asyncio.Task[None]] = []
         self._is_open = False
 
     def load(self) -> None:
@@ -76,6 +77,11 @@ class Service:
             causes.append("the catalogue is being read")
         return causes
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether something has ended that was to go on for ever: only a new start mends that."""
+        return self.worker.crashed or any(task.done() for task in self._lasting)
+
     def unready(self) -> ProblemError:
         """Why nothing can be answered now."""
         return ProblemError(
@@ -86,11 +92,11 @@ class Service:
 
     async def start(self) -> None:
         """Begin to open everything; requests are answered meanwhile, with what is missing."""
-        self._tasks = [
-            asyncio.create_task(self._open()),
-            asyncio.create_task(self._open_writer()),
-            asyncio.create_task(self._follow_keys()),
-        ]
+        lasting = [self._open(), self._follow_keys()]
+        self._lasting = [asyncio.create_task(each) for each in lasting]
+        for task in self._lasting:
+            task.add_done_callback(_tell)
+        self._tasks = [*self._lasting, asyncio.create_task(self._open_writer())]
 
     async def stop(self) -> None:
         """Close everything, in a bounded time."""
@@ -117,3 +123,8 @@ class Service:
         while True:
             await asyncio.sleep(LOOK_S)
             self.keys.reload()
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the API has to be started again: %s", type(error).__name__, exc_info=error)
