@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -151,3 +152,28 @@ async def test_a_process_that_cannot_go_on_says_so(
         assert answer.json() == {"status": "broken"}
         assert "the API has to be started again" in caplog.text
         asked.cancel()
+
+
+async def test_a_body_that_does_not_come_and_a_part_that_does_not_answer_are_not_waited_for(
+    stream_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepare(stream_settings)
+    settings = stream_settings.model_copy(update={"api_timeout_s": 0.2})
+
+    async def never_ends() -> AsyncIterator[bytes]:
+        yield b"["
+        await asyncio.Event().wait()
+
+    async def hangs(user: str) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async with open_api(settings) as api:
+        headers = {"Content-Type": "application/json"}
+        slow = await api.client.post("/v1/events", content=never_ends(), headers=headers)
+        assert slow.status_code == 408
+        assert slow.json()["type"].endswith("too-slow")
+        monkeypatch.setattr(api.service.parts.store, "last_list_json", hangs)
+        answer = await api.get("/v1/users/u/recommendations")
+        assert answer.status_code == 503
+        assert answer.json()["type"].endswith("unavailable")

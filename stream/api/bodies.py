@@ -11,14 +11,17 @@ from starlette.responses import Response
 
 from model.events import ContractError, check_id
 from stream.api.problems import ProblemError
+from stream.settings import Settings
 
 T = TypeVar("T")
 
 JSON = "application/json"
+BODY_SHARE = 0.5
+"""Of the time of a request, what its body may take."""
 _encoder = msgspec.json.Encoder()
 
 
-async def read_body(request: Request, most_bytes: int, timeout_s: float) -> bytes:
+async def read_body(request: Request, settings: Settings) -> bytes:
     """The JSON body of a request, not decoded.
 
     Raises:
@@ -27,6 +30,7 @@ async def read_body(request: Request, most_bytes: int, timeout_s: float) -> byte
     # A web page can send other types to any address without asking first (CORS).
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise ProblemError("not-json", f"send the header `Content-Type: {JSON}`")
+    most_bytes, timeout_s = settings.api_max_body_bytes, settings.api_timeout_s * BODY_SHARE
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > most_bytes:
         raise _too_large(most_bytes)

@@ -35,8 +35,7 @@ class Accepted(msgspec.Struct, frozen=True):
 async def send(request: Request, service: Service) -> Response:
     """Check each event, store those that keep the contract, and tell of each."""
     parameters(request, {})
-    settings = service.settings
-    body = await read_body(request, settings.api_max_body_bytes, settings.api_timeout_s)
+    body = await read_body(request, service.settings)
     is_batch = body.lstrip()[:1] == b"["
     records = decode_body(_batch, body) if is_batch else [msgspec.Raw(body)]
     may_forget, now_ms = may(request, service, "forget"), time.time_ns() // 1_000_000

@@ -17,9 +17,7 @@ _decoder = msgspec.json.Decoder(Question)
 async def recommend(request: Request, service: Service) -> Response:
     """One question, answered together with those that others ask meanwhile."""
     parameters(request, {})
-    settings = service.settings
-    body = await read_body(request, settings.api_max_body_bytes, settings.api_timeout_s)
-    question = decode_body(_decoder, body)
+    question = decode_body(_decoder, await read_body(request, service.settings))
     try:
         check_question(question)
     except ContractError as error:
