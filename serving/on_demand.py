@@ -108,6 +108,13 @@ def fits_with(question: Question) -> int:
     return 0 if question.count is None else question.count
 
 
+def places(parts: Parts, question: Question) -> int:
+    """How many items the list may have."""
+    if question.count is not None:
+        return question.count
+    return parts.list_length if question.items is None else max(len(question.items), 1)
+
+
 async def answer(parts: Parts, shelf: Shelf, questions: Sequence[Question]) -> list[Answer]:
     """The lists of a micro-batch of questions that fit each other: one run of the network.
 
@@ -136,7 +143,7 @@ async def answer(parts: Parts, shelf: Shelf, questions: Sequence[Question]) -> l
         [Wanted(each.items, each.only) for each in questions],
         np.array([each.time for each in requests], np.int64),
     )
-    counts = [_count(parts, each) for each in questions]
+    counts = [places(parts, each) for each in questions]
     made = await recommend_requests(
         parts, requests, steps, narrowed=narrowed, length=max(counts, default=None)
     )
@@ -158,9 +165,3 @@ async def answer(parts: Parts, shelf: Shelf, questions: Sequence[Question]) -> l
             )
         )
     return answers
-
-
-def _count(parts: Parts, question: Question) -> int:
-    if question.count is not None:
-        return question.count
-    return parts.list_length if question.items is None else max(len(question.items), 1)

@@ -142,7 +142,8 @@ async def _make_lists(
         with _timed(steps, "explain"):
             final = await with_losses(parts, requests, final)
 
-    if empty := sum(not items for items in final):
+    # Of a filter that selects nothing a list is empty, and nothing is wrong.
+    if narrowed is None and (empty := sum(not items for items in final)):
         metrics.EMPTY_LISTS.inc(empty)
         logger.warning("%d empty lists: the catalogue has no item that may be recommended", empty)
     spent = {step: round(seconds * 1000, 3) for step, seconds in steps.items()}

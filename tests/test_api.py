@@ -12,10 +12,8 @@ import pytest
 import pytest_asyncio
 
 from model.events import Click, Forget, Search, decode_event, encode_event
-from serving import on_demand
 from serving.recommend import recommend, recommend_user
 from serving.recommendation import decode_recommendation
-from stream.api import batcher
 from stream.api.app import OPERATIONS
 from stream.settings import Settings
 from tests.api_client import Api, open_api, prepare
@@ -113,24 +111,6 @@ async def test_a_list_on_demand_is_that_of_the_path(api: Api) -> None:
         assert [each["score"] for each in found["items"]] == pytest.approx(
             [each.score for each in alone.items], abs=1e-3
         )
-
-
-async def test_what_is_asked_meanwhile_is_one_micro_batch(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ranker, runs = api.service.parts.ranker, []
-    run = ranker.run
-
-    def spied(*inputs: Any) -> Any:
-        runs.append(len(inputs[1]))
-        return run(*inputs)
-
-    monkeypatch.setattr(ranker, "run", spied)
-    questions = [api.post("/v1/recommendations", {"user_id": f"many-{at}"}) for at in range(20)]
-    answers = await asyncio.gather(*questions)
-    assert {each.status_code for each in answers} == {200}
-    assert sum(runs) == 20
-    assert len(runs) <= 3
 
 
 async def test_a_query_makes_the_list_of_a_search(api: Api) -> None:
@@ -345,10 +325,10 @@ async def test_the_description_is_served(api: Api) -> None:
 async def test_a_fault_of_ours_is_told_without_its_words(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def breaks(user: str) -> bytes:
-        raise KeyError(f"secret of {user}")
+    async def breaks(users: list[str]) -> list[bytes]:
+        raise KeyError(f"secret of {users}")
 
-    monkeypatch.setattr(api.service.parts.store, "last_list_json", breaks)
+    monkeypatch.setattr(api.service.parts.store, "last_lists_json", breaks)
     answer = await api.get("/v1/users/private-person/recommendations")
     is_problem(answer, 500, "at-fault")
     assert "secret" not in answer.text
@@ -364,22 +344,6 @@ async def test_no_user_is_named_in_the_log(api: Api, caplog: pytest.LogCaptureFi
     await api.post("/v1/events", json.loads(encode_event(click("private-person", "tea-1"))))
     await api.client.delete("/v1/users/private-person")
     assert "private-person" not in caplog.text
-
-
-async def test_one_question_at_fault_does_not_fail_the_others(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def poisoned(parts: Any, shelf: Any, questions: Any) -> Any:
-        if any(each.user_id == "poison" for each in questions):
-            raise ZeroDivisionError
-        return await on_demand.answer(parts, shelf, questions)
-
-    monkeypatch.setattr(batcher, "answer", poisoned)
-    users = ["fine", "poison", "fine too"]
-    answers = await asyncio.gather(
-        *(api.post("/v1/recommendations", {"user_id": user}) for user in users)
-    )
-    assert [each.status_code for each in answers] == [200, 500, 200]
 
 
 async def test_a_search_is_stored_too(api: Api) -> None:

@@ -119,11 +119,11 @@ async def test_too_many_requests_at_once_are_turned_away_and_probes_are_not(
     async with open_api(settings) as api:
         held = asyncio.Event()
 
-        async def waits(user: str) -> bytes:
+        async def waits(users: list[str]) -> list[bytes]:
             await held.wait()
-            return b"{}"
+            return [b"{}"] * len(users)
 
-        monkeypatch.setattr(api.service.parts.store, "last_list_json", waits)
+        monkeypatch.setattr(api.service.parts.store, "last_lists_json", waits)
         waiting = [asyncio.create_task(api.get("/v1/users/u/recommendations")) for _ in range(2)]
         await asyncio.sleep(0.1)
         refused = await api.get("/v1/users/u/recommendations")
@@ -164,16 +164,16 @@ async def test_a_body_that_does_not_come_and_a_part_that_does_not_answer_are_not
         yield b"["
         await asyncio.Event().wait()
 
-    async def hangs(user: str) -> bytes:
+    async def hangs(users: list[str]) -> list[bytes]:
         await asyncio.Event().wait()
-        return b""
+        return []
 
     async with open_api(settings) as api:
         headers = {"Content-Type": "application/json"}
         slow = await api.client.post("/v1/events", content=never_ends(), headers=headers)
         assert slow.status_code == 408
         assert slow.json()["type"].endswith("too-slow")
-        monkeypatch.setattr(api.service.parts.store, "last_list_json", hangs)
+        monkeypatch.setattr(api.service.parts.store, "last_lists_json", hangs)
         answer = await api.get("/v1/users/u/recommendations")
         assert answer.status_code == 503
         assert answer.json()["type"].endswith("unavailable")

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 from serving import metrics
 from serving.narrowed import Shelf
-from serving.on_demand import Answer, Question, answer, fits_with
+from serving.on_demand import MOST_ITEMS, Answer, Question, answer, fits_with, places
 from serving.parts import Parts
 from stream.readiness import part_at_fault
 
 logger = logging.getLogger(__name__)
+
+MOST_PLACES = 8 * MOST_ITEMS
+"""On all lists of a micro-batch: what makes them keeps others from being answered meanwhile."""
 
 
 class _Waiting(NamedTuple):
@@ -62,10 +65,17 @@ class Batcher:
         if not waiting:
             self._waiting.clear()
             return []
-        kind = fits_with(waiting[0].question)
-        batch = [each for each in waiting if fits_with(each.question) == kind][: self._most]
-        taken = set(map(id, batch))
-        self._waiting = deque(each for each in waiting if id(each) not in taken)
+        kind, room = fits_with(waiting[0].question), MOST_PLACES
+        batch: list[_Waiting] = []
+        others: deque[_Waiting] = deque()
+        for each in waiting:
+            fits = len(batch) < self._most and fits_with(each.question) == kind
+            if fits and (wanted := places(self._parts, each.question)) <= room:
+                batch.append(each)
+                room -= wanted
+            else:
+                others.append(each)
+        self._waiting = others
         return batch
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:

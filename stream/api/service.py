@@ -10,6 +10,7 @@ from serving.similar import Similar
 from stream.api.batcher import Batcher
 from stream.api.event_writer import EventWriter
 from stream.api.keys import KeyRing
+from stream.api.lookups import Lookups
 from stream.api.problems import ProblemError
 from stream.api.rate_limit import RateLimit
 from stream.readiness import Part, wait_out
@@ -54,6 +55,11 @@ class Service:
     def similar(self) -> Similar:
         """What is like an item."""
         return Similar(self.parts)
+
+    @cached_property
+    def lookups(self) -> Lookups:
+        """Of last lists."""
+        return Lookups(self.parts.store)
 
     @property
     def parts(self) -> Parts:

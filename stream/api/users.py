@@ -37,7 +37,7 @@ async def last_list(request: Request, service: Service) -> Response:
     """The list as it stands in Redis, byte for byte."""
     user = path_id(request, "user")
     parameters(request, {})
-    found = await service.parts.store.last_list_json(user)
+    found = await service.lookups.last_list(user)
     if found is None:
         raise ProblemError(
             "not-found",
