@@ -37,12 +37,21 @@ def diversity_of(bundle: Bundle, strength: float) -> Diversity | None:
     """
     if not strength:
         return None
+    return Diversity(strength, *shared_item_vectors(bundle))
+
+
+def shared_item_vectors(bundle: Bundle) -> tuple[NDArray[np.float32], int]:
+    """float32 [V, at least D], the vector of each row of the vocabulary, and D.
+
+    Raises:
+        BundleError: the graph does not end as it should.
+    """
     if bundle.has_index:
         # The workers of a machine share it; the last column is no part of the vectors.
         held = np.load(bundle.path / INDEX_FILES[1], mmap_mode="r", allow_pickle=False)
-        return Diversity(strength, np.asarray(held), held.shape[1] - 1)
+        return np.asarray(held), held.shape[1] - 1
     vectors = read_item_vectors(bundle)
-    return Diversity(strength, vectors, vectors.shape[1])
+    return vectors, vectors.shape[1]
 
 
 def read_item_vectors(bundle: Bundle) -> NDArray[np.float32]:

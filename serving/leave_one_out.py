@@ -135,14 +135,7 @@ async def look_at(parts: Parts, requests: RequestTable, listed: NDArray[np.int64
     own, scores = found.candidate_scores[:, :size], found.candidate_scores[:, size:][is_candidate]
     if (vectors := parts.new_item_vectors) is not None:
         scores = vectors.rescored(scores, found, candidates.owner, candidates.pool.rows)
-        listed_at, owner = (
-            listed >= 0,
-            np.broadcast_to(np.arange(len(listed))[:, None], listed.shape),
-        )
-        own = own.copy()
-        own[listed_at] = vectors.rescored(
-            own[listed_at], found, owner[listed_at], listed[listed_at]
-        )
+        own = vectors.scores_of(listed, own, found)
     joined = with_nearest_of_lists(
         candidates,
         scores,

@@ -73,3 +73,17 @@ RULES_AT_FAULT = Gauge(
 READY = Gauge("nextclick_ready", "1 while this worker serves; 0 while it starts or waits.")
 GENERATION = Gauge("nextclick_generation", "The generation of profiles and counts in use.")
 WAITING = Gauge("nextclick_waiting", "Waits for a part that is away or at fault.", ["part"])
+API_REQUESTS = Counter(
+    "nextclick_api_requests", "Requests answered by the HTTP API.", ["operation", "status"]
+)
+API_SECONDS = Histogram(
+    "nextclick_api_seconds",
+    "Time from the head of a request to the end of its answer.",
+    ["operation"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
+)
+API_QUESTIONS = Histogram(
+    "nextclick_api_questions",
+    "Lists on demand in a micro-batch.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)

@@ -89,6 +89,17 @@ class NewItemVectors:
         assert found.states is not None, "a bundle with a tower has a graph with states"
         return self._cold.rescored(scores, found.states, owner, rows)
 
+    def scores_of(
+        self, rows: NDArray[np.int64], scores: NDArray[np.float32], found: Scores
+    ) -> NDArray[np.float32]:
+        """The same of rows that each of L lists has beside its candidates, both [L, G]; -1 is no
+        row."""
+        at = rows >= 0
+        owner = np.broadcast_to(np.arange(len(rows))[:, None], rows.shape)
+        scores = scores.copy()
+        scores[at] = self.rescored(scores[at], found, owner[at], rows[at])
+        return scores
+
     def nearest(self, found: Scores) -> NearestCold:
         """The nearest new items of L lists, best first; in any thread."""
         assert found.states is not None, "a bundle with a tower has a graph with states"

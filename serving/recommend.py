@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,9 +23,10 @@ from model.features import PADDING, NetworkInputs
 from serving import metrics
 from serving.candidates import CandidateTable
 from serving.intake import DeadLetter, Record, decode
-from serving.learning import current_profile, learn
+from serving.learning import current_profiles, learn
 from serving.leave_one_out import with_losses
 from serving.list_request import ListRequest, RequestTable
+from serving.narrowed import Narrowed
 from serving.parts import Parts
 from serving.profile import Profile, pack_query
 from serving.ranker import Scores
@@ -117,12 +118,19 @@ async def decide(parts: Parts, prepared: Prepared) -> Outcome:
 
 
 async def _make_lists(
-    parts: Parts, requests: RequestTable, candidates: CandidateTable, steps: dict[str, float]
+    parts: Parts,
+    requests: RequestTable,
+    candidates: CandidateTable,
+    steps: dict[str, float],
+    narrowed: Narrowed | None = None,
+    length: int | None = None,
 ) -> list[Recommendation]:
     """The list of each request: one run of the network, rules and reasons."""
     is_candidate = candidates.cells
     padded = np.full(is_candidate.shape, PADDING, np.int64)
     padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]
+    if narrowed is not None:
+        padded = np.hstack([padded, narrowed.model_rows])
     with _timed(steps, "rank"):
         # Here, not beside the run: two threads of Python wait for each other's turns.
         features = parts.ranker.features_of(requests)
@@ -131,12 +139,13 @@ async def _make_lists(
         )
 
     with _timed(steps, "rerank"):
-        final = _final_lists(parts, requests, candidates, scores, new)
+        final = _final_lists(parts, requests, candidates, scores, new, narrowed, length)
     if parts.telling.explain == "leave_one_out":
         with _timed(steps, "explain"):
             final = await with_losses(parts, requests, final)
 
-    if empty := sum(not items for items in final):
+    # Of a filter that selects nothing a list is empty, and nothing is wrong.
+    if narrowed is None and (empty := sum(not items for items in final)):
         metrics.EMPTY_LISTS.inc(empty)
         logger.warning("%d empty lists: the catalogue has no item that may be recommended", empty)
     spent = {step: round(seconds * 1000, 3) for step, seconds in steps.items()}
@@ -175,14 +184,25 @@ async def request_now(
     parts: Parts, user_id: str, query: str | None, steps: dict[str, float]
 ) -> ListRequest:
     """What ``recommend_user`` makes a list for; its time goes into ``steps``. Raises as it does."""
+    (request,) = await requests_now(parts, [(user_id, query)], steps)
+    return request
+
+
+async def requests_now(
+    parts: Parts, asked: Sequence[tuple[str, str | None]], steps: dict[str, float]
+) -> list[ListRequest]:
+    """The same of several users, each with the query of a search or None; one trip to Redis."""
     now = parts.now_ms()
     with _timed(steps, "profiles"):
-        profile = await current_profile(parts, user_id)
-    request = ListRequest(user_id, "", now, AsOf("", 0, -1), profile)
-    if query is None:
-        return request
-    searched = profile.merge(Profile(queries=pack_query(search_now(user_id, query, now))))
-    return request._replace(profile=searched, query=query, searched_until=now)
+        profiles = await current_profiles(parts, [user for user, _ in asked])
+    requests: list[ListRequest] = []
+    for (user, query), profile in zip(asked, profiles, strict=True):
+        request = ListRequest(user, "", now, AsOf("", 0, -1), profile)
+        if query is not None:
+            searched = profile.merge(Profile(queries=pack_query(search_now(user, query, now))))
+            request = request._replace(profile=searched, query=query, searched_until=now)
+        requests.append(request)
+    return requests
 
 
 async def recommend_request(
@@ -192,13 +212,33 @@ async def recommend_request(
 
     Raises as ``recommend_user`` does, contract aside.
     """
-    asked = RequestTable([request])
+    return (await recommend_requests(parts, [request], steps))[0]
+
+
+async def recommend_requests(
+    parts: Parts,
+    requests: Sequence[ListRequest],
+    steps: dict[str, float],
+    *,
+    narrowed: Narrowed | None = None,
+    length: int | None = None,
+) -> list[Recommendation]:
+    """The same of several requests: one run of the network.
+
+    Args:
+        parts: what to work with.
+        requests: of one or several users.
+        steps: seconds spent so far.
+        narrowed: what each list may hold; None: anything.
+        length: of a list, at most; None: that of the settings.
+    """
+    asked = RequestTable(requests)
     if parts.policy is not None:
         # The catalogue may have been read after the rules: what they hide is hidden from sources.
         parts.policy.catch_up()
     with _timed(steps, "candidates"):
         candidates = await parts.candidates.gather(asked)
-    return (await _make_lists(parts, asked, candidates, steps))[0]
+    return await _make_lists(parts, asked, candidates, steps, narrowed, length)
 
 
 def _scored(
@@ -220,7 +260,15 @@ def _final_lists(
     candidates: CandidateTable,
     scores: Scores,
     new: NearestCold | None,
+    narrowed: Narrowed | None,
+    length: int | None,
 ) -> list[tuple[Recommended, ...]]:
+    own = None
+    if narrowed is not None:
+        # What was asked beside the candidates stands behind them.
+        width = candidates.cells.shape[1]
+        own = scores.candidate_scores[:, width:]
+        scores = replace(scores, candidate_scores=scores.candidate_scores[:, :width])
     most = parts.candidates.quotas.nearest
     nearest = parts.catalog.rows_of_model(scores.top_rows[:, :most])
     nearest_scores = scores.top_scores[:, :most]
@@ -230,6 +278,10 @@ def _final_lists(
         candidate_scores = parts.new_item_vectors.scores(candidates, scores)
         nearest = np.hstack([nearest, new.rows[:, :most]])
         nearest_scores = np.hstack([nearest_scores, new.scores[:, :most]])
+    if narrowed is not None and own is not None:
+        if parts.new_item_vectors is not None:
+            own = parts.new_item_vectors.scores_of(narrowed.offered, own, scores)
+        nearest, nearest_scores = narrowed.joined(nearest, nearest_scores, own)
     return rerank(
         requests,
         candidates,
@@ -240,9 +292,10 @@ def _final_lists(
         catalog=parts.catalog,
         weights=parts.bundle.manifest.blend,
         repeats_allowed=parts.bundle.manifest.repeats_allowed,
-        length=parts.list_length,
+        length=parts.list_length if length is None else length,
         policy=parts.policy,
         telling=parts.telling,
+        narrowed=narrowed,
     )
 
 

@@ -26,6 +26,7 @@ from serving.catalog import Catalog
 from serving.contributions import DIGITS, Shown
 from serving.list_items import list_items
 from serving.list_request import RequestTable
+from serving.narrowed import Narrowed
 from serving.placements import NOT_PLACED, PINNED, SPONSORED
 from serving.policy import Composed, Policy
 from serving.reasons import TELLING, Telling
@@ -48,6 +49,7 @@ def rerank(
     length: int,
     policy: Policy | None = None,
     telling: Telling = TELLING,
+    narrowed: Narrowed | None = None,
 ) -> list[tuple[Recommended, ...]]:
     """The final list of each of L requests.
 
@@ -64,6 +66,8 @@ def rerank(
         length: of a list, at most.
         policy: what the shop declares about its lists, if it does.
         telling: what the lists tell of themselves.
+        narrowed: what each list may hold, of which what is offered is among the nearest; None:
+            anything.
     """
     if policy is not None:
         policy.catch_up()
@@ -76,17 +80,21 @@ def rerank(
     pool, owner = joined.pool, joined.owner
     scores = blend(weights, signals_of(pool, joined.network, catalog.model_rows[pool.rows]))
     allowed = _may_return(requests, joined, catalog, repeats_allowed)
+    reserved = candidates.explored
+    if narrowed is not None:
+        allowed = narrowed.allowed(allowed, owner, pool.rows)
+        reserved = narrowed.reserved(reserved, owner)
     if policy is not None and policy.has_say:
         offered = len(owner) - own
         composed = policy.compose(
             requests, joined, offered, scores, allowed,
-            length=length, reserved=candidates.explored,
+            length=length, reserved=reserved,
         )  # fmt: skip
     else:
         scores[~allowed] = -np.inf
         best = best_of_lists(
             owner, relevance(pool), scores, pool.rows, lists=len(requests), length=length,
-            reserved=candidates.explored,
+            reserved=reserved,
         )  # fmt: skip
         composed = Composed(best, scores)
     (places, ends), scores = composed.chosen, composed.scores

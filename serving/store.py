@@ -284,5 +284,13 @@ class Store:
 
     async def last_list(self, user_id: str) -> Recommendation | None:
         """The user's last list, or None."""
-        data: Any = await self.redis.hget(self.keys(user_id).last_list, "list")
+        (data,) = await self.last_lists_json([user_id])
         return None if data is None else decode_recommendation(data)
+
+    async def last_lists_json(self, user_ids: Sequence[str]) -> list[bytes | None]:
+        """The last list of each user as its JSON bytes, in one trip. Raises redis.RedisError."""
+        pipeline: Any = self.redis.pipeline(transaction=False)
+        for user in user_ids:
+            pipeline.hget(self.keys(user).last_list, "list")
+        found: list[bytes | None] = await pipeline.execute()
+        return found

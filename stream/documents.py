@@ -31,6 +31,7 @@ def documents() -> dict[str, str]:
         "items.schema.json": _json(_schema("nextclick item", Item)),
         "recommendation.schema.json": _json(_schema("nextclick recommendation", Recommendation)),
         "asyncapi.yaml": _yaml(asyncapi()),
+        "openapi.json": _openapi(),
         "settings.md": _settings_page(),
         "cli.md": cli_page(),
     }
@@ -171,6 +172,13 @@ def _verb_page(name: str, command: Any) -> str:
             default = f"`{(each.opts if each.default else each.secondary_opts)[0]}`"
         lines.append(f"| `{label}` | {default} | {each.help} |")
     return "\n".join([*lines, "", command.epilog, ""])
+
+
+def _openapi() -> str:
+    from stream.api.app import OPERATIONS
+    from stream.api.openapi import openapi
+
+    return _json(openapi(OPERATIONS))
 
 
 def _settings_page() -> str:

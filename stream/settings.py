@@ -20,8 +20,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from stream.api_settings import ApiSettings
 from stream.kafka_settings import KafkaSettings
 from stream.settings_rules import (
+    check_api,
     check_attribution,
     check_brokers,
     check_inputs,
@@ -49,7 +51,7 @@ class SettingsError(ValueError):
     """A setting is unknown, wrong or impossible beside another; the message says what to do."""
 
 
-class Settings(KafkaSettings):
+class Settings(ApiSettings, KafkaSettings):
     """Every setting of nextclick. Raises SettingsError where they make no sense."""
 
     model_config = SettingsConfigDict(
@@ -261,6 +263,7 @@ class Settings(KafkaSettings):
         check_nearest(self)
         check_quotas(self)
         check_attribution(self)
+        check_api(self)
         return self
 
     @property

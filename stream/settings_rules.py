@@ -1,6 +1,8 @@
 """Which settings are possible beside one another: each rule raises ValueError with a sentence."""
 
 import re
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -118,6 +120,31 @@ def check_redis(settings: "Settings") -> None:
         raise ValueError("`redis_ca_file` is set, but `redis_url` has no TLS; write rediss://")
     if path is not None and not path.is_file():
         raise ValueError(f"`redis_ca_file` names {path}, which is not a file; correct the path")
+
+
+def check_api(settings: "Settings") -> None:
+    """Whoever is not on this machine needs a key; TLS files go together."""
+    if settings.api_keys is None and not is_loopback(settings.api_bind):
+        raise ValueError(
+            f"`api_bind` {settings.api_bind} is more than this machine, and without `api_keys` "
+            "only this machine is served; make a key (nextclick api-key) and name its file, or set "
+            "`api_bind` to 127.0.0.1"
+        )
+    if (settings.api_cert_file is None) != (settings.api_cert_key_file is None):
+        raise ValueError("`api_cert_file` and `api_cert_key_file` go together; set both or neither")
+    for name in ("api_keys", "api_cert_file", "api_cert_key_file"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach that address."""
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def check_nearest(settings: "Settings") -> None:

@@ -95,20 +95,29 @@ class Worker(Service):
         assert self._switch is not None
         return self._switch
 
+    def load(self) -> Parts:
+        """Those of the generation that is live; what needs no server is loaded, unless it is, and
+        what is at fault there ends the start."""
+        return self._loaded().parts
+
+    def _loaded(self) -> GenerationSwitch:
+        if self._switch is None:
+            try:
+                self._rule_file = rule_file(self.settings)
+                parts = build_parts(self.settings, self._rule_file)
+            except STARTING_ERRORS as error:
+                # A sentence for the person at the terminal; a trace would bury it.
+                raise SystemExit(f"nextclick: {error}") from None
+            multiply_on_one_thread()
+            self._switch = GenerationSwitch(self.settings, parts, self.readiness, self.assignment)
+        return self._switch
+
     async def on_start(self) -> None:
         """Open everything; what cannot come right by waiting stops the start."""
         tell_repetitions_once()
         switch_soon()
-        try:
-            self._rule_file = rule_file(self.settings)
-            parts = build_parts(self.settings, self._rule_file)
-        except STARTING_ERRORS as error:
-            # A sentence for the person at the terminal; a trace would bury it.
-            raise SystemExit(f"nextclick: {error}") from None
-        multiply_on_one_thread()
-        self._switch = switch = GenerationSwitch(
-            self.settings, parts, self.readiness, self.assignment
-        )
+        switch = self._loaded()
+        parts = switch.parts
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         if self.settings.metrics_port:
             # First: whoever watches sees this worker wait.

@@ -24,6 +24,7 @@ from tests.tiny import tiny_bundle
 
 GROUP: Any = typer.main.get_command(cli.app)
 VERBS = {
+    "api", "api-key",
     "up", "worker", "ingest", "replay", "train", "export", "evaluate", "recommend", "check",
     "topics", "demo", "forget", "dlq",
 }  # fmt: skip

@@ -13,6 +13,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from model.events import Event
+from serving.recommendation import AsOf, Recommendation, encode_recommendation
 from tests.cluster_node import ClusterNode
 from tests.learning_worker import SHARDS, LearningWorker, learning_worker
 from tests.parts import click, records_of
@@ -174,3 +175,21 @@ async def test_a_cluster_out_of_reach_is_a_fault_that_passes(
     await asyncio.to_thread(cluster.wait_healthy)
     await workers[0].work(records)
     assert workers[0].acknowledged == records
+
+
+async def test_last_lists_of_several_slots_are_looked_up_in_one_call(
+    workers: list[LearningWorker],
+) -> None:
+    store = workers[0].parts.store
+    lists = [
+        Recommendation(
+            rec_id=f"r{at}", user_id=f"u{at}", event_id="e", ts=1, as_of=AsOf("events", 0, at),
+            bundle="b", items=(), step_ms={},
+        )
+        for at in range(20)
+    ]  # fmt: skip
+    assert len({key_slot(store.keys(each.user_id).last_list.encode()) for each in lists}) > 3
+    await store.keep(lists)
+    users = [each.user_id for each in lists]
+    found = await store.last_lists_json([*users, "nobody"])
+    assert found == [*map(encode_recommendation, lists), None]
