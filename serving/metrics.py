@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from serving.batch_histogram import BatchHistogram
+
 EVENTS = Counter("nextclick_events", "Events decoded.", ["kind"])
 DEAD_LETTERS = Counter(
     "nextclick_dead_letters", "Records sent to the dead-letter topic.", ["reason"]
@@ -38,6 +40,27 @@ STEP_SECONDS = Histogram(
     ["step"],
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
 )
+LATENCY = BatchHistogram(
+    "nextclick_latency_seconds",
+    "Time from the timestamp of the newest record that a list has seen until the list is stored in "
+    "its topic; by the clocks of whoever wrote the record and of this worker.",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+TOP_SCORES = BatchHistogram(
+    "nextclick_top_score",
+    "What the network gives the item that it finds nearest to a user; drift moves it.",
+    buckets=(-16, -8, -4, -2, -1, 0, 1, 2, 4, 6, 8, 10, 12, 16, 24, 32),
+)
+LAG = Gauge(
+    "nextclick_lag_records",
+    "Records behind the first that is not done, as the broker's last answer told, of the "
+    "partitions that have brought any.",
+    ["topic", "partition"],
+)
+COMMITS = Counter("nextclick_commits", "Commits of offsets.", ["outcome"])
+REDELIVERED = Counter(
+    "nextclick_redelivered_records", "Records that this worker has been given before."
+)
 FEEDBACK = Counter(
     "nextclick_feedback",
     "Items of lists that were shown, clicked, put into the cart or bought, as this worker has seen "
@@ -61,6 +84,10 @@ CLICK_THROUGH = Gauge(
     ["source", "bundle"],
 )
 CATALOG_ITEMS = Gauge("nextclick_catalog_items", "Items that may be recommended now.")
+CATALOG_NEWEST = Gauge(
+    "nextclick_catalog_newest_timestamp_seconds",
+    "Epoch seconds of the newest record of the catalogue; 0 while there is none.",
+)
 BAD_ITEMS = Counter("nextclick_bad_items", "Catalogue records that break the contract.")
 PROVIDER = Gauge("nextclick_provider", "1 for the execution provider really in use.", ["provider"])
 PLACED = Counter(

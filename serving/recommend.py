@@ -138,6 +138,9 @@ async def _make_lists(
             _scored, parts, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition
         )
 
+    best = scores.top_scores[:, :1]
+    metrics.TOP_SCORES.observe(best[np.isfinite(best)])  # an index may find none
+
     with _timed(steps, "rerank"):
         final = _final_lists(parts, requests, candidates, scores, new, narrowed, length)
     if parts.telling.explain == "leave_one_out":

@@ -57,6 +57,11 @@ class AckQueue:
         return self._done_to
 
     @property
+    def first_undone(self) -> int | None:
+        """Offset of the first record that is not done, or not delivered; None before the first."""
+        return self._tokens[0].start if self._tokens else self._done_to
+
+    @property
     def waiting(self) -> int:
         """Size of what is delivered and neither done nor rewound."""
         return self._waiting

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
@@ -13,6 +14,7 @@ from faust.types import EventT
 from model.events import INTERACTION_KINDS, Click
 from model.features import NO_SEARCHES, Interactions
 from model.who import who_rows
+from serving import metrics
 from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
@@ -128,7 +130,7 @@ async def serve(
     order.
     """
     if outcome is not None:
-        return await _deliver(parts, publisher, readiness, outcome)
+        return await _deliver(parts, publisher, readiness, records, outcome)
     failures = 0
     while True:
         try:
@@ -148,7 +150,7 @@ async def serve(
             if failures == ATTEMPTS:
                 return await _bury(publisher, readiness, records[0], error)
         else:
-            return await _deliver(parts, publisher, readiness, outcome)
+            return await _deliver(parts, publisher, readiness, records, outcome)
 
 
 async def _recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
@@ -205,8 +207,13 @@ async def _serve_halves(
 
 
 async def _deliver(
-    parts: Parts, publisher: Publisher, readiness: Readiness, outcome: Outcome
+    parts: Parts,
+    publisher: Publisher,
+    readiness: Readiness,
+    records: Sequence[Record],
+    outcome: Outcome,
 ) -> None:
+    start = time.perf_counter()
     # First: what comes of a list may be told as soon as somebody has read it.
     await wait_out(
         readiness,
@@ -214,7 +221,22 @@ async def _deliver(
         lambda: parts.store.keep(outcome.lists, outcome.encoded_lists),
         Part.REDIS,
     )
+    kept = time.perf_counter()
     await wait_out(readiness, WAITER, lambda: publisher.send(outcome), Part.KAFKA)
+    metrics.STEP_SECONDS.labels("keep").observe(kept - start)
+    metrics.STEP_SECONDS.labels("publish").observe(time.perf_counter() - kept)
+    _observe_latency(records, outcome, time.time())
+
+
+def _observe_latency(records: Sequence[Record], outcome: Outcome, now_s: float) -> None:
+    times: dict[tuple[str, int, int], int] = {
+        (each.topic, each.partition, each.offset): each.timestamp  # type: ignore[attr-defined]
+        for each in records  # aiokafka's: those of a past have none
+    }
+    seen = [each.as_of for each in outcome.lists]
+    written_ms = [times[each.topic, each.partition, each.offset] for each in seen]
+    if written_ms:
+        metrics.LATENCY.observe(now_s - np.array(written_ms) / 1000)
 
 
 async def _bury(

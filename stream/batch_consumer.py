@@ -18,6 +18,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
+from serving import metrics
 from stream.acknowledge import AckQueue, Token
 from stream.batch_fetch import BatchConsumerThread, Fetch
 from stream.batch_topic import BatchMessage, BatchTopic, RecordBatch, not_through_micro_batches
@@ -35,6 +36,8 @@ class _Partition:
 
     queue: AckQueue = field(default_factory=AckQueue)
     assignment: Assignment | None = None  # the one its deliveries belong to
+    highwater: int | None = None  # as the last fetch told
+    given_to: int = 0  # end of what was ever delivered
     moves: int = 0  # moves asked for; the consumer's thread counts those it has made
 
 
@@ -102,7 +105,13 @@ class BatchConsumer(driver.Consumer):
                 return
             partition.assignment = fetch.assignment
             token = partition.queue.deliver(start, records[-1].offset + 1, memory_of(records))
+            again = sum([record.offset < partition.given_to for record in records])
+            if again:
+                metrics.REDELIVERED.inc(again)
+            partition.given_to = max(partition.given_to, token.end)
             if fetch.highwater is not None:
+                partition.highwater = fetch.highwater
+                self._tell_lag(tp)
                 self.app.monitor.track_tp_end_offset(tp, fetch.highwater)
             batch = RecordBatch(tp.topic, tp.partition, records)
             await self.callback(BatchMessage(batch, token, self.app.consumer_generation_id))
@@ -161,6 +170,7 @@ class BatchConsumer(driver.Consumer):
         self._unacked_messages.discard(message)
         self.app.sensors.on_message_out(message.tp, message.offset, message)
         self._settled.set()
+        self._tell_lag(message.tp)
         return done
 
     def nack(self, message: BatchMessage) -> bool:
@@ -186,12 +196,21 @@ class BatchConsumer(driver.Consumer):
             self._settled.set()
         return rewound
 
+    def _tell_lag(self, tp: TP) -> None:
+        partition = self._partitions[tp]
+        first = partition.queue.first_undone
+        if first is not None and partition.highwater is not None:
+            gauge = metrics.LAG.labels(tp.topic, tp.partition)
+            gauge.set(max(0, partition.highwater - first))
+
     def _waiting(self) -> int:
         return sum(partition.queue.waiting for partition in self._partitions.values())
 
     def _drop(self, partitions: Iterable[TP]) -> None:
         for tp in partitions:
             self._partitions[tp].queue.drop()
+            # Whoever has the partition tells; `remove` takes what is not there as well.
+            metrics.LAG.remove(tp.topic, tp.partition)
         self._settled.set()
 
     # -- commit and rebalance

@@ -26,6 +26,7 @@ from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from serving import metrics
 from stream.fetched_record import FetchedRecord, fetch_records_fast
 from stream.header_names import read_any_header_name
 
@@ -246,7 +247,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if type(error) is not self._commit_fault:
                 self.log.warning("offsets cannot be committed (%r); trying again", error)
             self._commit_fault = type(error)
+            metrics.COMMITS.labels("failed").inc()
             return False
+        metrics.COMMITS.labels("done").inc()
         if self._commit_fault is not None:
             self.log.warning("offsets are committed again")
             self._commit_fault = None

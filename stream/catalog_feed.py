@@ -39,6 +39,7 @@ class CatalogFeed:
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._stopped = asyncio.Event()
+        self._newest_ms = 0
 
     async def read_whole(self) -> None:
         """Read from the beginning to the ends as they are now.
@@ -110,6 +111,8 @@ class CatalogFeed:
             for record in records:
                 self._apply(place, record.offset, record.key, record.value)
             self._next[place] = records[-1].offset + 1
+            self._newest_ms = max(self._newest_ms, records[-1].timestamp)
+            metrics.CATALOG_NEWEST.set(self._newest_ms / 1000)
             await asyncio.sleep(0)
         while self._vectors is not None and self._vectors.waiting:
             self._vectors.take_in()

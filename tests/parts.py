@@ -45,6 +45,7 @@ class FakeRecord:
     topic: str = "events"
     partition: int = 0
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = NOW
 
 
 def profile(*, seen: Sequence[str] = (), bought: Sequence[str] = (), until: int = NOW) -> Profile:

@@ -1,6 +1,8 @@
 """Nothing stops the stream: a part that is away or at fault is waited for."""
 
+import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from stream.readiness import Part
 from tests import faulty_broker
 from tests.stage import Stage, assert_waits_and_goes_on, clicks, gauge, lines, open_stage
 from tests.tcp_proxy import TcpProxy
+
+HOUR_MS = 3_600_000
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,16 @@ async def test_what_works_is_ready_and_waits_for_nothing(stage: Stage) -> None:
     assert stage.readiness.is_ready
     assert (gauge("ready"), gauge("waiting", part="redis")) == (1, 0)
     assert len(await stage.lists()) == 2
+
+
+async def test_a_list_tells_how_long_after_its_record_it_was_stored(stage: Stage) -> None:
+    before = gauge("latency_seconds_sum") or 0.0, gauge("latency_seconds_count") or 0
+    records = [replace(each, timestamp=round(time.time() * 1000) - HOUR_MS) for each in
+               clicks("ann", "bob")]  # fmt: skip
+    await stage.serve(records)
+    assert (gauge("latency_seconds_count") or 0) - before[1] == 2
+    took = ((gauge("latency_seconds_sum") or 0.0) - before[0]) / 2
+    assert took + 0.001 >= HOUR_MS / 1000, "an hour, and what the path took"
 
 
 NETWORK: dict[str, tuple[Callable[[TcpProxy], object], Callable[[TcpProxy], object]]] = {
