@@ -40,7 +40,6 @@ from stream.ingest import read_items
 from stream.replay.build import build
 from stream.replay.event_past import EventPast
 from stream.replay.file_past import FilePast
-from stream.replay.past import Position
 from stream.rows import BadRow
 from stream.settings import Settings
 from stream.worker import build_parts
@@ -65,11 +64,7 @@ async def opened(asked: argparse.Namespace, url: str) -> tuple[Parts, list[Event
         past = FilePast([asked.events], refuse, folder=Path(folder))
         events = [each.event for batch in past.batches({}) for each in batch.decoded]
     await parts.store.open()
-
-    async def keep(position: Position) -> None:
-        """This server ends with the benchmark."""
-
-    await build(parts, EventPast("log", events), {}, keep=keep)
+    await build(parts, EventPast("log", events), {})
     await parts.candidates.refresh_popular()
     return replace(parts, now_ms=lambda: events[-1].time), events
 

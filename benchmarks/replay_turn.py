@@ -23,17 +23,13 @@ from model.events import decode_event
 from stream.kafka import kafka_python_reader_arguments
 from stream.replay.build import build
 from stream.replay.file_past import FilePast
-from stream.replay.past import Past, Position
+from stream.replay.past import Past
 from stream.replay.topic_past import TopicPast
 from stream.rows import BadRow
 from stream.settings import Settings
 from tests.parts import NOW, open_parts
 
 AT_ONCE = 10_000
-
-
-async def keep(position: Position) -> None:
-    """The servers end with the benchmark."""
 
 
 def refuse(row: BadRow) -> None:
@@ -45,7 +41,7 @@ async def built(settings: Settings, past: Past) -> dict[str, Any]:
     """A build, and what Redis spends on it."""
     async with open_parts(settings.redis_url) as parts:
         before = await parts.store.redis.info("cpu")
-        await build(parts, past, {}, keep=keep)
+        await build(parts, past, {})
         after = await parts.store.redis.info("cpu")
     names = ("used_cpu_user", "used_cpu_sys")
     return {"redis_cpu_s": sum(after[name] - before[name] for name in names)}

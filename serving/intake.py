@@ -53,21 +53,33 @@ class DeadLetter:
 
 
 def decode(
-    records: Sequence[Record], now_ms: int, mappings: Mappings = NO_MAPPINGS
+    records: Sequence[Record],
+    now_ms: int,
+    mappings: Mappings = NO_MAPPINGS,
+    *,
+    as_stamped: bool = False,
 ) -> tuple[list[Decoded], list[DeadLetter]]:
     """Decode each record once; what breaks the contract is set apart and stops nothing.
 
     A record of which one event breaks the contract is a dead letter as a whole: it may be mended
     and come again, and no part of it is to be there twice.
+
+    Args:
+        records: of any topics.
+        now_ms: the present; what is much later breaks the contract.
+        mappings: by topic.
+        as_stamped: records of the past: the present of each is its own stamp, so that what was
+            refused for coming from the future stays refused.
     """
     decoded: list[Decoded] = []
     dead: list[DeadLetter] = []
     for record in records:
+        present = _stamp(record, now_ms) if as_stamped else now_ms
         try:
             if mappings and (mapping := mappings.get(record.topic)) is not None:
-                decoded += _mapped(record, mapping, now_ms)
+                decoded += _mapped(record, mapping, present)
                 continue
-            event = decode_event(record.value, now_ms)
+            event = decode_event(record.value, present)
         except ContractError as error:
             metrics.DEAD_LETTERS.labels(error.reason).inc()
             dead.append(DeadLetter(record, error))
@@ -78,6 +90,12 @@ def decode(
     mismatches = [each.record.key != each.event.user_id.encode() for each in decoded]
     metrics.KEY_MISMATCHES.inc(sum(mismatches))
     return decoded, dead
+
+
+def _stamp(record: Record, now_ms: int) -> int:
+    """When Kafka has stamped it, if it has."""
+    stamp: int = record.timestamp  # type: ignore[attr-defined]  # what comes from Kafka has one
+    return min(stamp, now_ms) if stamp > 0 else now_ms
 
 
 def _mapped(record: Record, mapping: EventMapping, now_ms: int) -> list[Decoded]:

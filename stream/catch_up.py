@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from model.events import MAX_FUTURE_MS
-from serving.intake import Decoded, decode
+from serving.intake import decode
 from serving.learning import learn
 from serving.parts import Parts
 from stream.kafka import consumer_arguments
@@ -68,24 +67,13 @@ async def catch_up(
         while wanted:
             found = await consumer.getmany(*wanted, timeout_ms=WAIT_MS, max_records=RECORDS)
             records = _below(found, ends)
-            decoded, _ = decode(records, parts.now_ms(), parts.mappings)
-            await learn(parts, _as_it_came(decoded))
+            decoded, _ = decode(records, parts.now_ms(), parts.mappings, as_stamped=True)
+            await learn(parts, decoded)
             learnt += len(records)
             # By positions: the last offsets may be those of no record.
             positions = {place: await consumer.position(place) for place in wanted}
             wanted = {place for place in wanted if positions[place] < ends[place]}
     return CaughtUp(learnt, {place: max(end, since[place]) for place, end in ends.items()})
-
-
-def _as_it_came(decoded: Sequence[Decoded]) -> list[Decoded]:
-    """Without the records of which an event was in the future: they were dead letters."""
-    refused = {id(each.record) for each in decoded if _was_future(each)}
-    return [each for each in decoded if id(each.record) not in refused]
-
-
-def _was_future(decoded: Decoded) -> bool:
-    stamp: int = decoded.record.timestamp  # type: ignore[attr-defined]  # aiokafka's
-    return 0 < stamp < decoded.event.time - MAX_FUTURE_MS
 
 
 def _below(

@@ -122,10 +122,8 @@ def files_verb(
     from stream.replay.sources import FileSource
 
     orders = _orders(into, rate, speed, max_lag, state, again)
-    with _pile(None, False) as pile:
-        source = FileSource(
-            files, pile.report, err, _mapping(mapping or "", renames), bad_rows, strict
-        )
+    with _pile(None, strict) as pile:
+        source = FileSource(files, pile.report, err, _mapping(mapping or "", renames), bad_rows)
         _run(orders, source, pile, dry_run, as_json)
 
 

@@ -11,10 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from msgspec import inspect
-
-from model.events import Event
-from model.items import Item
+from model.contract_fields import EVENT_CONTRACTS, ITEM_CONTRACT
 from stream.lines import MAX_LINE_BYTES, Line, line_blocks, lines
 
 
@@ -153,34 +150,11 @@ def _typed(name: str, cell: str) -> Any:
         return cell  # a time as text, or a fault that the contract will name
 
 
-def _cell_kinds(*contracts: Any) -> dict[str, str]:
-    """What a cell under each field name of the contracts has to become."""
-    kinds: dict[str, str] = {}
-    names = {
-        inspect.IntType: "number",
-        inspect.FloatType: "number",
-        inspect.BoolType: "boolean",
-        inspect.VarTupleType: "list",
-        inspect.DictType: "object",
-    }
-
-    def members(kind: inspect.Type) -> Iterator[inspect.Type]:
-        while isinstance(kind, inspect.Metadata):
-            kind = kind.type
-        if isinstance(kind, inspect.UnionType):
-            for member in kind.types:
-                yield from members(member)
-        else:
-            yield kind
-
-    for contract in contracts:
-        for struct in members(inspect.type_info(contract)):
-            assert isinstance(struct, inspect.StructType)
-            for field in struct.fields:
-                for member in members(field.type):
-                    if type(member) in names:
-                        kinds[field.encode_name] = names[type(member)]
-    return kinds
-
-
-CELL_KINDS = _cell_kinds(Event, Item)
+_CELL_KIND_OF: dict[str, str] = {"integer": "number", "time": "number"}
+CELL_KINDS = {
+    name: _CELL_KIND_OF.get(field.kind, field.kind)
+    for contract in (*EVENT_CONTRACTS.values(), ITEM_CONTRACT)
+    for name, field in contract.items()
+    if field.kind != "text" and "." not in name
+}
+"""What a cell under each field name of the contracts has to become."""

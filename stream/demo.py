@@ -36,7 +36,6 @@ from stream.replay.build import build
 from stream.replay.event_past import EventPast
 from stream.replay.lag_gate import ReplayError
 from stream.replay.pace import Pace
-from stream.replay.past import Position
 from stream.replay.progress import event_time, replay_bar, show
 from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
@@ -146,15 +145,10 @@ async def _learn(
     parts: Parts, past: EventPast, bar: Progress, task: TaskID, *, count: bool
 ) -> None:
     """Bring profiles to where these events lead, and counts where asked to; from the beginning."""
-
-    async def keep(position: Position) -> None:
-        """The servers end with the demonstration: nobody goes on from here."""
-
     await build(
         parts,
         past,
         {},
-        keep=keep,
         progress=lambda merged, _: bar.update(task, completed=merged),
         count=count,
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 
 from model.events import ContractError, Event, decode_event
+from model.mapping import Mapping
 from stream.csv_rows import CsvRow, csv_rows, typed_fields
 from stream.csv_tables import CsvTable, csv_parts
 from stream.event_json import json_columns
@@ -22,8 +23,7 @@ from stream.parquet_rows import (
     with_numbered_times,
 )
 from stream.replay.sorted_runs import COLUMNS, Events
-from stream.row_mapping import RowMapping
-from stream.rows import BOM, NO_JSON, BadRow, RowsError, format_of, json_of, opened
+from stream.rows import BOM, NO_JSON, BadRow, format_of, json_of, opened
 from stream.sound_rows import CONTRACT_FIELDS, sound_rows
 
 ROWS = 4_096
@@ -45,21 +45,17 @@ class EventReader:
         report: called in file order.
         now_ms: the present, epoch milliseconds; events much later than that are refused.
         mapping: what makes events of a row; None where rows are events.
-        strict: the first bad row ends it.
     """
 
     def __init__(
         self,
         report: Callable[[BadRow], None],
         now_ms: int,
-        mapping: RowMapping | None = None,
-        *,
-        strict: bool = False,
+        mapping: Mapping | None = None,
     ) -> None:
         self._report = report
         self._now_ms = now_ms
         self._mapping = mapping
-        self._strict = strict
         self.rows = 0
         """Read so far."""
         self.bad: Counter[str] = Counter()
@@ -75,7 +71,8 @@ class EventReader:
             name: what it is called in reports, if not so.
 
         Raises:
-            RowsError: it cannot be read, or holds a bad row and that is to end it.
+            RowsError: it cannot be read.
+            What ``report`` raises.
         """
         name = name or path
         form, packing = format_of(path, unknown="" if self._mapping is None else "csv")
@@ -125,7 +122,7 @@ class EventReader:
                 rows = part
             yield self._made(name, [row.line for row in rows], rows, _json_of_cells, _raw)
 
-    def _foreign_csv(self, stream: BinaryIO, name: Path, mapping: RowMapping) -> Iterator[Events]:
+    def _foreign_csv(self, stream: BinaryIO, name: Path, mapping: Mapping) -> Iterator[Events]:
         def make(row: CsvRow) -> list[bytes]:
             if row.fault:
                 raise _UnreadableError(row.fault)
@@ -217,13 +214,6 @@ class EventReader:
     def _refuse(self, row: BadRow) -> None:
         self.bad[row.reason] += 1
         self._report(row)
-        if self._strict:
-            raise bad_row_error(row)
-
-
-def bad_row_error(row: BadRow) -> RowsError:
-    """What ends it where no bad row may be."""
-    return RowsError(f"{row}; mend the row, or let it be left out without --strict")
 
 
 class _UnreadableError(ValueError):
@@ -236,7 +226,7 @@ def _in_columns(events: Sequence[Event], data: Sequence[bytes]) -> Events:
     return pa.RecordBatch.from_arrays([times, ids, pa.array(data, pa.binary())], schema=COLUMNS)
 
 
-def _events_by(mapping: RowMapping) -> Callable[[Any], list[bytes]]:
+def _events_by(mapping: Mapping) -> Callable[[Any], list[bytes]]:
     def make(row: Any) -> list[bytes]:
         if isinstance(row, UnicodeDecodeError):
             raise _UnreadableError(str(row))

@@ -1,20 +1,19 @@
 """Which rows of a table ``decode_event`` would take, by columns: a proven shortcut, no rule of its
 own. What is not sound by it may well be an event; only ``decode_event`` refuses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-from msgspec import inspect
 from pyarrow import compute as pc
 
+from model.contract_fields import EVENT_CONTRACTS
 from model.events import (
     MAX_EVENT_BYTES,
     MAX_FUTURE_MS,
     MAX_ID_BYTES,
     MAX_QUERY_CHARACTERS,
     MAX_TIME_MS,
-    Event,
 )
 
 Array: TypeAlias = Any
@@ -62,16 +61,9 @@ def sound_rows(batch: Any, data: Array, is_whole: Array, now_ms: int) -> Array:
     return pc.and_(sound, is_fit)
 
 
-def _contract_fields() -> Iterator[str]:
-    union = inspect.type_info(Event)
-    assert isinstance(union, inspect.UnionType)
-    for kind in union.types:
-        assert isinstance(kind, inspect.StructType)
-        yield str(kind.tag_field)
-        yield from (field.encode_name for field in kind.fields)
-
-
-CONTRACT_FIELDS = frozenset(_contract_fields())
+CONTRACT_FIELDS = frozenset(
+    {"type", *(name.partition(".")[0] for each in EVENT_CONTRACTS.values() for name in each)}
+)
 """Names of all fields that an event may have."""
 
 

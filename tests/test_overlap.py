@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -77,13 +78,19 @@ class Agent:
         )
         await run_agent(cast(Any, None), cast(Worker, worker))
 
-    async def _ready(self) -> Parts:
-        return self.stage.parts
+    async def _ready(self) -> Any:
+        return self
+
+    @asynccontextmanager
+    async def learning(self, number: int, places: object) -> AsyncIterator[Parts]:
+        """As a generation that stays live."""
+        yield self.stage.parts
 
     async def micro_batches(self, stream: object, most: int) -> AsyncIterator[list[Any]]:
         while True:
             records = await self.waiting.get()
-            yield [SimpleNamespace(value=SimpleNamespace(records=records))]
+            batch = SimpleNamespace(records=records, topic="events", partition=0)
+            yield [SimpleNamespace(value=batch, message=SimpleNamespace(generation_id=1))]
 
     def ack(self, batch: Any) -> None:
         self.acknowledged.append(batch.value.records)

@@ -7,8 +7,8 @@ import pytest
 from model.events import Click
 from serving.intake import Decoded
 from stream.replay import pace as pace_room
-from stream.replay.event_past import EventRecord
 from stream.replay.pace import Pace
+from stream.replay.past import PastRecord
 
 
 class Clock:
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def events(seconds: Sequence[float]) -> list[Decoded]:
     return [
         Decoded(
-            EventRecord("log", 0, number),
+            PastRecord("log", 0, number),
             Click(event_id=str(number), user_id="u", ts=int(1000 * second), item_id="i"),
         )
         for number, second in enumerate(seconds)

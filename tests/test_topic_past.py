@@ -11,7 +11,7 @@ from model.mapping import Mapping
 from stream.kafka import TopicError, kafka_python_arguments, kafka_python_producer_arguments
 from stream.replay import topic_past
 from stream.replay.bad_records import BadPile, BadRecord, StrictError
-from stream.replay.past import PastBatch, Position
+from stream.replay.past import PastBatch
 from stream.replay.topic_offsets import TopicOffsets
 from stream.replay.topic_past import TopicPast
 from stream.replay.topic_span import Span, places_of, time_ms
@@ -190,30 +190,6 @@ def test_a_mapping_makes_events_of_foreign_records(settings: Settings) -> None:
     assert isinstance(each.event, Click)
     assert (each.event.user_id, each.event.item_id) == ("ana", "tea")
     assert each.record.value == foreign
-
-
-def test_a_followed_topic_goes_on_until_it_is_stopped(settings: Settings) -> None:
-    write(settings, lines(10))
-    past = TopicPast(settings, follow=True)
-    assert past.total() is None
-    found: list[str] = []
-    batches = past.batches({})
-
-    def read_until(count: int) -> Position:
-        for batch in batches:
-            found.extend(ids([batch]))
-            if len(found) >= count:
-                return batch.position
-        raise AssertionError("it ended")
-
-    read_until(10)
-    write(settings, [(1, START - 1, click(77))])
-    assert read_until(11)[f"{settings.events_topic}:1"] == 4
-    assert found[-1] == "e77"
-    idle = next(batches)
-    assert idle.decoded == []
-    past.stop()
-    assert list(batches) == []
 
 
 def test_offsets_that_were_dropped_since_are_told(settings: Settings) -> None:

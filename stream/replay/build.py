@@ -33,9 +33,13 @@ MOST_USERS = 50_000
 WAVES_AT_ONCE = 5_000
 """Events that are learnt one wave after the other, cut into waves together."""
 WAIT_S = 1.0
-"""For more events, before an epoch is closed that has some: where a topic is followed."""
+"""For more events, before an epoch is closed that has some."""
 
 Keep = Callable[[Position], Awaitable[None]]
+
+
+async def kept_nowhere(position: Position) -> None:
+    """For builds that nobody goes on with."""
 
 
 @dataclass
@@ -67,7 +71,7 @@ async def build(
     past: Past,
     done: Position,
     *,
-    keep: Keep,
+    keep: Keep = kept_nowhere,
     progress: Callable[[int, int], None] = lambda events, newest: None,
     count: bool = True,
 ) -> Position:
@@ -136,8 +140,7 @@ class _Build:
                 if batch is None:
                     break
                 epoch.take(batch)
-                # A source that is followed gives empty batches while it waits.
-                if epoch.is_full or (epoch.events.taken and not batch.decoded):
+                if epoch.is_full:
                     epoch = await self._hand_over(epoch)
             await self._hand_over(epoch)
             await self._settle()

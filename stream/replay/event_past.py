@@ -2,27 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from zlib import crc32
-
-from msgspec import Struct
 
 from model.events import Event
 from serving.intake import Decoded
-from stream.replay.past import PastBatch, Position
-
-PARTITIONS = 64
-"""Counts take each partition's events in order: the more of them, the more at once."""
-
-
-class EventRecord(Struct, frozen=True, gc=False):
-    """Stands where a Kafka record stands in the live path."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+from stream.replay.past import PastBatch, PastRecord, Position, partition_of
 
 
 class EventPast:
@@ -55,13 +38,12 @@ class EventPast:
         newest = 0
         while chunk := list(islice(events, self._batch)):
             decoded = [
-                Decoded(EventRecord(self._name, _partition_of(event), at + number), event)
+                Decoded(self._record(event, at + number), event)
                 for number, event in enumerate(chunk)
             ]
             at += len(chunk)
             newest = max(newest, *(event.time for event in chunk))
             yield PastBatch(decoded, {self._name: at}, newest)
 
-
-def _partition_of(event: Event) -> int:
-    return crc32(event.user_id.encode()) % PARTITIONS
+    def _record(self, event: Event, offset: int) -> PastRecord:
+        return PastRecord(self._name, partition_of(event.user_id.encode()), offset)

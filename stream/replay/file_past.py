@@ -9,6 +9,7 @@ are another. On disk an event takes about as much as in a packed file; in memory
 that is being sorted and a block of each run that is being merged, whatever the number of events.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -16,22 +17,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from zlib import crc32
 
 import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
 from model.events import MAX_TIME_MS, decode_event
+from model.mapping import Mapping
 from serving.intake import Decoded
-from stream.event_columns import EventReader, bad_row_error
+from stream.event_columns import EventReader
 from stream.file_set import STDIN, digest_of, files_of
 from stream.replay.bad_row_file import bad_row_line, read_bad_rows
-from stream.replay.past import PastBatch, Position
+from stream.replay.past import PastBatch, PastRecord, Position, partition_of
 from stream.replay.sorted_runs import RUN_BYTES, Events, RunWriter, merged
 from stream.replay.stdin_file import spooled
 from stream.replay.work_folder import Held, WorkFolder
-from stream.row_mapping import RowMapping
 from stream.rows import BadRow, RowsError, format_of
 
 FOLDER = Path(".nextclick/replay")
@@ -39,25 +39,12 @@ BATCH = 5_000
 """Events merged in one trip."""
 BATCH_BYTES = 8 * 1024 * 1024
 """Of JSON; a usual batch has 1 MB."""
-PARTITIONS = 64
-"""Shared counts take a partition's events in order: the more of them, the more at once."""
 MOST_TOLD = 20
 """Files by name; of more there is one line."""
 FORMAT = 1
 """Of what is sorted: another version sorts anew."""
 _SUMMARY = "summary.json"
 _BAD_ROWS = "bad-rows.jsonl"
-
-
-class PastRecord(Struct, frozen=True, gc=False):
-    """Stands where a Kafka record stands in the live path."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Summary(Struct, frozen=True):
@@ -80,11 +67,11 @@ class FilePast:
 
     Args:
         paths: files, folders, patterns, or ``-`` for standard input (`stream.file_set.files_of`).
-        report: gets each bad row, the first time and whenever the same set is read again.
+        report: gets each bad row, the first time and whenever the same set is read again; what it
+            raises ends the read before anything is handed on.
         mapping: what makes events of foreign rows.
         folder: where sorted events are kept until `finish`.
         bad_rows: file that bad rows are written to; by default one in ``folder``.
-        strict: the first bad row ends it, and nothing is handed on.
         progress: called with the number of rows read, while they are sorted.
         batch: events handed on together.
         run_bytes: sorted in memory at a time.
@@ -94,11 +81,10 @@ class FilePast:
         self,
         paths: Sequence[Path],
         report: Callable[[BadRow], None],
-        mapping: RowMapping | None = None,
+        mapping: Mapping | None = None,
         *,
         folder: Path = FOLDER,
         bad_rows: Path | None = None,
-        strict: bool = False,
         progress: Callable[[int], None] = lambda rows: None,
         batch: int = BATCH,
         run_bytes: int = RUN_BYTES,
@@ -108,7 +94,6 @@ class FilePast:
         self._mapping = mapping
         self._folder = folder
         self._bad_rows = bad_rows
-        self._strict = strict
         self._progress = progress
         self._batch = batch
         self._run_bytes = run_bytes
@@ -147,8 +132,7 @@ class FilePast:
         """Read, check and sort the files, unless this set has been; `batches` does so, too.
 
         Raises:
-            RowsError: a file cannot be read, or holds a bad row and that is to end it; or there
-                is no room for what is sorted.
+            RowsError: a file cannot be read, or there is no room for what is sorted.
         """
         if self.summary is None:
             try:
@@ -233,8 +217,6 @@ class FilePast:
         if summary.bad:
             for row in read_bad_rows(folder / _BAD_ROWS):
                 self._report(row)
-                if self._strict:
-                    raise bad_row_error(row)
         self._keep_bad_rows(summary, folder)
         return summary
 
@@ -248,7 +230,7 @@ class FilePast:
                 self._report(row)
 
             now_ms = int(time.time() * 1000)
-            reader = EventReader(report, now_ms, self._mapping, strict=self._strict)
+            reader = EventReader(report, now_ms, self._mapping)
             for path, name in files:
                 for events in reader.read(path, name):
                     writer.add(events)
@@ -271,7 +253,9 @@ class FilePast:
             return
         side = self._side_file()
         try:
-            shutil.copyfile(folder / _BAD_ROWS, side)
+            private = os.open(side, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(private, "wb") as copy, (folder / _BAD_ROWS).open("rb") as kept:
+                shutil.copyfileobj(kept, copy)
         except OSError as error:
             raise RowsError(
                 f"{side} cannot be written ({error.strerror or error}); name another file with "
@@ -288,7 +272,7 @@ class FilePast:
             # It has been checked, so that the present does not matter any more.
             event = decode_event(value, MAX_TIME_MS)
             key = event.user_id.encode()
-            record = PastRecord(topic, crc32(key) % PARTITIONS, offset, key, value)
+            record = PastRecord(topic, partition_of(key), offset, key, value)
             decoded.append(Decoded(record, event))
         return decoded
 

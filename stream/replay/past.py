@@ -2,8 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
+from zlib import crc32
+
+from msgspec import Struct
 
 from serving.intake import Decoded
+
+PARTITIONS = 64
+"""Of what comes from no topic. Shared counts take a partition's events in order: the more of them,
+the more at once."""
 
 Position = Mapping[str, int]
 """How far a source has been read: of each of its parts the number of the next record.
@@ -11,6 +18,17 @@ Position = Mapping[str, int]
 A part of a topic is named ``topic:partition`` and numbered by offsets; that of a set of files, of
 which there is one, by its digest, and numbered by events in the order in which they are read.
 """
+
+
+class PastRecord(Struct, frozen=True, gc=False):
+    """Stands where a Kafka record stands in the live path, for an event that comes from none."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class PastBatch(NamedTuple):
@@ -42,3 +60,8 @@ class Past(Protocol):
             stream.rows.RowsError, stream.kafka.BrokerError, stream.kafka.TopicError: it cannot be
                 read; the message says what to do.
         """
+
+
+def partition_of(key: bytes) -> int:
+    """That of a user's events, by the user's id."""
+    return crc32(key) % PARTITIONS

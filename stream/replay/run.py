@@ -139,7 +139,7 @@ def _told(settings: Settings, orders: Orders, past: Past, state: str, console: C
     machine = {"into": orders.into, "dry_run": True, "total": past.total()}
     return Outcome(
         machine | {"plan": [f"{word} {line}".strip() for word, line in lines]},
-        "nothing was written; leave out --dry-run to do it",
+        "nothing was sent or built; leave out --dry-run to do it",
     )
 
 

@@ -117,7 +117,6 @@ class FileSource:
     console: Console
     mapping: EventMapping | None = None
     bad_rows: Path | None = None
-    strict: bool = False
 
     def __post_init__(self) -> None:
         self._past: FilePast | None = None
@@ -159,7 +158,7 @@ class FileSource:
             with self.console.status("reading the files") as status:
                 past = FilePast(
                     self.paths, self.report, self.mapping,
-                    bad_rows=self.bad_rows, strict=self.strict,
+                    bad_rows=self.bad_rows,
                     progress=lambda rows: status.update(f"reading the files: {rows:,} rows"),
                 )  # fmt: skip
                 past.prepare()

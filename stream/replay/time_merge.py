@@ -48,11 +48,6 @@ class TimeMerge(Generic[S]):
         """Nobody waits for this partition any more."""
         self._open.discard(partition)
 
-    @property
-    def waits(self) -> bool:
-        """Whether any partition is still waited for."""
-        return bool(self._open)
-
     def held(self, partition: int) -> int:
         """Records of a partition that have not been given out."""
         return len(self._records[partition])

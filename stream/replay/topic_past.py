@@ -1,7 +1,6 @@
 """A topic of Kafka as the past: read by assignment, from outside of every group."""
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -10,9 +9,8 @@ from datetime import UTC, datetime
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
-from model.events import MAX_FUTURE_MS, ContractError
 from model.mapping import Mapping
-from serving.intake import NO_MAPPINGS, DeadLetter, Decoded, decode
+from serving.intake import NO_MAPPINGS, DeadLetter, decode
 from stream.fetched_record import FetchedRecord
 from stream.kafka import TopicError, kafka_python_reader_arguments
 from stream.replay.bad_records import BadRecord
@@ -51,8 +49,6 @@ class TopicPast:
         span: which part of it.
         mapping: of records that are no events of the contract.
         ranges: found at an earlier start, instead of looking the span up.
-        follow: when the ends are reached go on with what comes, until `stop`; `batches` then gives
-            an empty batch several times a second while nothing comes.
         report: gets each record that breaks the contract; what it raises ends the read.
 
     Raises:
@@ -68,15 +64,12 @@ class TopicPast:
         *,
         mapping: Mapping | None = None,
         ranges: Ranges | None = None,
-        follow: bool = False,
         report: Callable[[BadRecord], None] = nobody,
     ) -> None:
         self.topic = topic or settings.events_topic
         self._settings = settings
         self._span = span
-        self._follow = follow
         self._report = report
-        self._stopped = threading.Event()
         self._mappings = NO_MAPPINGS if mapping is None else {self.topic: mapping}
         self.ranges: Ranges = self._look_up() if ranges is None else ranges
 
@@ -96,17 +89,11 @@ class TopicPast:
             lines.append(f"partition {partition}: offsets {first:,} to {end - 1:,}")
         if len(filled) < len(self.ranges):
             lines.append(f"{len(self.ranges) - len(filled)} partitions hold nothing of it")
-        if self._follow:
-            lines.append("and what comes after")
         return lines
 
     def total(self) -> int | None:
         """Offsets in the span; transactions and compaction leave some of them without a record."""
-        return None if self._follow else sum(end - first for first, end in self.ranges.values())
-
-    def stop(self) -> None:
-        """Have `batches` end soon, wherever it stands; from any thread."""
-        self._stopped.set()
+        return sum(end - first for first, end in self.ranges.values())
 
     def batches(self, done: Position) -> Iterator[PastBatch]:
         """The events behind a position; see `stream.replay.past.Past`.
@@ -121,8 +108,9 @@ class TopicPast:
         self._refuse_lost(position)
         newest = 0
         for records in self._portions(position):
-            decoded, dead = decode(records, int(time.time() * 1000), self._mappings)
-            decoded = self._as_it_came(decoded, dead)
+            decoded, dead = decode(
+                records, int(time.time() * 1000), self._mappings, as_stamped=True
+            )
             for each in dead:
                 self._report(_bad(each))
             for partition, last in {each.partition: each.offset for each in records}.items():
@@ -130,27 +118,12 @@ class TopicPast:
             newest = max(newest, max((each.event.time for each in decoded), default=0))
             yield PastBatch(decoded, dict(position), newest)
         ends = {self._part(each): end for each, (_, end) in self.ranges.items()}
-        if any(position[part] < end for part, end in ends.items()) and not self._stopped.is_set():
+        if any(position[part] < end for part, end in ends.items()):
             # Marks of transactions stand there, or what compaction has left out.
             yield PastBatch([], {part: max(position[part], ends[part]) for part in ends}, newest)
 
     def _part(self, partition: int) -> str:
         return f"{self.topic}:{partition}"
-
-    def _as_it_came(self, decoded: list[Decoded], dead: list[DeadLetter]) -> list[Decoded]:
-        """Without the records that tell of the future by more than a worker allows."""
-        late = {}
-        for each in decoded:
-            record = each.record
-            assert isinstance(record, FetchedRecord)
-            if 0 < record.timestamp < each.event.time - MAX_FUTURE_MS:
-                late[record.partition, record.offset] = record
-        if not late:
-            return decoded
-        for record in late.values():
-            why = "more than 10 minutes later than the record that holds it"
-            dead.append(DeadLetter(record, ContractError("future_time", f"`ts` is {why}")))
-        return [each for each in decoded if (each.record.partition, each.record.offset) not in late]
 
     def _refuse_lost(self, position: Position) -> None:
         """Offsets that retention has dropped since they were noted, or a topic made anew."""
@@ -159,30 +132,24 @@ class TopicPast:
             kept, ends = offsets.beginnings(places), offsets.ends(places)
         for place in places:
             at = position[self._part(place.partition)]
-            if self._follow or at < self.ranges[place.partition][1] or at > ends[place]:
+            if at < self.ranges[place.partition][1] or at > ends[place]:
                 refuse_missing(place, at, kept, ends)
 
     def _portions(self, position: Position) -> Iterator[list[FetchedRecord]]:
         """Records in order, some thousands at a time."""
-        starts = {each: position[self._part(each)] for each in self.ranges}
-        if not self._follow:
-            starts = {each: at for each, at in starts.items() if at < self.ranges[each][1]}
+        at = {each: position[self._part(each)] for each in self.ranges}
+        starts = {each: first for each, first in at.items() if first < self.ranges[each][1]}
         waiting: list[FetchedRecord] = []
         with closing(KafkaConsumer(**self._consumer_arguments(len(starts)))) as consumer:
             read_in_bulk(consumer)
-            fetch = _Fetch(consumer, self.topic, starts, self.ranges, self._follow)
-            while fetch.goes_on and not self._stopped.is_set():
+            fetch = _Fetch(consumer, self.topic, starts, self.ranges)
+            while fetch.goes_on:
                 waiting += fetch.next()
                 whole = len(waiting) - len(waiting) % BATCH
-                for at in range(0, whole, BATCH):
-                    if self._stopped.is_set():
-                        return
-                    yield waiting[at : at + BATCH]
+                for begin in range(0, whole, BATCH):
+                    yield waiting[begin : begin + BATCH]
                 del waiting[:whole]
-                if self._follow and not fetch.merge.waits:
-                    yield waiting
-                    waiting = []
-        if waiting and not self._stopped.is_set():
+        if waiting:
             yield waiting
 
     def _consumer_arguments(self, partitions: int) -> dict[str, object]:
@@ -202,12 +169,10 @@ class _Fetch:
         topic: str,
         starts: dict[int, int],
         ranges: Ranges,
-        follow: bool,
     ) -> None:
         self._consumer = consumer
         self._places = {each: TopicPartition(topic, each) for each in starts}
         self._ends = {each: ranges[each][1] for each in starts}
-        self._follow = follow
         self._held_bytes = HELD_BYTES // max(len(starts), 1)
         self._mean_bytes = 1.0
         self._idle_s = 0.0
@@ -221,7 +186,7 @@ class _Fetch:
     @property
     def goes_on(self) -> bool:
         """Whether more can come."""
-        return self._follow or bool(self._unread)
+        return bool(self._unread)
 
     def next(self) -> list[FetchedRecord]:
         """The records that are next in order; often none. Raises TopicError."""
@@ -236,7 +201,7 @@ class _Fetch:
                 "again further on"
             ) from None
         for place, records in fetched.items():
-            if not self._follow and records and records[-1].offset >= self._ends[place.partition]:
+            if records and records[-1].offset >= self._ends[place.partition]:
                 records = [each for each in records if each.offset < self._ends[place.partition]]
             self.merge.add(place.partition, records)
             self._mean_bytes = sum(len(each.value or b"") for each in records) / (len(records) or 1)
@@ -257,13 +222,12 @@ class _Fetch:
             if self._consumer.position(self._places[partition]) >= self._ends[partition]:
                 self._unread.discard(partition)
                 self.merge.end(partition)
-                if not self._follow:
-                    self._consumer.pause(self._places[partition])
+                self._consumer.pause(self._places[partition])
 
     def _hold_back(self) -> None:
         paused = self._consumer.paused()
         most = self._held_bytes / (self._mean_bytes + 1)
-        for partition in self._places if self._follow else self._unread:
+        for partition in self._unread:
             place, held = self._places[partition], self.merge.held(partition)
             if held > most and place not in paused:
                 self._consumer.pause(place)

@@ -27,7 +27,7 @@ class WorkFolder:
             fcntl.flock(lock, fcntl.LOCK_EX)  # nobody takes the new folder for a dead one's
             self._sweep()
             path = self._root / f"{os.getpid()}-{os.urandom(4).hex()}{UNFINISHED}"
-            path.mkdir()
+            path.mkdir(0o700)
             alive = _locked(path, fcntl.LOCK_EX)
         try:
             yield Unfinished(path)
