@@ -108,17 +108,18 @@ local function add(keys, args)
 end
 
 -- KEYS: offsets of a shard, where a builder writes down where it is.
--- ARGV: token of the builder; how long it holds the lease, ms; a new state, or nothing.
--- Takes or prolongs the lease, and writes the state. Returns 0 where another builder has it, and
--- does nothing; else 1 and the state.
+-- ARGV: token of the builder; how long it holds the lease, ms; 'take' or 'hold'; a new state, or
+-- nothing.
+-- Takes the lease, or prolongs it, and writes the state. Returns 0 where another builder has it, or,
+-- to hold it, has had it since, and does nothing; else 1 and the state.
 local function build(keys, args)
   local time, lease = redis.call('TIME'), redis.call('HGET', keys[1], 'lease')
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  if lease and string.sub(lease, 9) ~= args[1] and struct.unpack('>d', lease) > now then
-    return {0, ''}
-  end
+  local is_own = lease and string.sub(lease, 9) == args[1]
+  local is_free = not lease or struct.unpack('>d', lease) <= now
+  if not is_own and not (is_free and args[3] == 'take') then return {0, ''} end
   redis.call('HSET', keys[1], 'lease', struct.pack('>d', now + tonumber(args[2])) .. args[1])
-  if args[3] then redis.call('HSET', keys[1], 'epoch', args[3]) end
+  if args[4] then redis.call('HSET', keys[1], 'epoch', args[4]) end
   return {1, redis.call('HGET', keys[1], 'epoch') or ''}
 end
 

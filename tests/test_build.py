@@ -272,6 +272,37 @@ async def test_one_builder_at_a_time(parts: Parts, monkeypatch: pytest.MonkeyPat
         await first.note(BuildState())
 
 
+async def test_a_builder_that_slept_while_another_came_and_went_is_refused(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epochs have numbers that shards have counted by now, and would be left out."""
+    monkeypatch.setattr(build_state, "LEASE_MS", 0)
+    sleeper = Builder(parts.store, parts.counts)
+    await sleeper.begin()
+    await sleeper.note(BuildState())
+    await built(parts, [click("u1", "a")])
+    with pytest.raises(BuildError, match="another one has taken over"):
+        await sleeper.note(BuildState(1, "counting"))
+
+
+async def test_a_build_that_was_kept_and_not_noted_is_done_when_it_is_begun_again(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, kept = Builder.note, KeptPosition()
+
+    async def killed_at_the_end(builder: Builder, state: BuildState) -> None:
+        if state.step == "done":
+            raise ConnectionError("killed")
+        await note(builder, state)
+
+    with monkeypatch.context() as patched, pytest.raises(ConnectionError):
+        patched.setattr(Builder, "note", killed_at_the_end)
+        await build(parts, past_of([click("u1", "a")], "one"), {}, keep=kept.keep)
+    assert kept.position == {"one": 1}
+    await build(parts, past_of([], "another"), kept.position)
+    assert (await Builder(parts.store, parts.counts).begin()).step == "done"
+
+
 async def test_two_builds_at_once_leave_what_one_leaves(parts: Parts) -> None:
     """The second waits, and finds all done."""
     log = past_log(random.Random(6), 300)
@@ -326,13 +357,20 @@ async def test_what_has_come_is_learnt_while_more_is_waited_for(
 class BrokenPast(EventPast):
     """Cannot be read to its end."""
 
+    def __init__(self, events: Sequence[Event], error: Exception) -> None:
+        super().__init__("log", events)
+        self._error = error
+
     def batches(self, done: Position) -> Iterator[PastBatch]:
         yield from super().batches(done)
-        raise OSError("the disk is away")
+        raise self._error
 
 
-async def test_what_a_source_raises_ends_the_build(parts: Parts) -> None:
-    with pytest.raises(OSError, match="the disk is away"):
-        await build(parts, BrokenPast("log", [click("u1", "a")]), {}, keep=KeptPosition().keep)
+@pytest.mark.parametrize(
+    "error", [OSError("the disk is away"), TimeoutError("a socket's")], ids=str
+)
+async def test_what_a_source_raises_ends_the_build(parts: Parts, error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        await build(parts, BrokenPast([click("u1", "a")], error), {}, keep=KeptPosition().keep)
     await built(parts, [click("u1", "a")])
     assert await parts.store.profile("u1") != Profile()

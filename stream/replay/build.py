@@ -22,7 +22,7 @@ from serving.past_learning import counts_of, held_profiles, past_profiles, write
 from serving.waves import in_waves
 from stream.replay.build_state import Builder, BuildError, BuildState, Step, the_builder
 from stream.replay.past import Past, PastBatch, Position
-from stream.replay.read_ahead import ReadAhead, read_ahead
+from stream.replay.read_ahead import NothingYetError, ReadAhead, read_ahead
 
 __all__ = ["BuildError", "build"]
 
@@ -129,11 +129,14 @@ class _Build:
         epoch = self._epoch(done)
         if _is_open(self._state, done):
             epoch = await self._finish(reading, done)
+        elif self._state.step != "done":
+            # Its position is kept, and only that it is done could not be noted.
+            await self._step("done")
         try:
             while True:
                 try:
                     batch = await reading.next(WAIT_S)
-                except TimeoutError:
+                except NothingYetError:
                     if epoch.events.taken:
                         epoch = await self._hand_over(epoch)
                     continue

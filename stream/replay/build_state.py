@@ -61,7 +61,7 @@ class Builder:
             BuildError: another builder is at work.
         """
         deadline = asyncio.get_running_loop().time() + LEASE_MS / 1000 + 1
-        while (state := await self._call()) is None:
+        while (state := await self._call("take")) is None:
             if asyncio.get_running_loop().time() > deadline:
                 raise BuildError(
                     "another build writes into this generation of profiles; let it end or stop "
@@ -71,16 +71,20 @@ class Builder:
         return state
 
     async def note(self, state: BuildState) -> None:
-        """Write down where the build is. Raises BuildError where the lease is another's by now."""
-        if await self._call(msgspec.json.encode(state)) is None:
+        """Write down where the build is.
+
+        Raises:
+            BuildError: the lease is another's by now, or was in between.
+        """
+        if await self._call("hold", msgspec.json.encode(state)) is None:
             raise BuildError(
                 "this build was held up for so long that another one has taken over; let that one "
                 "end, then run the command again"
             )
 
-    async def _call(self, *state: bytes) -> BuildState | None:
+    async def _call(self, how: Literal["take", "hold"], *state: bytes) -> BuildState | None:
         ((is_held, held),) = await self._store.run(
-            [("build", 1, self._key, self._token, LEASE_MS, *state)]
+            [("build", 1, self._key, self._token, LEASE_MS, how, *state)]
         )
         if not is_held:
             return None
@@ -92,7 +96,7 @@ class Builder:
 
     async def prolong(self, is_over: asyncio.Event) -> None:
         """Keep the lease until that is set; ends where it is another's."""
-        while not is_over.is_set() and await self._call() is not None:
+        while not is_over.is_set() and await self._call("hold") is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(is_over.wait(), LEASE_MS / 4000)
 

@@ -13,6 +13,10 @@ JOIN_S = 5.0
 Read: TypeAlias = PastBatch | BaseException | None
 
 
+class NothingYetError(Exception):
+    """The next batch has not come in time."""
+
+
 class ReadAhead:
     """The batches behind a position; ``next`` gives them one after the other."""
 
@@ -33,11 +37,14 @@ class ReadAhead:
             wait_s: for how long at most; None: until it comes.
 
         Raises:
-            TimeoutError: it has not come by then.
+            NothingYetError: it has not come by then.
             What ``Past.batches`` raises.
         """
-        async with asyncio.timeout(wait_s):
-            read = await self._read.get()
+        try:
+            async with asyncio.timeout(wait_s):
+                read = await self._read.get()
+        except TimeoutError:
+            raise NothingYetError from None
         self._room.release()
         if read is None:
             self._read.put_nowait(None)
