@@ -16,12 +16,13 @@ import faust
 from benchmarks.pace import Progress, tell_progress
 from model.events import Event, encode_event
 from serving import recommend as path
-from serving.intake import Decoded, Record, decode
+from serving.intake import Decoded, decode
 from serving.learning import learn
 from serving.list_request import ListRequest
 from serving.parts import Parts
 from serving.recommend import Outcome
 from serving.recommendation import AsOf, Recommendation, recommendation_id
+from serving.record import Record
 from serving.requests import list_requests
 from stream.app import App
 from stream.batch_producer import Message

@@ -3,36 +3,20 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from model.events import ContractError, Event, decode_event
 from model.mapping import Mapping as EventMapping
 from serving import metrics
+from serving.record import Record
 
 Mappings: TypeAlias = Mapping[str, EventMapping]
 """By topic; the records of all others are events of the contract."""
 NO_MAPPINGS: Mappings = {}
 WHOLE = -1
 """Stands for the number of an event that is its whole record."""
-
-
-class Record(Protocol):
-    """A Kafka record, as aiokafka gives it."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Decoded(Struct, frozen=True, gc=False):

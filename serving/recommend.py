@@ -22,7 +22,7 @@ from model.cold_items import NearestCold
 from model.features import PADDING, NetworkInputs
 from serving import metrics
 from serving.candidates import CandidateTable
-from serving.intake import DeadLetter, Record, decode
+from serving.intake import DeadLetter, decode
 from serving.learning import current_profiles, learn
 from serving.leave_one_out import with_losses
 from serving.list_request import ListRequest, RequestTable
@@ -37,6 +37,7 @@ from serving.recommendation import (
     encode_recommendation,
     recommendation_id,
 )
+from serving.record import Record
 from serving.requests import list_requests, search_now
 from serving.rerank import rerank
 

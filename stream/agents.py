@@ -15,10 +15,10 @@ from model.events import INTERACTION_KINDS, Click
 from model.features import NO_SEARCHES, Interactions
 from model.who import who_rows
 from serving import metrics
-from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
 from serving.recommend import Outcome, Prepared, decide, prepare, recommend, recommend_user
+from serving.record import Record
 from stream.batch_topic import BatchMessage
 from stream.batches import RecordBatch, ack, micro_batches
 from stream.publisher import Publisher

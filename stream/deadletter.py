@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 from model.events import ContractError
-from serving.intake import Record
+from serving.record import Record
 
 REASON = "nextclick-reason"
 DETAIL = "nextclick-detail"

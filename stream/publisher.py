@@ -2,8 +2,9 @@
 
 from model.events import ContractError
 from serving import metrics
-from serving.intake import DeadLetter, Record
+from serving.intake import DeadLetter
 from serving.recommend import Outcome
+from serving.record import Record
 from stream.batch_producer import BatchProducer, Message
 from stream.deadletter import dead_letter_message
 from stream.settings import Settings

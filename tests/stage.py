@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from serving.intake import Record
 from serving.parts import Parts
 from serving.recommendation import Recommendation, decode_recommendation
+from serving.record import Record
 from stream.agents import serve
 from stream.embedded_redis import EmbeddedRedis
 from stream.publisher import Publisher

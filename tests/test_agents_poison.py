@@ -10,10 +10,10 @@ import pytest
 import stream.agents
 from model.events import Event
 from model.features import FIRST_ITEM
-from serving.intake import Record
 from serving.parts import Parts
 from serving.ranker import RankerError
 from serving.recommend import Outcome, recommend
+from serving.record import Record
 from serving.timed_ranker import TimedRanker
 from stream.deadletter import OFFSET, REASON, read_dead_letter
 from stream.embedded_redis import EmbeddedRedis

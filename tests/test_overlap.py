@@ -15,9 +15,9 @@ import pytest
 import stream.agents
 from model.ids import item_hash
 from serving.counts import Neighbours
-from serving.intake import Record
 from serving.parts import Parts
 from serving.recommend import Outcome, Prepared, prepare
+from serving.record import Record
 from stream.agents import run_agent
 from stream.embedded_redis import EmbeddedRedis
 from stream.worker import Worker
