@@ -108,12 +108,16 @@ def test_what_was_sorted_is_not_sorted_again(tmp_path: Path) -> None:
     assert counted == []
 
 
-def test_all_done_leaves_nothing(tmp_path: Path) -> None:
+def test_all_done_leaves_a_summary(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(ROWS))
     past = past_of(tmp_path, [tmp_path / "a.jsonl"])
     whole = read(past)
     past.finish()
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["lock"]
+    left = {path.name for path in (tmp_path / "work").iterdir()}
+    assert left == {"lock", f"{past.digest}.summary.json"}
+    again = past_of(tmp_path, [tmp_path / "a.jsonl"])
+    again.identify()
+    assert again.known() == past.summary
     assert read(past) == whole, "another replay of it has to sort again"
 
 
@@ -151,7 +155,8 @@ def test_a_kill_while_it_sorts_breaks_nothing(tmp_path: Path) -> None:
     past = past_of(tmp_path, [folder])
     assert read(past) == expected(ROWS)
     past.finish()
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["lock"]
+    left = {path.name for path in (tmp_path / "work").iterdir()}
+    assert left == {"lock", f"{past.digest}.summary.json"}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
