@@ -277,11 +277,11 @@ def _run(orders: "Orders", source: "Source", dry_run: bool, as_json: bool) -> No
         person += f"; {bad:,} left out, see {source.side_file}"
     say(as_json, machine, person)
     if damaged:
-        err.print(
-            f"nextclick: of files that are damaged ({len(damaged):,}) only what stands before the "
-            "damage was taken; mend them, and run the command again",
-            markup=False, highlight=False,
-        )  # fmt: skip
+        more = f" (and {len(damaged) - 1:,} more files)" if len(damaged) > 1 else ""
+        told = (
+            f"nextclick: {damaged[0]}{more}; no more was taken than what stands before the damage"
+        )
+        err.print(told, markup=False, highlight=False)
         sys.exit(MENDABLE)
     if bad:
         raise typer.Exit(INCOMPLETE)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from model.mapping import Mapping
-from stream.rows import RowsError
+from stream.rows import NOT_UTF_8, RowsError
 from stream.sound_rows import REQUIRED
 
 MOST_TOLD = 30
@@ -21,6 +21,8 @@ def refuse_other_columns(name: object, columns: Iterable[str], mapping: Mapping 
         mapping: what makes events of its rows; None: they are events.
     """
     has = list(columns)
+    if any("\udc80" <= letter <= "\udcff" for each in has for letter in each):
+        raise RowsError(f"{name}: {NOT_UTF_8}")
     if mapping is not None:
         lacks, help_ = mapping.lacking(has), f"correct {mapping.name}, or name another mapping"
     else:

@@ -143,7 +143,7 @@ def test_of_a_damaged_file_the_good_part_is_sent_and_the_status_tells(
         assert told["complete"]
         assert (0 < told["sent"] < 900) is is_first
         assert "log.jsonl.gz is damaged from line" in told["damaged"][0]
-        assert "only what stands before the damage was taken; mend them" in err
+        assert "whole copy; no more was taken than what stands before the damage" in err
     status, _, err = verb("files", "log.jsonl.gz", "--max-lag", 0, "--again", "--strict")
     assert status == 2
     assert "log.jsonl.gz is damaged from line" in err

@@ -92,6 +92,7 @@ def test_a_mapping_makes_the_events(tmp_path: Path, name: str) -> None:
     assert [(row.line, row.reason) for row in bad] == [(3, "invalid"), (5, "invalid")]
     assert past.summary is not None
     assert past.summary.unmapped == 1
+    assert "5 rows, 1 of which make no event by the mapping, on purpose" in past.told()
 
 
 def test_a_file_in_utf_16_is_read_by_its_encoding(tmp_path: Path) -> None:
@@ -112,6 +113,15 @@ def test_a_file_of_another_encoding_is_told(tmp_path: Path) -> None:
     assert "give its `encoding`, such as gbk" in bad[0].detail
     past = past_of(tmp_path, [tmp_path / "log.dat"], mapping=Foreign(Form(encoding="gbk"), "gbk"))
     assert past.prepare().events == 2
+
+
+@pytest.mark.parametrize("mapping", [None, Foreign(Form(separator=",", columns=None))])
+def test_names_of_columns_in_another_encoding_are_told(
+    tmp_path: Path, mapping: Foreign | None
+) -> None:
+    (tmp_path / "log.csv").write_bytes("用户,商品\nu,a\n".encode("gbk"))
+    with pytest.raises(RowsError, match=r"log\.csv: the text is not UTF-8; .* `encoding`, such"):
+        past_of(tmp_path, [tmp_path / "log.csv"], mapping=mapping).prepare()
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz", "log.jsonl", "log.parquet"])

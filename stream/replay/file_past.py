@@ -137,6 +137,11 @@ class FilePast:
         ]
         if others := files[MOST_TOLD:]:
             lines.append(f"and {len(others):,} more files ({_size(others)})")
+        if self.summary is not None and self.summary.unmapped:
+            lines.append(
+                f"{self.summary.rows:,} rows, {self.summary.unmapped:,} of which make no event by "
+                "the mapping, on purpose"
+            )
         return [*lines, f"sorted events are kept in {self._folder} until all is done"]
 
     def total(self) -> int | None:

@@ -17,9 +17,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-UNWATCHED = -1
-"""As lag: nobody looks."""
-
 
 class PaceColumn(ProgressColumn):
     """Records a second."""
@@ -58,14 +55,14 @@ class ReplayBar:
         self.done = done
         self._bar.reset(self._task, completed=done)
 
-    def show(self, done: int, event_time_ms: int, lag: int = UNWATCHED) -> None:
-        """Bring it up to date."""
+    def show(self, done: int, event_time_ms: int, lag: int | None = None) -> None:
+        """Bring it up to date; ``lag``: of the workers, None where they have no part in it."""
         self.done = done
         self._bar.update(
             self._task,
             completed=done,
             position=event_time(event_time_ms) if event_time_ms else "",
-            lag="lag unwatched" if lag < 0 else f"lag {lag:,}",
+            lag="" if lag is None else "lag unwatched" if lag < 0 else f"lag {lag:,}",
         )
 
 
