@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.replay.checkpoint import Checkpoint, default_path
+from stream.replay.checkpoint import Checkpoint, default_path, is_held
 from stream.replay.past import ReplayError
 
 WORK = {"reads": {"topic": "events"}, "writes": "events"}
@@ -24,6 +24,24 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     third = Checkpoint(path, WORK)
     assert third.is_complete
     assert third.position == {"events:0": 5}
+
+
+def test_who_waited_for_another_goes_on_where_that_one_ended(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    waiting = Checkpoint(path, WORK)
+    with Checkpoint(path, WORK) as running:
+        running.keep({"events:0": 5}, 5)
+    with waiting:
+        assert waiting.position == {"events:0": 5}
+
+
+def test_a_running_replay_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    assert not is_held(path)
+    with Checkpoint(path, WORK) as running:
+        running.keep({"events:0": 5}, 5)
+        assert is_held(path)
+    assert not is_held(path)
 
 
 def test_again_forgets(tmp_path: Path) -> None:

@@ -87,12 +87,14 @@ def test_bad_rows_are_written_to_a_side_file(tmp_path: Path, with_bad_rows: Path
     assert side.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("name", ["folder", "file/bad.jsonl"])
+@pytest.mark.parametrize("name", ["folder", "file/bad.jsonl", "log.jsonl", "accounts.csv"])
 def test_a_side_file_that_cannot_be_is_refused_before_anything_is_read(
     tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "log.jsonl").write_bytes(jsonl(ROWS[:2]))
+    (tmp_path / "accounts.csv").write_bytes("账本".encode("gbk"))
     sentence = r"cannot be written .*; name another file with --bad-rows"
     with pytest.raises(RowsError, match=sentence), BadPile(tmp_path / name):
         pass

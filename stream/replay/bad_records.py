@@ -158,7 +158,7 @@ def _told(text: str) -> str:
 
 
 def _refuse_unwritable(path: Path) -> None:
-    """Before hours of reading."""
+    """Before hours of reading; and what holds something else is not written over."""
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
@@ -166,6 +166,15 @@ def _refuse_unwritable(path: Path) -> None:
         raise _unwritable(path, "it is a folder")
     if not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
         raise _unwritable(path, f"{folder} is no folder, or none to write in")
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline()
+        try:
+            is_ours = not first or {"reason", "detail"} <= {*msgspec.json.decode(first, type=dict)}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            is_ours = False
+        if not is_ours:
+            raise _unwritable(path, "it holds something else")
 
 
 def _unwritable(path: Path, why: str) -> RowsError:

@@ -95,10 +95,8 @@ class Checkpoint:
         self.notes: dict[str, Any] = {}
         """What the replay wants to find again, of JSON values."""
         self.is_complete = False
-        # Also to begin anew: what is none of ours is not written over.
-        found = read_state(path)
-        if found is not None and not again:
-            self._take(found)
+        self._again = again
+        self._look()
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +109,7 @@ class Checkpoint:
                 f"another replay is at work on {self.path}; wait for it, or give this one a --state"
                 " of its own"
             ) from None
+        self._look()  # one that has just ended may have got further
         return self
 
     def __exit__(
@@ -142,7 +141,11 @@ class Checkpoint:
             return f"{self.path}: goes on where it was"
         return f"{self.path}: new"
 
-    def _take(self, found: State) -> None:
+    def _look(self) -> None:
+        # Also to begin anew: what is none of ours is not written over.
+        found = read_state(self.path)
+        if found is None or self._again:
+            return
         if found.work != self._work:
             raise ReplayError(
                 f"{self.path} is the state of another replay; name another --state, or begin this "

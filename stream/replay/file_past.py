@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
-from msgspec import Struct
 
 from model.events import MAX_TIME_MS, decode_event
 from model.mapping import Mapping
@@ -25,47 +23,19 @@ from serving.intake import Decoded
 from stream.event_columns import EventReader
 from stream.file_set import STDIN, files_of
 from stream.replay.bad_records import bad_line, read_bad_rows, told_name
+from stream.replay.event_batches import BATCH, in_batches
 from stream.replay.input_set import InputSet, format_with, input_set
 from stream.replay.past import Extent, PastBatch, PastRecord, Position, partition_of
-from stream.replay.sorted_runs import RUN_BYTES, Events, RunWriter, merged
+from stream.replay.set_summary import Damage, Summary, read_summary, write_summary
+from stream.replay.sorted_runs import RUN_BYTES, RunWriter, merged
 from stream.replay.stdin_file import spooled
 from stream.replay.work_folder import FOLDER, Held, WorkFolder
 from stream.rows import BadRow, DamagedFileError, RowsError
 
-BATCH = 5_000
-"""Events merged in one trip."""
-BATCH_BYTES = 8 * 1024 * 1024
-"""Of JSON; a usual batch has 1 MB."""
 MOST_TOLD = 20
 """Files by name; of more there is one line."""
 _SUMMARY = "summary.json"
 _BAD_ROWS = "bad-rows.jsonl"
-
-
-class Damage(Struct, frozen=True):
-    """From where on a file cannot be read."""
-
-    file: str
-    line: int
-    why: str
-
-
-class Summary(Struct, frozen=True):
-    """What a set of files holds."""
-
-    files: list[tuple[str, str]]
-    """Name and digest of each, as they were called when they were read."""
-    runs: list[str]
-    events: int
-    rows: int
-    first: int
-    """Event time of the oldest event, epoch milliseconds; 0 where there is none."""
-    newest: int
-    bad: dict[str, int]
-    """Rows left out, by reason."""
-    unmapped: int
-    """Rows of which the mapping makes no event, on purpose."""
-    damages: list[Damage]
 
 
 def refuse(damage: DamagedFileError) -> None:
@@ -187,7 +157,7 @@ class FilePast:
         first = done.get(self.part, 0)
         with held, closing(merged([held.path / run for run in summary.runs])) as blocks:
             try:
-                for values in _in_batches(blocks, first, self._batch):
+                for values in in_batches(blocks, first, self._batch):
                     decoded = self._decoded(values, first)
                     first += len(values)
                     yield PastBatch(decoded, {self.part: first}, decoded[-1].event.time)
@@ -200,7 +170,7 @@ class FilePast:
         """What the set holds, where this run has read it, or an earlier one has come to its end."""
         if self.summary is None and self._set is not None:
             try:
-                return msgspec.json.decode(self._finished.read_bytes(), type=Summary)
+                return read_summary(self._finished)
             except FileNotFoundError:
                 return None
         return self.summary
@@ -216,9 +186,7 @@ class FilePast:
     def finish(self) -> None:
         """Remove what was kept for the next run: all is done. The summary stays."""
         if self.summary is not None:
-            new = self._finished.with_name(f"{self._finished.name}.new")
-            new.write_bytes(msgspec.json.encode(self.summary))
-            new.replace(self._finished)
+            write_summary(self._finished, self.summary)
         WorkFolder(self._folder).remove(self.digest)
 
     @property
@@ -262,12 +230,15 @@ class FilePast:
                 with kept:
                     return self._known(kept.path, self._set)
             summary = self._sort(self._set, unfinished.path)
+            for each in self._set.inputs:
+                if each.name == STDIN:
+                    each.path.unlink()
             unfinished.keep(self.digest)
             return summary
 
     def _known(self, folder: Path, files: InputSet) -> Summary:
         """What an earlier run has sorted; what it left out is told again, by the names of today."""
-        summary = msgspec.json.decode((folder / _SUMMARY).read_bytes(), type=Summary)
+        summary = read_summary(folder / _SUMMARY)
         names = files.names_of(summary.files)
         for row in read_bad_rows(folder / _BAD_ROWS, names):
             self._report(row)
@@ -307,7 +278,7 @@ class FilePast:
             reader.unmapped,
             damages,
         )
-        (folder / _SUMMARY).write_bytes(msgspec.json.encode(summary))
+        write_summary(folder / _SUMMARY, summary)
         return summary
 
     def _decoded(self, values: Sequence[bytes], first: int) -> list[Decoded]:
@@ -320,37 +291,6 @@ class FilePast:
             record = PastRecord(topic, partition_of(key), offset, key, value)
             decoded.append(Decoded(record, event))
         return decoded
-
-
-def _in_batches(blocks: Iterator[Events], first: int, size: int) -> Iterator[list[bytes]]:
-    """The JSON of events behind the first ones, in batches of a size, smaller where it is long."""
-    held: list[bytes] = []
-    held_bytes = 0
-    for events in blocks:
-        rows = len(events)
-        if first < rows:
-            values = events.column("data").slice(first).to_pylist()
-            held += values
-            held_bytes += sum(map(len, values))
-            while len(held) >= size or held_bytes > BATCH_BYTES:
-                cut = _fitting(held, size)
-                if cut > len(held):
-                    break
-                yield held[:cut]
-                held_bytes -= sum(map(len, held[:cut]))
-                del held[:cut]
-        first = max(first - rows, 0)
-    while held:
-        cut = _fitting(held, size)
-        yield held[:cut]
-        del held[:cut]
-
-
-def _fitting(values: Sequence[bytes], size: int) -> int:
-    """A batch's size: halved until it fits, so that it depends on nothing but what comes next."""
-    while size > 1 and sum(map(len, values[:size])) > BATCH_BYTES:
-        size //= 2
-    return size
 
 
 def _damaged(folder: Path, what: str) -> RowsError:
