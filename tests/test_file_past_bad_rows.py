@@ -100,6 +100,19 @@ def test_a_side_file_that_cannot_be_is_refused_before_anything_is_read(
         pass
 
 
+def test_of_one_fault_some_rows_are_shown_and_all_are_kept(tmp_path: Path) -> None:
+    shown: list[str] = []
+    with BadPile(tmp_path / "bad.jsonl", show=lambda bad: shown.append(str(bad))) as pile:
+        for line in range(1, 2_001):
+            fault = "no rule of shop.toml fits" if line % 2 else f"`price` is {line}"
+            pile.report(BadRow(tmp_path / "log.csv", line, "invalid", fault))
+    assert pile.count == len(bad_rows_of(tmp_path / "bad.jsonl")) == 2_000
+    assert [text for text in shown if "no rule" in text] == [
+        f"{tmp_path}/log.csv:{line}: invalid: no rule of shop.toml fits" for line in (1, 3, 5)
+    ]
+    assert len(shown) == 3 + 1_000
+
+
 def damaged_files(folder: Path) -> list[Path]:
     """A file of each kind that lost its end, or some bytes in the middle, and a whole one."""
     folder.mkdir()

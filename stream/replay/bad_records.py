@@ -6,6 +6,7 @@ was, as text or in base64 where it is none.
 
 import os
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,12 @@ class StrictError(RuntimeError):
     """A row or record breaks the contract, and none was to be left out."""
 
 
+ALIKE = 3
+"""Shown of those that have the same fault: a wrong mapping has one for all records."""
+MOST_FAULTS = 1_000
+"""Remembered; with values in them they are without end."""
+
+
 class BadPile:
     """A context manager that takes what is left out.
 
@@ -45,7 +52,7 @@ class BadPile:
             something to keep.
         strict: raise at the first instead.
         anew: begin the file anew; else what is left out is added to it.
-        show: called with each, and with each file that is damaged.
+        show: called with each that is not like several before, and with each file that is damaged.
 
     Raises:
         RowsError: the file cannot be written.
@@ -65,6 +72,7 @@ class BadPile:
         self._show = show
         self._file: BinaryIO | None = None
         self.count = 0
+        self._alike: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Self:
         if self.path is not None:
@@ -85,7 +93,8 @@ class BadPile:
         if self._strict:
             raise StrictError(f"{bad}; correct it, or leave it out by leaving out --strict")
         self.count += 1
-        self._show(bad)
+        if self._is_news(bad):
+            self._show(bad)
         if self.path is not None:
             try:
                 if self._file is None:
@@ -93,6 +102,13 @@ class BadPile:
                 self._file.write(bad_line(bad))
             except OSError as error:
                 raise _unwritable(self.path, error.strerror or str(error)) from None
+
+    def _is_news(self, bad: Bad) -> bool:
+        fault = bad.reason, bad.detail
+        if fault not in self._alike and len(self._alike) == MOST_FAULTS:
+            return True
+        self._alike[fault] += 1
+        return self._alike[fault] <= ALIKE
 
     def damage(self, error: DamagedFileError) -> None:
         """Take what stands before a damage for the whole file; raises it where that is strict."""
