@@ -10,6 +10,9 @@ ROW = np.dtype([("high", ">u2"), ("low", ">u4"), ("weight", ">f8")])
 """An item hash of 48 bits and its weight."""
 MEMBER = np.dtype([("member", ">u8"), ("weight", ">f8")])
 """A member of a sorted set and its weight."""
+MOST_STRINGS = 1 << 16
+_HASH_BITS = np.uint64(48)
+_HASH_MASK = np.uint64((1 << 48) - 1)
 
 
 class SortedItems(NamedTuple):
@@ -38,20 +41,23 @@ def pack_members(members: NDArray[np.uint64], weights: NDArray[np.float64]) -> N
 
 
 def added_up(strings: Sequence[bytes]) -> SortedItems:
-    """What strings of rows hold, each item once; of equal weights the higher item first."""
+    """What at most ``MOST_STRINGS`` strings of rows hold, each item once; of equal weights the
+    higher item first."""
     rows = np.frombuffer(b"".join(strings), ROW)
     sizes = np.array([len(each) for each in strings], np.int64) // ROW.itemsize
-    items = rows["high"].astype(np.uint64) << np.uint64(32) | rows["low"]
-    owners = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort((items, owners))
-    items, owners = items[order], owners[order]
-    is_first = (items[1:] != items[:-1]) | (owners[1:] != owners[:-1])
-    starts = np.flatnonzero(np.append(True, is_first)[: len(rows)])
-    if not len(starts):
-        return SortedItems(np.zeros(len(sizes) + 1, np.int64), items, np.empty(0))
-    weights = np.add.reduceat(rows["weight"].astype(np.float64)[order], starts)
-    items, owners = items[starts], owners[starts]
+    # One number of string and item is sorted in a third of the time of two.
+    keys = np.repeat(np.arange(len(sizes), dtype=np.uint64) << _HASH_BITS, sizes)
+    keys |= rows["high"].astype(np.uint64) << np.uint64(32)
+    keys |= rows["low"]
+    order = np.argsort(keys)
+    keys = keys[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    weights = rows["weight"].astype(np.float64)[order]
+    weights = np.add.reduceat(weights, starts) if len(starts) else weights
+    keys = keys[starts]
+    number = (keys >> _HASH_BITS).astype(np.uint16)
     # Turned round at the end, so that the greatest come first and the strings in their order.
-    order = np.lexsort((weights, -owners))[::-1]
-    ends = np.append(0, np.cumsum(np.bincount(owners, minlength=len(sizes))))
-    return SortedItems(ends, items[order], weights[order])
+    ascending = np.argsort(weights, kind="stable")
+    order = ascending[np.argsort(~number[ascending], kind="stable")][::-1]
+    ends = np.append(0, np.cumsum(np.bincount(number, minlength=len(sizes))))
+    return SortedItems(ends, keys[order] & _HASH_MASK, weights[order])

@@ -23,7 +23,7 @@ from model.signals import NEIGHBOURS, strongest
 from model.traits import place_hash
 from serving import exposure
 from serving.additions import Additions, DueAdditions
-from serving.count_rows import MEMBER, added_up
+from serving.count_rows import MEMBER, MOST_STRINGS, added_up
 from serving.count_sets import CountSets
 from serving.count_sums import PackedSums, SumCalls, part_number
 from serving.covisits import (
@@ -268,12 +268,14 @@ class Counts:
 
     async def rows_of(self, keys: Sequence[str], most: int) -> list[Neighbours]:
         """The strongest items of the string of each key; those of one shard are read together."""
-        rows = added_up(await self._read("rows", keys))
+        strings = await self._read("rows", keys)
         found: list[Neighbours] = []
-        for start, end in pairwise(rows.ends.tolist()):
-            those = slice(start, min(end, start + most))
-            # Copies: whoever keeps one of them would else keep them all in memory.
-            found.append(Neighbours(rows.items[those].copy(), rows.weights[those].copy()))
+        for first in range(0, len(strings), MOST_STRINGS):
+            rows = added_up(strings[first : first + MOST_STRINGS])
+            for start, end in pairwise(rows.ends.tolist()):
+                those = slice(start, min(end, start + most))
+                # Copies: whoever keeps one of them would else keep them all in memory.
+                found.append(Neighbours(rows.items[those].copy(), rows.weights[those].copy()))
         return found
 
     async def strongest_of(self, keys: Sequence[str], most: int) -> list[Neighbours]:
