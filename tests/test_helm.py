@@ -1,6 +1,7 @@
 """The Helm chart renders, is clean and fits Kubernetes' schemas; impossible values are refused."""
 
 import copy
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,17 @@ def test_a_service_account_of_theirs_is_used(folder: Path) -> None:
     assert not of_kind(manifests, "ServiceAccount")
     pod = of_kind(manifests, "Deployment")["shop-nextclick-worker"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "theirs"
+
+
+def test_the_values_of_the_page_are_possible(folder: Path) -> None:
+    page = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```yaml helm\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    manifests = render(folder, yaml.safe_load(example))
+    for manifest in manifests:
+        check(manifest)
+    assert (
+        of_kind(manifests, "ScaledObject")["shop-nextclick-worker"]["spec"]["maxReplicaCount"] == 48
+    )
 
 
 def test_the_name_of_the_release_is_not_doubled(folder: Path) -> None:

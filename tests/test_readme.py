@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 from kafka import KafkaProducer
 
 from model.events import Click, encode_event
 from model.items import Item
 from serving.recommendation import Recommendation
 from serving.requests import REPLAY_HEADER
-from stream.cli import app
 from stream.settings import Settings
 from tests.backends import Broker
+from tests.command_line import unknown_words
 from tests.shop import ITEMS, Shop, running_shop
 
 ROOT = Path(__file__).parent.parent
@@ -52,15 +51,7 @@ def test_there_are_commands_to_check() -> None:
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if re.match(r"(\S*/)?nextclick ", c)])
 def test_a_command_takes_the_options_it_is_given(command: str) -> None:
-    words = shlex.split(command)
-    group = typer.main.get_command(app)
-    verb = group.get_command(None, words[1])  # type: ignore[attr-defined]
-    assert verb is not None, f"no such verb: {words[1]}"
-    parts = getattr(verb, "commands", {})
-    if parts:
-        verb = parts[words[2]]
-    options = {name for option in verb.params for name in option.opts}
-    assert {word for word in words if word.startswith("--")} <= options
+    assert not unknown_words(command)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
