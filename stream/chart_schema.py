@@ -14,8 +14,8 @@ OF_THE_CHART = {
     "metrics_bind", "metrics_port", "rules", "text_cache",
 }  # fmt: skip
 """What the chart sets itself, or what makes no sense in a cluster."""
-_SECRET_ENOUGH = ("kafka_username", "redis_url")
-"""May stand in a Secret as well: names of users, and a URL with a password."""
+_SECRET_ENOUGH = ("_username", "_url")
+"""May stand in a Secret as well: names of users, and URLs with passwords."""
 _SAID_OF_VALUES = (
     "type", "enum", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "minLength", "maxLength",
@@ -36,7 +36,7 @@ def chart_schema() -> dict[str, Any]:
             files[name] = {"$ref": "#/$defs/reference"}
         else:
             plain[name] = value | {"description": told["description"]}
-            if name in _SECRET_ENOUGH:
+            if name.endswith(_SECRET_ENOUGH):
                 secrets[name] = {"$ref": "#/$defs/reference"}
     properties = schema["properties"]
     for key, names in (("settings", plain), ("secrets", secrets), ("secretFiles", files)):

@@ -131,6 +131,7 @@ def test_a_gpu_is_asked_for_and_the_cpu_takes_none(folder: Path) -> None:
 def test_pods_end_before_they_are_killed(full: list[dict[str, Any]]) -> None:
     worker, api = pods(full)[WORKER], pods(full)[API]
     assert worker["terminationGracePeriodSeconds"] > STOP_S
+    assert worker["containers"][0]["livenessProbe"]["terminationGracePeriodSeconds"] == 10
     assert api["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": FORGOTTEN_S}}
     assert api["terminationGracePeriodSeconds"] > FORGOTTEN_S + GRACE_S
 

@@ -12,6 +12,8 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 3
   failureThreshold: 3
+  # One whose event loop hangs does not hear SIGTERM.
+  terminationGracePeriodSeconds: 10
 readinessProbe:
   httpGet: {path: /ready, port: metrics}
   periodSeconds: 5
