@@ -95,6 +95,14 @@ def test_a_misspelt_field_would_be_found(full: list[dict[str, Any]]) -> None:
             "32 workers cannot share 16 partitions",
         ),
         (LEAST | {"worker": {"terminationGracePeriodSeconds": 10}}, "minimum"),
+        (
+            LEAST | {"settings": {"brokers": "a:9092,b:9093"}},
+            "pods may not call b:9093: port 9093 is not in networkPolicy.kafka.ports",
+        ),
+        (
+            LEAST | {"settings": {"redis_url": "redis://:x@redis:7000/0"}},
+            "port 7000 is not in networkPolicy.redis.ports",
+        ),
         (LEAST | {"api": {"enabled": True}}, "it needs keys"),
         (
             LEAST | {"api": {"enabled": True, "keys": {"name": "k"}, "provider": "cuda"}},

@@ -54,6 +54,23 @@ NEXTCLICK_METRICS_BIND: 0.0.0.0
 {{- if ne 1 (len (compact (list $bundle.claim $bundle.image (ternary "" "own" (empty $bundle.initContainer))))) }}
 {{- fail "where does the bundle come from? set exactly one of bundle.claim, bundle.image and bundle.initContainer" }}
 {{- end }}
+{{- if .Values.networkPolicy.enabled }}
+{{- $addresses := dict "kafka" (splitList "," $settings.brokers) }}
+{{- if $settings.redis_url }}
+{{- $host := (urlParse $settings.redis_url).host }}
+{{- $_ := set $addresses "redis" (list (ternary $host (printf "%s:6379" $host) (regexMatch ":[0-9]+$" $host))) }}
+{{- end }}
+{{- range $part, $hosts := $addresses }}
+{{- $open := list }}
+{{- range (get $.Values.networkPolicy $part).ports }}{{ $open = append $open (toString .) }}{{ end }}
+{{- range $hosts }}
+{{- $port := last (splitList ":" (trim .)) }}
+{{- if not (has $port $open) }}
+{{- fail (printf "pods may not call %s: port %s is not in networkPolicy.%s.ports; add it" . $port $part) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $partitions := int ($settings.partitions | default 16) }}
 {{- $workers := .Values.worker.autoscaling.enabled | ternary .Values.worker.autoscaling.maxReplicas .Values.worker.replicas }}
 {{- if gt (int $workers) $partitions }}
