@@ -36,11 +36,9 @@ def laid_over(compose: dict[str, Any], name: str) -> dict[str, Any]:
     """A service with what compose.cpu.yaml changes of it: of mappings the keys, else the whole."""
 
     def merge(below: Any, above: Any) -> Any:
-        if isinstance(below, dict) and isinstance(above, dict):
-            both = below | above
-            return {k: merge(below[k], above[k]) if k in below and k in above else both[k]
-                    for k in both}  # fmt: skip
-        return above
+        if not (isinstance(below, dict) and isinstance(above, dict)):
+            return above
+        return below | {key: merge(below.get(key), value) for key, value in above.items()}
 
     merged: dict[str, Any] = merge(
         compose["services"][name], load_compose("compose.cpu.yaml")["services"].get(name, {})

@@ -1,8 +1,7 @@
 {{- /* Variable: value, of everything that is no secret. */ -}}
 {{- define "nextclick.environment" -}}
 {{- range $name, $value := .Values.settings }}
-{{- /* Numbers of a million and more come as floats, and would be written with an exponent. */}}
-NEXTCLICK_{{ $name | upper }}: {{ ternary (printf "%.0f" $value) (toString $value) (and (kindIs "float64" $value) (eq (floor $value) (float64 $value))) | quote }}
+NEXTCLICK_{{ $name | upper }}: {{ include "nextclick.plain" $value | quote }}
 {{- end }}
 {{- range $name, $file := .Values.secretFiles }}
 NEXTCLICK_{{ $name | upper }}: /etc/nextclick/secrets/{{ $name }}
@@ -13,6 +12,11 @@ NEXTCLICK_RULES: /etc/nextclick/rules/rules.toml
 NEXTCLICK_BUNDLE: {{ printf "/bundle/%s" .Values.bundle.folder | trimSuffix "/" }}
 NEXTCLICK_METRICS_PORT: {{ .Values.metrics.port | quote }}
 NEXTCLICK_METRICS_BIND: 0.0.0.0
+{{- end }}
+
+{{- /* A value as settings read it: Helm writes a number of a million and more with an exponent. */ -}}
+{{- define "nextclick.plain" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) (float64 .)) }}{{ printf "%.0f" . }}{{ else }}{{ . }}{{ end -}}
 {{- end }}
 
 {{- /* Variables out of Secrets, as a container wants them. */ -}}
