@@ -1,12 +1,12 @@
 """Every page: its commands, settings and links are there, its examples keep the contract."""
 
+import importlib.util
 import json
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +17,8 @@ import typer.main
 from model.events import Event, Reason, decode_event
 from model.items import Item, decode_item
 from stream.cli import app
-from stream.settings import Settings
+from stream.settings import CONFIG_VARIABLE, PREFIX, Settings
+from tests.test_alerts import told
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -33,6 +34,9 @@ EVENTS = (ROOT / "docs/events.md").read_text("utf-8")
 QUICK_START = (ROOT / "docs/quick-start.md").read_text("utf-8")
 
 
+_INLINE = re.compile(r"`((?:nextclick|make) [^`]+)`")
+
+
 def blocks(page: str, language: str) -> list[str]:
     return [
         body
@@ -41,15 +45,60 @@ def blocks(page: str, language: str) -> list[str]:
     ]
 
 
-def commands() -> Iterator[tuple[str, str]]:
-    """Each page's calls of ``nextclick``, with settings before them or not."""
-    for path in PAGES:
-        page = path.read_text("utf-8")
-        for body in [*blocks(page, "sh"), *blocks(page, "")]:
-            for line in body.replace("\\\n", " ").splitlines():
-                found = re.match(r"(?:[A-Z_]+=\S+ )*(?:\S*/)?nextclick (.*)", line.split("#")[0])
-                if found:
-                    yield path.name, found[1].strip()
+def commands(page: str) -> list[str]:
+    """Every command of blocks and of running text, without settings before it and comments."""
+    lines = "\n".join([*blocks(page, "sh"), *blocks(page, "")]).replace("\\\n", " ").splitlines()
+    found = [line.split("#")[0].strip() for line in lines] + _INLINE.findall(page)
+    return [re.sub(r"^(?:[A-Z_]+=\S+ )*(?:\S*/)?(?=nextclick )", "", line) for line in found]
+
+
+COMMANDS = sorted({command for path in PAGES for command in commands(path.read_text("utf-8"))})
+
+
+def beginning(words: str) -> list[str]:
+    return [command for command in COMMANDS if command.startswith(words)]
+
+
+def check(command: str) -> None:
+    """Raises UsageError for an option that the verb does not take."""
+    words = shlex.split(command)[1:]
+    verb = typer.main.get_command(app)
+    while children := getattr(verb, "commands", None):
+        if not words:
+            return  # a page may speak of a group of verbs
+        assert words[0] in children, f"no such verb: {words[0]}"
+        verb = children[words.pop(0)]
+    _, too_much, _ = verb.make_parser(verb.context_class(verb)).parse_args(words)
+    assert too_much == []
+
+
+@pytest.mark.parametrize("command", beginning("nextclick "))
+def test_a_verb_takes_what_it_is_given(command: str) -> None:
+    check(command)
+
+
+@pytest.mark.parametrize("wrong", ["chek", "check --provder cpu", "replay cutover 1"])
+def test_a_wrong_command_would_be_found(wrong: str) -> None:
+    with pytest.raises(Exception, match=r"no such verb|No such option|assert"):
+        check(f"nextclick {wrong}")
+
+
+@pytest.mark.parametrize("command", beginning("make "))
+def test_a_make_target_exists(command: str) -> None:
+    # What stands in a page for a value is none to make.
+    words = [word for word in shlex.split(command) if "..." not in word]
+    subprocess.run([*words, "-n"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", beginning("python -m "))
+def test_a_module_is_there(command: str) -> None:
+    assert importlib.util.find_spec(command.split()[2]) is not None
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {"make demo", "make test"} <= set(COMMANDS)
+    assert len(beginning("nextclick ")) > 40
+    assert beginning("python -m ")
 
 
 def anchors(page: str) -> set[str]:
@@ -57,25 +106,11 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
-def test_a_command_takes_what_it_is_given(page: str, command: str) -> None:
-    words = shlex.split(command)
-    verb = typer.main.get_command(app)
-    while children := getattr(verb, "commands", None):
-        assert words, f"{page}: {command!r} names no verb"
-        assert words[0] in children, f"{page}: no such verb: {words[0]}"
-        verb = children[words.pop(0)]
-    # Raises UsageError for an option that the verb does not take.
-    _, too_much, _ = verb.make_parser(verb.context_class(verb)).parse_args(words)
-    assert too_much == [], page
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_settings_that_a_page_names_are_there(path: Path) -> None:
-    named = set(re.findall(r"\bNEXTCLICK_[A-Z0-9_]*[A-Z0-9]", path.read_text("utf-8")))
-    outside = {"NEXTCLICK_CONFIG"} | {name for name in named if name.startswith("NEXTCLICK_TEST_")}
-    known = {f"NEXTCLICK_{name.upper()}" for name in Settings.model_fields}
-    assert named - outside <= known
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    found = re.findall(rf"\b{PREFIX}[A-Z0-9_]*[A-Z0-9]", path.read_text("utf-8"))
+    assert {name for name in found if not name.startswith(f"{PREFIX}TEST_")} <= known
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -91,6 +126,12 @@ def test_what_a_page_links_to_is_there(path: Path) -> None:
             assert anchor in {
                 re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads
             }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_metric_that_a_page_names_is_told(path: Path) -> None:
+    known = told() | {name.removesuffix("_count") for name in told()}
+    assert set(re.findall(r"`(nextclick_\w+)`", path.read_text("utf-8"))) <= known
 
 
 def test_the_contract_of_events_is_told_whole() -> None:
