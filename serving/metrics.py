@@ -97,6 +97,7 @@ RULES = Gauge("nextclick_rules", "Rules of lists in force.")
 RULES_AT_FAULT = Gauge(
     "nextclick_rules_at_fault", "1 while the rules in force are older than a file that is at fault."
 )
+STALLED = Gauge("nextclick_stalled", "1 while this worker has stalled: only a new start helps.")
 READY = Gauge("nextclick_ready", "1 while this worker serves; 0 while it starts or waits.")
 GENERATION = Gauge("nextclick_generation", "The generation of profiles and counts in use.")
 WAITING = Gauge("nextclick_waiting", "Waits for a part that is away or at fault.", ["part"])

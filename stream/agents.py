@@ -142,6 +142,7 @@ async def serve(
                 raises=_suspicious,
             )
         except Exception as error:
+            readiness.end_attempt()
             if not await _is_sound(parts, readiness, error):
                 continue
             failures += 1

@@ -10,7 +10,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from mode import Service
-from prometheus_client import start_http_server
 from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import Bundle, BundleError, load_bundle
@@ -47,6 +46,7 @@ from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
 from stream.repetition import tell_repetitions_once
 from stream.rule_file import LOOK_S, RuleFile
+from stream.self_watch import SelfWatch
 from stream.settings import Settings
 from stream.text_search import search_index
 from stream.topic_identity import topic_identity
@@ -84,6 +84,7 @@ class Worker(Service):
         self.assignment = Assignment()
         self.publisher = Publisher(settings)
         self.readiness = Readiness()
+        self._watch = SelfWatch(settings, self.readiness, self.assignment)
         self._switch: GenerationSwitch | None = None
         self._feed: CatalogFeed | None = None
         self._rule_file: RuleFile | None = None
@@ -116,12 +117,11 @@ class Worker(Service):
         """Open everything; what cannot come right by waiting stops the start."""
         tell_repetitions_once()
         switch_soon()
+        # First: whoever watches sees this worker load and wait.
+        self._watch.open()
         switch = self._loaded()
         parts = switch.parts
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
-        if self.settings.metrics_port:
-            # First: whoever watches sees this worker wait.
-            start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
             (Part.REDIS, switch.open),
             (Part.KAFKA, self.publisher.start),
@@ -155,6 +155,7 @@ class Worker(Service):
     async def on_stop(self) -> None:
         """Close everything, in a bounded time."""
         self.readiness.close()
+        self._watch.close()
         closing = [self.publisher.stop()]
         if self._feed is not None:
             closing.append(self._feed.stop())
@@ -215,6 +216,10 @@ class Worker(Service):
                 else:
                     logger.debug("%d texts encoded", many)
             await self.sleep(ENCODE_TEXTS_S)
+
+    @Service.task
+    async def _watch_itself(self) -> None:
+        await self._watch.run(await self.ready())
 
     @Service.task
     async def _watch_kafka(self) -> None:
