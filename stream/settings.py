@@ -33,6 +33,7 @@ from stream.settings_rules import (
     check_redis,
     check_topics,
 )
+from stream.trace_settings import TraceSettings
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -51,7 +52,7 @@ class SettingsError(ValueError):
     """A setting is unknown, wrong or impossible beside another; the message says what to do."""
 
 
-class Settings(ApiSettings, KafkaSettings):
+class Settings(TraceSettings, ApiSettings, KafkaSettings):
     """Every setting of nextclick. Raises SettingsError where they make no sense."""
 
     model_config = SettingsConfigDict(

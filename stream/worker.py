@@ -47,9 +47,10 @@ from stream.redis_client import redis_client
 from stream.repetition import tell_repetitions_once
 from stream.rule_file import LOOK_S, RuleFile
 from stream.self_watch import SelfWatch
-from stream.settings import Settings
+from stream.settings import Settings, SettingsError
 from stream.text_search import search_index
 from stream.topic_identity import topic_identity
+from stream.tracing import Tracing, open_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class Worker(Service):
         self.publisher = Publisher(settings)
         self.readiness = Readiness()
         self._watch = SelfWatch(settings, self.readiness, self.assignment)
+        self.tracing: Tracing | None = None
+        """What traces this worker, once it has started; None where nothing does."""
         self._switch: GenerationSwitch | None = None
         self._feed: CatalogFeed | None = None
         self._rule_file: RuleFile | None = None
@@ -119,6 +122,10 @@ class Worker(Service):
         switch_soon()
         # First: whoever watches sees this worker load and wait.
         self._watch.open()
+        try:
+            self.tracing = open_tracing(self.settings, "nextclick-worker")
+        except SettingsError as error:
+            raise SystemExit(f"nextclick: {error}") from None
         switch = self._loaded()
         parts = switch.parts
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
@@ -161,6 +168,8 @@ class Worker(Service):
             closing.append(self._feed.stop())
         if self._switch is not None:
             closing.append(self._switch.parts.store.redis.aclose())
+        if self.tracing is not None:
+            closing.append(asyncio.to_thread(self.tracing.close))
         # What goes wrong now, or takes too long, does no harm: nothing of it is acknowledged.
         # aiokafka's stop() may even end with the cancellation of one of its own tasks.
         tasks = [asyncio.ensure_future(each) for each in closing]
