@@ -132,6 +132,7 @@ async def _make_lists(
     length: int | None = None,
 ) -> list[Recommendation]:
     """The list of each request: one run of the network, rules and reasons."""
+    metrics.BATCH_LISTS.observe(len(requests))
     is_candidate = candidates.cells
     padded = np.full(is_candidate.shape, PADDING, np.int64)
     padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]

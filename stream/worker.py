@@ -22,6 +22,7 @@ from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
+from serving.gpu_memory import show_gpu_memory
 from serving.new_item_vectors import NewItemVectors
 from serving.parts import Parts
 from serving.policy import Policy
@@ -140,6 +141,8 @@ class Worker(Service):
             if not await self._opens(part, step):
                 return
         metrics.PROVIDER.labels(parts.ranker.provider).set(1)
+        if self.settings.provider == "cuda":
+            show_gpu_memory()
         spare_what_is_loaded()
         self.readiness.open()
         self._opened.set()
