@@ -20,6 +20,7 @@ from model.pool_table import Entries, PoolTable, unite_lists
 from model.proposals import joined
 from model.quotas import SourceQuotas
 from model.signals import NEIGHBOURS, Origin, Pool
+from serving import metrics
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.exploration import NO_LOOKS, NO_RATE, Exploration
@@ -200,11 +201,14 @@ class CandidateSources:
         if not wanted:
             return
         every = wanted[0] if len(wanted) == 1 else np.concatenate(wanted)
-        now = monotonic()
+        now, fetched = monotonic(), 0
         # Once more if, while this one waited, another task has taken the room.
         while len(stale := self._sets.stale(every, now, NEIGHBOURS_FRESH_S)):
             found = await self._counts.neighbours(stale.tolist(), NEIGHBOURS)
             self._sets.put(stale, found, now)
+            fetched += len(stale)
+        metrics.COUNT_READS.labels("fetched").inc(fetched)
+        metrics.COUNT_READS.labels("held").inc(max(0, len(every) - fetched))
 
     def _by_origin(self, found: dict[str, Entries]) -> dict[Origin, Entries]:
         """What was found; of sources that share a mark, one behind the other."""

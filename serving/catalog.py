@@ -100,9 +100,10 @@ class Catalog:
         row = self._row_of_id.get(item_id)
         return None if row is None else self.items[row]
 
-    def known(self, item_ids: Iterable[str]) -> int:
-        """How many of these are current items."""
-        return sum(map(self._row_of_id.__contains__, item_ids))
+    def known(self, item_ids: Iterable[str]) -> tuple[int, int]:
+        """How many of these are current items, and how many of those the network has learned."""
+        rows = [row for row in map(self._row_of_id.get, item_ids) if row is not None]
+        return len(rows), int((self._model_rows[rows] >= FIRST_ITEM).sum()) if rows else 0
 
     def put(self, item: Item) -> None:
         """Add an item, or replace what is known of it."""

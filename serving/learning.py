@@ -232,7 +232,10 @@ def _observe(
     metrics.CONFLICTING_IDS.inc(sum([each.conflicts for each in done]))
     metrics.KNOWN_EVENTS.inc(sum([each.is_new.count(False) for each in done]))
     items = [item for change in changes.values() for item in change.item_ids]
-    metrics.UNKNOWN_ITEMS.inc(len(items) - parts.catalog.known(items))
+    known, learned = parts.catalog.known(items)
+    metrics.NAMED_ITEMS.inc(len(items))
+    metrics.UNKNOWN_ITEMS.inc(len(items) - known)
+    metrics.UNLEARNED_ITEMS.inc(len(items) - learned)
 
 
 def _admission(change: ProfileChange, merged: MergedProfile, by_country: bool) -> Admission:

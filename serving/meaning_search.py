@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.text_encoder import TextEncoder
+from serving import metrics
 from serving.text_vectors import TextVectors
 from serving.vector_cache import VectorCache
 
@@ -100,6 +101,8 @@ class MeaningSearch:
         if self._cache is not None:
             known, cached = self._cache.get(texts)
             vectors[known] = cached
+        metrics.TEXT_READS.labels("held").inc(int(known.sum()))
+        metrics.TEXT_READS.labels("encoded").inc(int((~known).sum()))
         if not known.all():
             fresh = [text for text, is_known in zip(texts, known, strict=True) if not is_known]
             # As the cache keeps them, so that all workers have the same.

@@ -19,7 +19,14 @@ KNOWN_EVENTS = Counter(
 CONFLICTING_IDS = Counter(
     "nextclick_conflicting_ids", "New events with the id and time of another event of their user."
 )
-UNKNOWN_ITEMS = Counter("nextclick_unknown_items", "Events of items that are not in the catalogue.")
+NAMED_ITEMS = Counter("nextclick_named_items", "Events that name an item and go into a profile.")
+UNKNOWN_ITEMS = Counter(
+    "nextclick_unknown_items", "Of these, those of items that are not in the catalogue."
+)
+UNLEARNED_ITEMS = Counter(
+    "nextclick_unlearned_items",
+    "Of these, those of items that are not in the catalogue, or that the network has not learned.",
+)
 MERGES = Counter(
     "nextclick_merges",
     "Merges into profiles: of one that was held, refused since it had changed meanwhile, fetched.",
@@ -33,6 +40,21 @@ WITHOUT_LIST = Counter("nextclick_events_without_list", "Events that publish no 
 RETRIES = Counter("nextclick_retries", "Steps tried again because a part was away.", ["part"])
 BATCH_EVENTS = Histogram(
     "nextclick_batch_events", "Events in a micro-batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+BATCH_LISTS = Histogram(
+    "nextclick_batch_lists",
+    "Lists that one run of the network is made for.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+COUNT_READS = Counter(
+    "nextclick_count_reads",
+    "Sets of the shared counts that lists are made of: held since an earlier read, or fetched.",
+    ["set"],
+)
+TEXT_READS = Counter(
+    "nextclick_text_reads",
+    "Texts of items whose vectors were wanted: held in the cache on disk, or encoded.",
+    ["text"],
 )
 STEP_SECONDS = Histogram(
     "nextclick_step_seconds",
@@ -97,6 +119,7 @@ RULES = Gauge("nextclick_rules", "Rules of lists in force.")
 RULES_AT_FAULT = Gauge(
     "nextclick_rules_at_fault", "1 while the rules in force are older than a file that is at fault."
 )
+STALLED = Gauge("nextclick_stalled", "1 while this worker has stalled: only a new start helps.")
 READY = Gauge("nextclick_ready", "1 while this worker serves; 0 while it starts or waits.")
 GENERATION = Gauge("nextclick_generation", "The generation of profiles and counts in use.")
 WAITING = Gauge("nextclick_waiting", "Waits for a part that is away or at fault.", ["part"])

@@ -69,27 +69,32 @@ class Prepared:
     """Seconds spent in each step so far."""
 
 
-async def recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
+async def recommend(
+    parts: Parts, records: Sequence[Record], steps: dict[str, float] | None = None
+) -> Outcome:
     """Run a micro-batch through the whole path.
 
     Args:
         parts: what to work with.
         records: of one or several partitions, in offset order within each.
+        steps: where the seconds of each step are told as it ends; None: only in lists and metrics.
 
     Raises:
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
         serving.ranker.RankerError: the network could not.
     """
-    return await decide(parts, await prepare(parts, records))
+    return await decide(parts, await prepare(parts, records, steps))
 
 
-async def prepare(parts: Parts, records: Sequence[Record]) -> Prepared:
+async def prepare(
+    parts: Parts, records: Sequence[Record], steps: dict[str, float] | None = None
+) -> Prepared:
     """The first half, in which Redis is waited for: all that has to happen in the order of events.
 
     Args and errors are those of ``recommend``. What comes after these records may be prepared when
     this has returned, and not before: counts rely on it.
     """
-    steps: dict[str, float] = {}
+    steps = {} if steps is None else steps
     metrics.BATCH_EVENTS.observe(len(records))
 
     with _timed(steps, "decode"):
@@ -127,6 +132,7 @@ async def _make_lists(
     length: int | None = None,
 ) -> list[Recommendation]:
     """The list of each request: one run of the network, rules and reasons."""
+    metrics.BATCH_LISTS.observe(len(requests))
     is_candidate = candidates.cells
     padded = np.full(is_candidate.shape, PADDING, np.int64)
     padded[is_candidate] = parts.catalog.model_rows[candidates.pool.rows]

@@ -34,9 +34,15 @@ class TimedRanker(Ranker):
         threading.Thread(target=self._work, name="ranker", daemon=True).start()
         super().__init__(bundle, execution)
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a run that was given up has not ended yet; readable from any thread."""
+        overdue = self._overdue
+        return overdue is not None and not overdue.done()
+
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         with self._turn:
-            if self._overdue is not None and not self._overdue.done():
+            if self.is_overdue:
                 raise RankerError(
                     f"a run that was given up after {self._timeout_s:g} s has not ended yet"
                 )

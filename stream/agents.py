@@ -23,6 +23,7 @@ from stream.batch_topic import BatchMessage
 from stream.batches import RecordBatch, ack, micro_batches
 from stream.publisher import Publisher
 from stream.readiness import Backoff, Part, Readiness, part_at_fault, wait_out
+from stream.trace import NO_TRACE, Trace
 from stream.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -60,13 +61,15 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
                 record for batch in batches for record in cast(RecordBatch, batch.value).records
             ]
             number, places = _assignment_of(batches)
+            tracing = worker.tracing
+            trace = NO_TRACE if tracing is None else tracing.micro_batch(records)
             async with switch.learning(number, places) as parts:
-                prepared = await _ahead(prepare(parts, records))
+                prepared = await _ahead(prepare(parts, records, trace.steps()), trace)
             if delivering is not None:
                 await delivering
             delivering, ranked = ranking, asyncio.Event()
             ranking = tasks.create_task(
-                _finish(parts, worker, records, prepared, ranked, delivering, batches)
+                _finish(parts, worker, records, prepared, ranked, delivering, batches, trace)
             )
             if prepared is None:
                 # Nothing that comes later may be learnt before.
@@ -84,13 +87,14 @@ def _assignment_of(
     return number or 0, [TopicPartition(each.topic, each.partition) for each in places]
 
 
-async def _ahead(step: Coroutine[Any, Any, T]) -> T | None:
+async def _ahead(step: Coroutine[Any, Any, T], trace: Trace) -> T | None:
     """What a step gives; None where it fails: it is made again when its turn has come."""
     try:
         async with asyncio.timeout(BATCH_TIMEOUT_S):
             return await step
     except Exception as error:
         logger.info("a micro-batch will be run again (%s: %s)", type(error).__name__, error)
+        trace.fail(error)
         return None
 
 
@@ -102,15 +106,17 @@ async def _finish(
     ranked: asyncio.Event,
     before: asyncio.Task[None] | None,
     batches: Sequence[EventT[RecordBatch]],
+    trace: Trace,
 ) -> None:
     """Rank, and deliver and acknowledge when all that came before is acknowledged."""
-    outcome = None if prepared is None else await _ahead(decide(parts, prepared))
+    outcome = None if prepared is None else await _ahead(decide(parts, prepared), trace)
     ranked.set()
     if before is not None:
         await before
-    await serve(parts, worker.publisher, worker.readiness, records, outcome)
+    await serve(parts, worker.publisher, worker.readiness, records, outcome, trace)
     for batch in batches:
         ack(batch)
+    trace.end()
 
 
 async def serve(
@@ -119,6 +125,7 @@ async def serve(
     readiness: Readiness,
     records: Sequence[Record],
     outcome: Outcome | None = None,
+    trace: Trace = NO_TRACE,
 ) -> None:
     """Bring a micro-batch to its end, however long a part is away meanwhile.
 
@@ -130,32 +137,34 @@ async def serve(
     order.
     """
     if outcome is not None:
-        return await _deliver(parts, publisher, readiness, records, outcome)
+        return await _deliver(parts, publisher, readiness, records, outcome, trace)
     failures = 0
     while True:
         try:
             outcome = await wait_out(
                 readiness,
                 WAITER,
-                lambda: _recommend(parts, records),
+                lambda: _recommend(parts, records, trace),
                 Part.REDIS,
                 raises=_suspicious,
             )
         except Exception as error:
+            readiness.end_attempt()
+            trace.fail(error)
             if not await _is_sound(parts, readiness, error):
                 continue
             failures += 1
             if len(records) > 1:
-                return await _serve_halves(parts, publisher, readiness, records)
+                return await _serve_halves(parts, publisher, readiness, records, trace)
             if failures == ATTEMPTS:
                 return await _bury(publisher, readiness, records[0], error)
         else:
-            return await _deliver(parts, publisher, readiness, records, outcome)
+            return await _deliver(parts, publisher, readiness, records, outcome, trace)
 
 
-async def _recommend(parts: Parts, records: Sequence[Record]) -> Outcome:
+async def _recommend(parts: Parts, records: Sequence[Record], trace: Trace) -> Outcome:
     async with asyncio.timeout(BATCH_TIMEOUT_S):
-        return await recommend(parts, records)
+        return await recommend(parts, records, trace.steps())
 
 
 def _suspicious(error: Exception) -> bool:
@@ -199,11 +208,15 @@ async def _probe(parts: Parts) -> None:
 
 
 async def _serve_halves(
-    parts: Parts, publisher: Publisher, readiness: Readiness, records: Sequence[Record]
+    parts: Parts,
+    publisher: Publisher,
+    readiness: Readiness,
+    records: Sequence[Record],
+    trace: Trace,
 ) -> None:
     middle = len(records) // 2
-    await serve(parts, publisher, readiness, records[:middle])
-    await serve(parts, publisher, readiness, records[middle:])
+    for half in (records[:middle], records[middle:]):
+        await serve(parts, publisher, readiness, half, trace=trace)
 
 
 async def _deliver(
@@ -212,6 +225,7 @@ async def _deliver(
     readiness: Readiness,
     records: Sequence[Record],
     outcome: Outcome,
+    trace: Trace,
 ) -> None:
     start = time.perf_counter()
     # First: what comes of a list may be told as soon as somebody has read it.
@@ -222,9 +236,12 @@ async def _deliver(
         Part.REDIS,
     )
     kept = time.perf_counter()
-    await wait_out(readiness, WAITER, lambda: publisher.send(outcome), Part.KAFKA)
+    trace.tell("keep", kept - start)
+    await wait_out(readiness, WAITER, lambda: publisher.send(outcome, trace), Part.KAFKA)
+    published = time.perf_counter()
+    trace.tell("publish", published - kept)
     metrics.STEP_SECONDS.labels("keep").observe(kept - start)
-    metrics.STEP_SECONDS.labels("publish").observe(time.perf_counter() - kept)
+    metrics.STEP_SECONDS.labels("publish").observe(published - kept)
     _observe_latency(records, outcome, time.time())
 
 

@@ -7,6 +7,8 @@ import faust
 from aiokafka import TopicPartition
 from faust.types import TP
 
+from stream.batch_consumer import BatchConsumer
+
 
 class Assignment:
     """Of one app, once it follows it."""
@@ -23,6 +25,11 @@ class Assignment:
     async def _take(self, app: Any, /, *told: Any, **_: Any) -> None:
         assigned: Iterable[TP] = told[0]
         self.partitions = frozenset(TopicPartition(tp.topic, tp.partition) for tp in assigned)
+
+    @property
+    def consumer(self) -> BatchConsumer | None:
+        """Of the app; None where there is no app."""
+        return None if self._app is None else cast(BatchConsumer, self._app.consumer)
 
     @property
     def number(self) -> int:

@@ -23,6 +23,7 @@ from stream.acknowledge import AckQueue, Token
 from stream.batch_fetch import BatchConsumerThread, Fetch
 from stream.batch_topic import BatchMessage, BatchTopic, RecordBatch, not_through_micro_batches
 from stream.fetched_record import FetchedRecord
+from stream.stalls import Standing
 
 SCHEME = "batch"
 MAX_POLL_RECORDS = 8000  # what one fetch hands over, all partitions together
@@ -81,7 +82,7 @@ class BatchConsumer(driver.Consumer):
     async def _drain_messages(self, fetcher: mode.ServiceT) -> None:
         try:
             while not (self.should_stop or fetcher.should_stop):
-                while self._waiting() >= MAX_WAITING:
+                while self.is_full:
                     self._settled.clear()
                     await self._settled.wait()
                 fetched, _ = await self._wait_next_records(timeout=1.0)
@@ -202,6 +203,42 @@ class BatchConsumer(driver.Consumer):
         if first is not None and partition.highwater is not None:
             gauge = metrics.LAG.labels(tp.topic, tp.partition)
             gauge.set(max(0, partition.highwater - first))
+
+    # -- liveness
+
+    def watched(self) -> dict[TP, Standing]:
+        """How far each partition of this worker has come; none while it is given none."""
+        assignment = self._thread.current_assignment()
+        if not self.flow_active or assignment is None or not assignment.active:
+            return {}
+        return {(tp := TP(*place)): self._standing(tp) for place in assignment.tps}
+
+    def _standing(self, tp: TP) -> Standing:
+        queue, committed = self._partitions[tp].queue, self._committed_offset[tp]
+        taken = queue.oldest_taken()
+        return Standing(
+            position=self._thread.place(tp),
+            undone_from=queue.first_undone if queue.waiting else None,
+            taken_from=None if taken is None else taken.start,
+            is_uncommitted=(queue.committable or 0) > (committed or 0),
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the handler that nothing is fetched."""
+        return self._waiting() >= MAX_WAITING
+
+    @property
+    def commits(self) -> int:
+        """Commits that were answered so far, well or not."""
+        return self._thread.commits
+
+    def is_thread_silent(self) -> bool:
+        """Whether the consumer's thread has not answered since this was asked before."""
+        is_silent = self._thread.answered < self._thread.asked
+        if not is_silent:
+            self._thread.ask()
+        return is_silent
 
     def _waiting(self) -> int:
         return sum(partition.queue.waiting for partition in self._partitions.values())

@@ -65,6 +65,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._moves: defaultdict[TP, int] = defaultdict(int)
         self._commit_fault: type[Exception] | None = None  # told once, not at every try
         self._idle_again: asyncio.TimerHandle | None = None
+        self.commits = 0
+        """Commits that have been answered, well or not; readable from any thread."""
+        self.asked = 0
+        self.answered = 0
+        """Calls of `ask` that have been answered; readable from any thread."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         if self.app.conf.consumer_auto_offset_reset != "none":
@@ -247,8 +252,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if type(error) is not self._commit_fault:
                 self.log.warning("offsets cannot be committed (%r); trying again", error)
             self._commit_fault = type(error)
+            self.commits += 1
             metrics.COMMITS.labels("failed").inc()
             return False
+        self.commits += 1
         metrics.COMMITS.labels("done").inc()
         if self._commit_fault is not None:
             self.log.warning("offsets are committed again")
@@ -271,6 +278,23 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """What the group gave us last, active or not; readable from any thread."""
         subscription = self._ensure_consumer()._subscription.subscription
         return None if subscription is None else subscription.assignment
+
+    def place(self, tp: TP) -> int | None:
+        """Offset of the next record to leave aiokafka; readable from any thread."""
+        assignment = self.current_assignment()
+        state = (
+            None if assignment is None else assignment.state_value(driver.ensure_aiokafka_TP(tp))
+        )
+        return state.position if state is not None and state.has_valid_position else None
+
+    def ask(self) -> None:
+        """Have this thread answer, unless it hangs; from any thread."""
+        self.asked += 1
+        with suppress(RuntimeError):  # the loop is closed: we are stopping
+            self.thread_loop.call_soon_threadsafe(self._answer, self.asked)
+
+    def _answer(self, number: int) -> None:
+        self.answered = number
 
     def move(self, tp: TP, offset: int, moves: int, assignment: Assignment | None) -> None:
         """Have the thread go on at `offset` if `assignment` still stands; from any thread."""

@@ -1,7 +1,7 @@
 """What a topic holds between two offsets, learnt into a generation: no lists, nothing published."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -32,6 +32,7 @@ async def catch_up(
     parts: Parts,
     since: Mapping[TopicPartition, int],
     until: Mapping[TopicPartition, int],
+    moved: Callable[[], None] = lambda: None,
 ) -> CaughtUp:
     """Learn records that the topic holds. May be repeated.
 
@@ -40,6 +41,7 @@ async def catch_up(
         parts: where to (``Parts.for_past``).
         since: first offset, by partition.
         until: end offset of those partitions of which not all is wanted.
+        moved: called whenever some have been learnt: it may take long.
 
     Raises:
         KafkaError: a broker is away; run it again.
@@ -70,6 +72,8 @@ async def catch_up(
             decoded, _ = decode(records, parts.now_ms(), parts.mappings, as_stamped=True)
             await learn(parts, decoded)
             learnt += len(records)
+            if records:
+                moved()
             # By positions: the last offsets may be those of no record.
             positions = {place: await consumer.position(place) for place in wanted}
             wanted = {place for place in wanted if positions[place] < ends[place]}

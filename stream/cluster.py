@@ -93,6 +93,15 @@ class LocalCluster:
             worker.request_stop()
         return [worker.stop() for worker in workers]
 
+    def look_after_workers(self) -> list[WorkerProcess]:
+        """Start each again that has found itself stalled, and tell which.
+
+        Raises WorkerError where a worker has ended for another reason.
+        """
+        again = [worker for worker in self.workers if worker.start_again_if_stalled()]
+        self.refuse_death()
+        return again
+
     def refuse_death(self) -> None:
         """Raise WorkerError where a worker is not running any more."""
         for worker in self.workers:
@@ -108,6 +117,7 @@ def local_settings(settings: Settings, brokers: str, redis_url: str) -> Settings
     }
     local |= {"replication_factor": 1, "min_insync_replicas": 1}
     local |= {"brokers": brokers, "redis_url": redis_url, "embedded": True}
+    local |= {"exit_when_stalled": True}  # whoever started the workers looks after them
     return Settings(**{**settings.model_dump(), **local})
 
 

@@ -20,6 +20,7 @@ from serving.recommendation import Recommendation
 from serving.requests import REPLAY_HEADER
 from stream.chart_schema import chart_schema
 from stream.deadletter import DEAD_LETTER_HEADERS, REDRIVEN, SOMETIMES_HEADERS
+from stream.metrics_page import metrics_table
 from stream.replay.record_sender import ORIGINAL_PLACE, ORIGINAL_TIME
 from stream.settings import Settings, settings_table
 
@@ -38,6 +39,7 @@ def documents() -> dict[str, str]:
         "asyncapi.yaml": _yaml(asyncapi()),
         "openapi.json": _openapi(),
         "settings.md": _settings_page(),
+        "metrics.md": _metrics_page(),
         "cli.md": cli_page(),
         CHART_SCHEMA: _json(chart_schema()),
     }
@@ -195,6 +197,21 @@ def _settings_page() -> str:
         'names below in lower case without the prefix, as in `redis_prefix = "shop"`), else from '
         "its default. An unknown name or an impossible combination stops the start with a "
         f"sentence.\n\n{settings_table()}"
+    )
+
+
+def _metrics_page() -> str:
+    return (
+        f"# Metrics\n\n{GENERATED}\n\n"
+        "A worker serves them at `/metrics` on `NEXTCLICK_METRICS_PORT` (docs/liveness.md), the "
+        "HTTP API on its own port. A histogram is `_bucket`, `_sum` and `_count`. "
+        "deploy/prometheus has alerts on some, docs/runbook.md says what to do.\n\n"
+        "Some that two of them make together: the share of unknown items is "
+        "`nextclick_unknown_items_total / nextclick_named_items_total`, that of what the network "
+        "has not learned `nextclick_unlearned_items_total / nextclick_named_items_total` (a share "
+        "that grows wants a new bundle); of profiles in hand "
+        '`nextclick_merges_total{profile="held"}` of all; each by `rate(...[5m])`.\n\n'
+        f"{metrics_table()}"
     )
 
 

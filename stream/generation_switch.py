@@ -131,7 +131,8 @@ class GenerationSwitch:
         since = {place: positions.get(name, 0) for place, name in strange.items()}
         until = {place: at for place in strange if (at := await self._position(place)) is not None}
         # Not those of `self.parts`: while this is under way nothing may be in hand of both.
-        done = await catch_up(self._settings, self.parts.for_past(live), since, until)
+        parts, moved = self.parts.for_past(live), self._readiness.end_attempt
+        done = await catch_up(self._settings, parts, since, until, moved)
         logger.info("%d records learnt into generation %d", done.records, live)
         return await self._generations.enter(pointer, strange.values())
 

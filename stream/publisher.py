@@ -8,6 +8,7 @@ from serving.record import Record
 from stream.batch_producer import BatchProducer, Message
 from stream.deadletter import dead_letter_message
 from stream.settings import Settings
+from stream.trace import NO_TRACE, Trace
 
 
 class Publisher:
@@ -31,17 +32,21 @@ class Publisher:
         """Return once a broker has answered. Raises KafkaError or TimeoutError where none does."""
         await self.producer.ping()
 
-    async def send(self, outcome: Outcome) -> None:
+    async def send(self, outcome: Outcome, trace: Trace = NO_TRACE) -> None:
         """Publish lists and dead letters and wait until the broker has them.
 
         Lists of one user keep their order: same key, same partition, one idempotent producer.
+
+        Args:
+            outcome: what to publish.
+            trace: of the micro-batch; what lists say of it goes into their headers.
 
         Raises:
             TimeoutError: not acknowledged yet; call again with the same outcome to go on waiting.
             aiokafka.errors.KafkaError: refused; call again, and all of it is sent anew.
         """
         if self._outcome is not outcome:
-            self._outcome, self._messages = outcome, self._messages_of(outcome)
+            self._outcome, self._messages = outcome, self._messages_of(outcome, trace)
         await self.producer.send(self._messages)
         self._outcome, self._messages = None, []
         searches = sum(each.query is not None for each in outcome.lists)
@@ -55,11 +60,12 @@ class Publisher:
         reason = ContractError("processing_failed", f"{type(error).__name__}: {error}")
         return Outcome([], [DeadLetter(record, reason)])
 
-    def _messages_of(self, outcome: Outcome) -> list[Message]:
+    def _messages_of(self, outcome: Outcome, trace: Trace) -> list[Message]:
         topic = self._settings.recommendations_topic
+        headers = trace.headers_of(outcome.lists)
         lists: list[Message] = [
-            (topic, data, each.user_id.encode(), [])
-            for each, data in zip(outcome.lists, outcome.encoded_lists, strict=True)
+            (topic, data, each.user_id.encode(), told)
+            for each, data, told in zip(outcome.lists, outcome.encoded_lists, headers, strict=True)
         ]
         return [*lists, *map(self._dead_letter, outcome.dead_letters)]
 

@@ -96,6 +96,10 @@ class Readiness:
     def __init__(self) -> None:
         self._is_open = False
         self._waits: dict[str, tuple[Part, set[type[BaseException]]]] = {}
+        self.causes: tuple[str, ...] = ()
+        """Why this worker does not serve, a sentence each; may be read in any thread."""
+        self.endings = 0
+        """Attempts of the path that have ended, well or not: whoever makes them does not hang."""
         self._tell()
 
     @property
@@ -118,8 +122,13 @@ class Readiness:
         self._is_open = False
         self._tell()
 
+    def end_attempt(self) -> None:
+        """Something that may take long has come to an end, or a step nearer to it."""
+        self.endings += 1
+
     def wait(self, waiter: str, part: Part, error: BaseException) -> None:
         """`waiter` cannot go on because of `error`; logged once for each kind of error."""
+        self.end_attempt()
         metrics.RETRIES.labels(part).inc()
         known = self._waits.get(waiter)
         kinds = known[1] if known is not None and known[0] is part else set()
@@ -138,6 +147,8 @@ class Readiness:
         for part in Part:
             metrics.WAITING.labels(part).set(sum(each is part for each, _ in self._waits.values()))
         metrics.READY.set(self.is_ready)
+        away = tuple(f"{part} is away" for part in sorted(self.waiting_for))
+        self.causes = away or (() if self._is_open else ("it starts, or stops",))
 
 
 class Backoff:

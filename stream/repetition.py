@@ -1,4 +1,4 @@
-"""Keeps a log readable while a broker is away: aiokafka tells each of 100 vain tries a second."""
+"""Keeps a log readable while a part is away: aiokafka tells each of 100 vain tries a second."""
 
 import logging
 import time
@@ -14,6 +14,7 @@ LOGGERS = (
     "aiokafka.consumer.group_coordinator",
     "aiokafka.producer.producer",
     "aiokafka.producer.sender",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "stream.catalog_feed",
 )
 """Each that logs retries: a filter of a logger does not see what its children log."""

@@ -33,6 +33,7 @@ from stream.settings_rules import (
     check_redis,
     check_topics,
 )
+from stream.trace_settings import TraceSettings
 
 PREFIX = "NEXTCLICK_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -51,7 +52,7 @@ class SettingsError(ValueError):
     """A setting is unknown, wrong or impossible beside another; the message says what to do."""
 
 
-class Settings(ApiSettings, KafkaSettings):
+class Settings(TraceSettings, ApiSettings, KafkaSettings):
     """Every setting of nextclick. Raises SettingsError where they make no sense."""
 
     model_config = SettingsConfigDict(
@@ -222,10 +223,25 @@ class Settings(ApiSettings, KafkaSettings):
     )
 
     metrics_port: int = Field(
-        0, ge=0, le=65_535, description="Port for Prometheus; 0 serves no metrics."
+        0,
+        ge=0,
+        le=65_535,
+        description="Port of a worker's `/metrics`, `/live` and `/ready`; 0 serves none of them.",
     )
     metrics_bind: str = Field(
-        "127.0.0.1", description="Address the metrics are served on: this machine only."
+        "127.0.0.1", description="Address these are served on: this machine only."
+    )
+    stall_s: float = Field(
+        150,
+        ge=1,
+        le=3_600,
+        description="A worker is not live when its event loop has not run, or records wait and "
+        "nothing has moved, for so long: more than the 120 s that a micro-batch may take.",
+    )
+    exit_when_stalled: bool = Field(
+        False,
+        description="A worker that is not live ends itself with status 75, for whoever starts it "
+        "again: Compose, systemd, `nextclick up`. Kubernetes asks `/live` and needs it not.",
     )
     embedded: bool = Field(
         False, description="Kafka is the embedded broker, which makes no topics by request."

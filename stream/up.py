@@ -32,7 +32,8 @@ def run_up(settings: Settings, *, workers: int, catalog: Sequence[Path], console
             cluster.start_workers(workers)
             _say_addresses(cluster, console)
             while True:
-                cluster.refuse_death()
+                for worker in cluster.look_after_workers():
+                    console.print(f"{worker.name} had stalled and is started again: {worker.log}")
                 time.sleep(0.5)
     except KeyboardInterrupt:
         console.print("stopped")

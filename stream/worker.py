@@ -10,7 +10,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from mode import Service
-from prometheus_client import start_http_server
 from redis.exceptions import AuthenticationError, AuthorizationError
 
 from model.bundle import Bundle, BundleError, load_bundle
@@ -23,6 +22,7 @@ from serving.candidates import CandidateSources
 from serving.catalog import Catalog
 from serving.counts import Counts
 from serving.execution import ProviderError
+from serving.gpu_memory import show_gpu_memory
 from serving.new_item_vectors import NewItemVectors
 from serving.parts import Parts
 from serving.policy import Policy
@@ -47,9 +47,11 @@ from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
 from stream.repetition import tell_repetitions_once
 from stream.rule_file import LOOK_S, RuleFile
-from stream.settings import Settings
+from stream.self_watch import SelfWatch
+from stream.settings import Settings, SettingsError
 from stream.text_search import search_index
 from stream.topic_identity import topic_identity
+from stream.tracing import Tracing, open_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,9 @@ class Worker(Service):
         self.assignment = Assignment()
         self.publisher = Publisher(settings)
         self.readiness = Readiness()
+        self._watch = SelfWatch(settings, self.readiness, self.assignment)
+        self.tracing: Tracing | None = None
+        """What traces this worker, once it has started; None where nothing does."""
         self._switch: GenerationSwitch | None = None
         self._feed: CatalogFeed | None = None
         self._rule_file: RuleFile | None = None
@@ -116,12 +121,15 @@ class Worker(Service):
         """Open everything; what cannot come right by waiting stops the start."""
         tell_repetitions_once()
         switch_soon()
+        # First: whoever watches sees this worker load and wait.
+        self._watch.open()
+        try:
+            self.tracing = open_tracing(self.settings, "nextclick-worker")
+        except SettingsError as error:
+            raise SystemExit(f"nextclick: {error}") from None
         switch = self._loaded()
         parts = switch.parts
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
-        if self.settings.metrics_port:
-            # First: whoever watches sees this worker wait.
-            start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
             (Part.REDIS, switch.open),
             (Part.KAFKA, self.publisher.start),
@@ -133,6 +141,8 @@ class Worker(Service):
             if not await self._opens(part, step):
                 return
         metrics.PROVIDER.labels(parts.ranker.provider).set(1)
+        if self.settings.provider == "cuda":
+            show_gpu_memory()
         spare_what_is_loaded()
         self.readiness.open()
         self._opened.set()
@@ -155,11 +165,14 @@ class Worker(Service):
     async def on_stop(self) -> None:
         """Close everything, in a bounded time."""
         self.readiness.close()
+        self._watch.close()
         closing = [self.publisher.stop()]
         if self._feed is not None:
             closing.append(self._feed.stop())
         if self._switch is not None:
             closing.append(self._switch.parts.store.redis.aclose())
+        if self.tracing is not None:
+            closing.append(asyncio.to_thread(self.tracing.close))
         # What goes wrong now, or takes too long, does no harm: nothing of it is acknowledged.
         # aiokafka's stop() may even end with the cancellation of one of its own tasks.
         tasks = [asyncio.ensure_future(each) for each in closing]
@@ -215,6 +228,10 @@ class Worker(Service):
                 else:
                     logger.debug("%d texts encoded", many)
             await self.sleep(ENCODE_TEXTS_S)
+
+    @Service.task
+    async def _watch_itself(self) -> None:
+        await self._watch.run(await self.ready())
 
     @Service.task
     async def _watch_kafka(self) -> None:

@@ -13,6 +13,9 @@ from typing import IO
 from stream.cli_output import MENDABLE
 from stream.settings import Settings, child_environment
 
+STALLED = 75
+"""Exit status of a worker that has found itself stalled (sysexits.h: try again)."""
+
 READY_LINE = "nextclick worker ready"
 JOINED_LINE = "Worker ready"
 """Faust's own, once the group has given this member its partitions."""
@@ -41,6 +44,13 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self._is_stopping = False
+        self._told_from = 0
+        """Where in its log the present process begins."""
+
+    @property
+    def command(self) -> list[str]:
+        """What is run."""
+        return [sys.executable, "-m", "stream.cli", "worker", "--follow-owner"]
 
     @property
     def pid(self) -> int:
@@ -61,15 +71,24 @@ class WorkerProcess:
         environment = child_environment(self._settings)
         inherited = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{root}:{inherited}" if inherited else root
-        self._output = self.log.open("wb")
+        self._output = self.log.open("wb" if self._process is None else "ab")
+        self._told_from = self._output.tell()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", "worker", "--follow-owner"],
+            self.command,
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
         )
+
+    def start_again_if_stalled(self) -> bool:
+        """Whether it had found itself stalled and ended; then it has been started again."""
+        if self.exit_status != STALLED:
+            return False
+        self.stop()
+        self.start()
+        return True
 
     def wait_ready(self) -> None:
         """Return once it has read the catalogue and has its partitions. Raises WorkerError."""
@@ -93,7 +112,7 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """The last errors in its output, or else its end."""
-        lines = self.log.read_text(errors="replace").rstrip().splitlines()
+        lines = self._text().rstrip().splitlines()
         errors = [line for line in lines if _ERROR_LINE.match(line)]
         return "\n".join(errors[-3:] or lines[-10:])
 
@@ -122,8 +141,11 @@ class WorkerProcess:
         return process.returncode
 
     def _is_ready(self) -> bool:
-        text = self.log.read_text(errors="replace")
+        text = self._text()
         return READY_LINE in text and JOINED_LINE in text
+
+    def _text(self) -> str:
+        return self.log.read_bytes()[self._told_from :].decode(errors="replace")
 
 
 def run_worker(settings: Settings, *, follow_owner: bool) -> None:

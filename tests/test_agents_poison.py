@@ -99,9 +99,11 @@ def poisoned(stage: Stage, monkeypatch: pytest.MonkeyPatch, *words: bytes) -> li
     """Have the path fail on records with these words; returns the sizes of its runs."""
     sizes: list[int] = []
 
-    async def fail_on_poison(parts: Parts, records: Sequence[Record]) -> Outcome:
+    async def fail_on_poison(
+        parts: Parts, records: Sequence[Record], steps: dict[str, float] | None
+    ) -> Outcome:
         sizes.append(len(records))
-        outcome = await recommend(parts, records)  # Redis has all of it before the fault
+        outcome = await recommend(parts, records, steps)  # Redis has all of it before the fault
         for record in records:
             if any(word in (record.value or b"") for word in words):
                 raise KeyError("a fault that nobody has thought of")

@@ -20,6 +20,7 @@ from serving.recommend import Outcome, Prepared, prepare
 from serving.record import Record
 from stream.agents import run_agent
 from stream.embedded_redis import EmbeddedRedis
+from stream.trace import Trace
 from stream.worker import Worker
 from tests.faulty_session import spoil
 from tests.parts import FakeRecord, click, records_of
@@ -75,6 +76,7 @@ class Agent:
             settings=self.stage.settings.model_copy(update={"max_batch": self.max_batch}),
             publisher=self.stage.publisher,
             readiness=self.stage.readiness,
+            tracing=None,
         )
         await run_agent(cast(Any, None), cast(Worker, worker))
 
@@ -204,9 +206,9 @@ async def test_the_next_is_ranked_while_one_is_delivered(
     def note(inputs: object) -> None:
         ranked.append(1)
 
-    async def hold(outcome: Outcome) -> None:
+    async def hold(outcome: Outcome, trace: Trace) -> None:
         await going_on.wait()
-        await send(outcome)
+        await send(outcome, trace)
 
     spoil(stage.parts.ranker, note)
     monkeypatch.setattr(stage.publisher, "send", hold)
@@ -285,14 +287,16 @@ def lose_the_count_of_the_second(
     async def lose(admissions: object) -> None:
         raise ConnectionError("Redis went away")
 
-    async def prepare_or_fail(parts: Parts, records: Sequence[Record]) -> Prepared:
+    async def prepare_or_fail(
+        parts: Parts, records: Sequence[Record], steps: dict[str, float] | None
+    ) -> Prepared:
         begun.append(records[0].offset)
         if len(begun) != 2:
-            return await prepare(parts, records)
+            return await prepare(parts, records, steps)
         try:
             with monkeypatch.context() as patch:
                 patch.setattr(parts.counts, "add", lose)
-                return await prepare(parts, records)
+                return await prepare(parts, records, steps)
         finally:
             lost.set()
 

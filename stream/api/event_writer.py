@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -13,11 +13,15 @@ from msgspec import Meta
 
 from stream.kafka import producer_arguments
 from stream.settings import Settings
+from stream.trace import Headers
+from stream.tracing import Tracing, sending
 
 logger = logging.getLogger(__name__)
 
 CLOSE_S = 5.0
 """For what is on its way when the API stops."""
+
+NO_HEADERS: Mapping[str, str] = {}
 
 Fate: TypeAlias = Literal["stored", "refused", "not_stored"]
 
@@ -51,10 +55,12 @@ class EventWriter:
 
     Args:
         settings: brokers and the events topic.
+        tracing: what traces this process; None: nothing does.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
 
@@ -78,13 +84,22 @@ class EventWriter:
         if producer is not None:
             await _close(producer)
 
-    async def write(self, events: Sequence[KeyedEvent]) -> list[Written]:
-        """Write events, those of one key in their order; returns when the fate of each is known."""
+    async def write(
+        self, events: Sequence[KeyedEvent], request: Mapping[str, str] = NO_HEADERS
+    ) -> list[Written]:
+        """Write events, those of one key in their order; returns when the fate of each is known.
+
+        ``request`` is the headers of the request, whose trace goes on where one is traced.
+        """
+        with sending(self._tracing, self._settings.events_topic, len(events), request) as headers:
+            return await self._write(events, headers)
+
+    async def _write(self, events: Sequence[KeyedEvent], headers: Headers) -> list[Written]:
         try:
             await self.start()
             producer = self._producer
             assert producer is not None
-            given = [await self._give(producer, each) for each in events]
+            given = [await self._give(producer, each, headers) for each in events]
         except (KafkaError, TimeoutError) as error:
             await self._replace(self._producer)
             return [_not_stored(error)] * len(events)
@@ -98,11 +113,11 @@ class EventWriter:
         return written
 
     async def _give(
-        self, producer: AIOKafkaProducer, event: KeyedEvent
+        self, producer: AIOKafkaProducer, event: KeyedEvent, headers: Headers
     ) -> "asyncio.Future[Any] | Written":
         try:
             sent: asyncio.Future[Any] = await producer.send(
-                self._settings.events_topic, event.value, key=event.key
+                self._settings.events_topic, event.value, key=event.key, headers=headers
             )
         except MessageSizeTooLargeError as error:
             return Written("refused", reason="too_large", detail=f"{error}; make it smaller")

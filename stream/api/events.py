@@ -41,7 +41,7 @@ async def send(request: Request, service: Service) -> Response:
     may_forget, now_ms = may(request, service, "forget"), time.time_ns() // 1_000_000
     checked = [_checked(bytes(each), now_ms, may_forget) for each in records]
     events = [each for each in checked if isinstance(each, KeyedEvent)]
-    fates = iter(await service.writer.write(events) if events else [])
+    fates = iter(await service.writer.write(events, request.headers) if events else [])
     results = tuple(next(fates) if isinstance(each, KeyedEvent) else each for each in checked)
     stored = sum(each.status == "stored" for each in results)
     if stored == len(results):

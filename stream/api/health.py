@@ -1,9 +1,5 @@
 """Whether this process lives and serves, and what it has counted."""
 
-from typing import Annotated, Literal
-
-import msgspec
-from msgspec import Meta
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,28 +7,14 @@ from starlette.responses import Response
 from stream.api.bodies import json_response, parameters
 from stream.api.operation import Operation
 from stream.api.service import Service
-
-
-class Alive(msgspec.Struct, frozen=True):
-    """Whether this process can go on."""
-
-    status: Literal["alive", "broken"]
-
-
-class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether this process serves everything."""
-
-    status: Literal["ready", "waiting"]
-    causes: Annotated[
-        tuple[str, ...], Meta(description="What it waits for; it goes on by itself.")
-    ] = ()
+from stream.health import Alive, Ready
 
 
 async def live(request: Request, service: Service) -> Response:
     """Answered by the event loop, of itself; no server is asked."""
     parameters(request, {})
     if service.is_broken:
-        return json_response(Alive("broken"), 503)
+        return json_response(Alive("broken", ("a part of this process has ended",)), 503)
     return json_response(Alive("alive"))
 
 

@@ -15,6 +15,7 @@ from stream.api.problems import ProblemError
 from stream.api.rate_limit import RateLimit
 from stream.readiness import Part, wait_out
 from stream.settings import Settings
+from stream.tracing import open_tracing
 from stream.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -32,15 +33,17 @@ class Service:
 
     Raises:
         stream.api.keys.KeysError: the file of keys is at fault.
+        stream.settings.SettingsError: traces are on, and what makes them is not installed.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.keys = KeyRing(settings.api_keys)
         self.rate_limit = RateLimit()
-        # The API serves its metrics itself.
-        self.worker = Worker(settings.model_copy(update={"metrics_port": 0}))
-        self.writer = EventWriter(settings)
+        # The API serves its metrics itself, and traces what it sends.
+        self.worker = Worker(settings.model_copy(update={"metrics_port": 0, "traces": "off"}))
+        self._tracing = open_tracing(settings, "nextclick-api")
+        self.writer = EventWriter(settings, self._tracing)
         self._batcher: Batcher | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._lasting: list[asyncio.Task[None]] = []
@@ -113,6 +116,8 @@ class Service:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.gather(self.writer.stop(), self.worker.stop(), return_exceptions=True)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
 
     async def _open(self) -> None:
         await self.worker.start()

@@ -17,6 +17,7 @@ from stream.fetched_record import FetchedRecord
 from stream.kafka import kafka_python_producer_arguments
 from stream.replay.past import Position
 from stream.settings import Settings
+from stream.tracing import open_tracing
 
 ORIGINAL_TIME = "nextclick-original-time"
 """When Kafka first stamped it, or the event's own time where it came from a file."""
@@ -43,6 +44,7 @@ class RecordSender:
     def __init__(self, settings: Settings) -> None:
         sum_up_fast()
         self._topic = settings.events_topic
+        self._tracing = open_tracing(settings, "nextclick-replay")
         self._timeout_s = 2 * settings.kafka_timeout_s
         self._producer = KafkaProducer(
             **kafka_python_producer_arguments(settings),
@@ -62,7 +64,7 @@ class RecordSender:
         """
         send, topic = self._producer.send, self._topic
         waiting = [
-            send(topic, value_of(each), each.event.user_id.encode(), headers_of(each))
+            send(topic, value_of(each), each.event.user_id.encode(), self._headers_of(each))
             for each in events
         ]
         self._on_the_way.append((waiting, position))
@@ -86,6 +88,12 @@ class RecordSender:
             self._producer.close(CLOSE_S)
         while self._on_the_way and all(each.succeeded() for each in self._on_the_way[0][0]):
             _, self.acknowledged = self._on_the_way.popleft()
+        if self._tracing is not None:
+            self._tracing.close()
+
+    def _headers_of(self, each: Decoded) -> Headers:
+        headers = headers_of(each)
+        return headers if self._tracing is None else self._tracing.created(self._topic, headers)
 
     def _wait_for_oldest(self) -> None:
         waiting, position = self._on_the_way[0]
