@@ -153,13 +153,13 @@ class BatchConsumer(driver.Consumer):
         self.app.monitor.stream_inbound_time[message.tp] = monotonic()
         return True
 
-    def pace(self, *, is_busy: bool) -> None:
-        """While the handler is at work, let the broker gather records for a moment.
+    def rest(self) -> None:
+        """The handler has nothing to do: let the broker answer a fetch at the first record.
 
-        It answers a fetch at the first record: each would cost a fetch and a delivery of its own,
-        beside a handler that takes them together anyway.
+        While a handler is at work it gathers records for a moment: each would cost a fetch and a
+        delivery of its own, beside a handler that takes them together anyway.
         """
-        self._thread.gather(is_busy=is_busy)
+        self._thread.gather_no_more()
 
     def ack(self, message: Message) -> bool:
         """Mark a batch done; its offset is committed when all before it is done too."""

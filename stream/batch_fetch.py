@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -65,6 +66,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._moves: defaultdict[TP, int] = defaultdict(int)
         self._commit_fault: type[Exception] | None = None  # told once, not at every try
         self._idle_again: asyncio.TimerHandle | None = None
+        self._pacing = threading.Lock()
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         if self.app.conf.consumer_auto_offset_reset != "none":
@@ -130,25 +132,30 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         called = asyncio.run_coroutine_threadsafe(fetching, self.thread_loop)
         return await asyncio.wrap_future(called)
 
-    def gather(self, *, is_busy: bool) -> None:
-        """Say how long the next fetches may take; from any thread."""
-        with suppress(RuntimeError):  # the loop is closed: we are stopping
-            self.thread_loop.call_soon_threadsafe(self._gather, is_busy)
+    def gather_no_more(self) -> None:
+        """The handler is idle again: the next fetch returns at the first record; from any thread.
 
-    def _gather(self, is_busy: bool) -> None:
-        # Here, where the fetcher reads both: a long wait beside many bytes would hold records up.
+        It does not wake the thread: who does so at each micro-batch pays as much as for the fetch.
+        """
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         if fetcher is not None:
-            wait = consumer._fetch_max_wait_ms
-            fetcher._fetch_max_wait_ms = min(GATHER_MS, wait) if is_busy else wait
-            fetcher._fetch_min_bytes = GATHER_BYTES if is_busy else consumer._fetch_min_bytes
+            with self._pacing:
+                # The fetcher, in its thread, reads the wait first: a long one beside many bytes
+                # would hold records up.
+                fetcher._fetch_min_bytes = consumer._fetch_min_bytes
+                fetcher._fetch_max_wait_ms = consumer._fetch_max_wait_ms
+
+    def _gather(self, consumer: AIOKafkaConsumer) -> None:
+        """What was fetched makes the handler busy, already while the next fetch is sent."""
+        with self._pacing:
+            wait = min(GATHER_MS, consumer._fetch_max_wait_ms)
+            consumer._fetcher._fetch_max_wait_ms = wait
+            consumer._fetcher._fetch_min_bytes = GATHER_BYTES
         if self._idle_again is not None:
             self._idle_again.cancel()
-            self._idle_again = None
-        if is_busy:
-            # A handler that waits for long, or has ended, wants no fetch every few milliseconds.
-            self._idle_again = self.thread_loop.call_later(BUSY_S, self._gather, False)
+        # A handler that waits for long, or has ended, wants no fetch every few milliseconds.
+        self._idle_again = self.thread_loop.call_later(BUSY_S, self.gather_no_more)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Tell the committed offsets, and leave the positions alone.
@@ -185,6 +192,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if tp in consumer.assignment():
                 raise await self._out_of_range(consumer, tp, offset) from error
             return {}
+        if fetched:
+            self._gather(consumer)
         # No await since the records left aiokafka's buffer, so assignment and moves are theirs.
         assignment = self.current_assignment()
         return {

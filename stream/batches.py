@@ -169,12 +169,11 @@ async def micro_batches(
     async with aclosing(cast(AsyncGenerator[RecordBatch], aiter(manual))) as arrivals:
         async for _ in arrivals:
             held = cast(EventT[RecordBatch], manual.current_event)
-            consumer.pace(is_busy=True)
             while held is not None:
                 events, held = _take_ready(consumer, held, channel.queue, max_records)
                 if events:
                     yield events
-            consumer.pace(is_busy=False)
+            consumer.rest()
 
 
 def _take_ready(
