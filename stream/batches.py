@@ -73,6 +73,7 @@ __all__ = [
     "ack",
     "batch_topic",
     "faust_settings",
+    "fetch_ahead",
     "micro_batches",
     "nack",
 ]
@@ -123,8 +124,9 @@ TOUCH_POINTS: tuple[tuple[type | ModuleType, str], ...] = (
     (default_records, "_DefaultRecordBatchPy"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
     (AIOKafkaConsumer, "_fetcher"),
-    (fetcher.Fetcher, "_fetch_max_wait_ms"),
-    (fetcher.Fetcher, "_fetch_min_bytes"),
+    (fetcher.Fetcher, "_get_actions_per_node"),
+    (fetcher.Fetcher, "_notify"),
+    (fetcher.Fetcher, "_wait_consume_future"),
     (AIOKafkaConsumer, "_max_poll_records"),
     (AIOKafkaConsumer, "_subscription"),
     (GroupCoordinator, "_commit_lock"),
@@ -165,15 +167,28 @@ async def micro_batches(
     manual = cast(Stream[RecordBatch], stream).noack()
     channel = cast(BatchTopic, manual.channel)
     consumer.abandon(channel.topics)
+    consumer.ask()
     held: EventT[RecordBatch] | None = None
     async with aclosing(cast(AsyncGenerator[RecordBatch], aiter(manual))) as arrivals:
         async for _ in arrivals:
             held = cast(EventT[RecordBatch], manual.current_event)
             while held is not None:
                 events, held = _take_ready(consumer, held, channel.queue, max_records)
+                if held is not None or channel.queue.qsize():
+                    consumer.ask()  # the next ones come while these, and those that are here, are
                 if events:
                     yield events
-            consumer.rest()
+            if not channel.queue.qsize():
+                consumer.ask()
+
+
+def fetch_ahead(stream: StreamT[RecordBatch]) -> None:
+    """Have the records of the next micro-batch fetched already, beside the end of this one's work.
+
+    Else they are when the handler asks `micro_batches` for them, and it waits for the broker. What
+    comes after this call may be in the micro-batch after the next.
+    """
+    cast(BatchConsumer, stream.app.consumer).ask()
 
 
 def _take_ready(
