@@ -20,7 +20,7 @@ from serving.ranker import RankerError
 from serving.recommend import Outcome, Prepared, decide, prepare, recommend, recommend_user
 from serving.record import Record
 from stream.batch_topic import BatchMessage
-from stream.batches import RecordBatch, ack, fetch_ahead, micro_batches
+from stream.batches import RecordBatch, ack, micro_batches
 from stream.publisher import Publisher
 from stream.readiness import Backoff, Part, Readiness, part_at_fault, wait_out
 from stream.worker import Worker
@@ -62,7 +62,6 @@ async def run_agent(stream: faust.StreamT[RecordBatch], worker: Worker) -> None:
             number, places = _assignment_of(batches)
             async with switch.learning(number, places) as parts:
                 prepared = await _ahead(prepare(parts, records))
-            fetch_ahead(stream)
             if delivering is not None:
                 await delivering
             delivering, ranked = ranking, asyncio.Event()

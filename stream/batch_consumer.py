@@ -160,7 +160,7 @@ class BatchConsumer(driver.Consumer):
         return True
 
     def ask(self) -> None:
-        """The handler will soon need more: have what has come meanwhile fetched, all at once."""
+        """The handler is ready for more: have what has come meanwhile fetched, all at once."""
         self._asked.set()
 
     def ack(self, message: Message) -> bool:

@@ -108,7 +108,6 @@ async def agent(
 ) -> AsyncIterator[Agent]:
     made = Agent(stage, max_batch)
     monkeypatch.setattr(stream.agents, "micro_batches", made.micro_batches)
-    monkeypatch.setattr(stream.agents, "fetch_ahead", lambda stream: None)
     monkeypatch.setattr(stream.agents, "ack", made.ack)
     running = asyncio.create_task(made.run())
     yield made
