@@ -116,17 +116,18 @@ async def test_nothing_is_fetched_beside_a_handler_that_has_not_asked(
             ack(event)
 
     async with working(broker, topic, handle) as app:
-        assert isinstance(app.consumer, BatchConsumer)
+        consumer = app.consumer
+        assert isinstance(consumer, BatchConsumer)
         await write(broker.bootstrap, topic, {0: values(1)})
         await has_begun.wait()
-        fetcher: Any = app.consumer._thread._ensure_consumer()._fetcher
+        fetcher: Any = consumer._thread._ensure_consumer()._fetcher
         await until(lambda: not fetcher._in_flight)
-        delivered = app.consumer._waiting()
+        delivered = consumer._waiting()
         await write(broker.bootstrap, topic, {0: values(1), 1: values(2)})
         assert not fetcher._in_flight
         assert not fetcher._records
-        app.consumer.ask()
-        await until(lambda: app.consumer._waiting() > delivered)
+        consumer.ask()
+        await until(lambda: consumer._waiting() > delivered)
         assert log.offsets == {0: [], 1: [], 2: []}, "the handler is still at work"
         going_on.set()
         await until(lambda: log.holds({0: 2, 1: 2}))
@@ -144,12 +145,13 @@ async def test_a_handler_that_asks_for_nothing_gets_more_after_a_while(
             ack(event)
 
     async with working(broker, topic, handle) as app:
-        assert isinstance(app.consumer, BatchConsumer)
+        consumer = app.consumer
+        assert isinstance(consumer, BatchConsumer)
         await write(broker.bootstrap, topic, {0: values(1)})
         await has_begun.wait()
-        delivered = app.consumer._waiting()
+        delivered = consumer._waiting()
         await write(broker.bootstrap, topic, {1: values(1)})
-        await until(lambda: app.consumer._waiting() > delivered)
+        await until(lambda: consumer._waiting() > delivered)
         going_on.set()
 
 
