@@ -170,7 +170,11 @@ async def _exchange(
             await connection.connect()  # type: ignore[no-untyped-call]
         # The server is at work on the first ones while the last ones are packed.
         for first in range(0, len(sent), COMMANDS_AT_ONCE):
-            await _send(connection, sent[first : first + COMMANDS_AT_ONCE])
+            if first:
+                await _written(connection)
+            some = sent[first : first + COMMANDS_AT_ONCE]
+            writer: Any = connection._writer
+            writer.write(b"".join([pack_command(command) for command in some]))
         replies: list[Any] = []
         while missing := len(commands) - len(replies):
             replies += await _replies(connection, min(missing, REPLIES_AT_ONCE))
@@ -187,11 +191,12 @@ async def _exchange(
     return replies
 
 
-async def _send(connection: AbstractConnection, commands: Sequence[Command]) -> None:
+async def _written(connection: AbstractConnection) -> None:
+    """Return once there is room for more; of the last commands the replies tell."""
     writer: Any = connection._writer
     try:
-        writer.write(b"".join([pack_command(command) for command in commands]))
         async with asyncio.timeout(connection.socket_timeout):
+            await asyncio.sleep(0)  # libuv writes when its loop turns
             await writer.drain()
     except builtins.TimeoutError:
         raise TimeoutError(
