@@ -9,6 +9,12 @@ coming at the pace at which it works off a burst. The percentiles
 are those of all rounds' events together; ``by_round`` has the median of the rounds' own ones, which
 one stall of the machine does not move. ``sent_late_ms`` is the sender's own share at the 99th
 percentile: where it is not small, the machine was too busy for the figures to mean much.
+
+What a latency includes: the sender's way to the broker (a request of its own for each event unless
+five are under way, no lingering), the broker, the worker with its trips to Redis and its delivery
+(acks=all), and the way to the consumer, which is answered at the first record. The load itself, the
+broker and Redis run on the same cores as the worker: ``cores`` has how many cores each of them kept
+busy, so that it can be seen what the worker had left.
 """
 
 import argparse
@@ -16,11 +22,13 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from rich.console import Console
 from rich.progress import Progress
 
@@ -35,6 +43,11 @@ from benchmarks.servers import servers
 from stream.settings import Settings, child_environment
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+KINDS = {
+    "stream.cli": "worker", "benchmarks.latency_load": "load", "kafka": "broker",
+    "embedded_broker": "broker",
+}  # fmt: skip
+"""What tells a process by its command line; the one that is left is Redis."""
 BURSTS = 3
 """After one that warms everything up."""
 
@@ -81,7 +94,11 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
                     progress.update(bar, description=f"{level}%")
                     rate = saturation * level / 100
                     events = max(round(rate * asked.seconds), 1)
-                    turns[level].append({"rate": rate, **load.ask(events=events, rate=rate)})
+                    before, begun = busy_s(), time.perf_counter()
+                    turn = load.ask(events=events, rate=rate)
+                    after, seconds = busy_s(), time.perf_counter() - begun
+                    cores = {name: (after[name] - before[name]) / seconds for name in after}
+                    turns[level].append({"rate": rate, "cores": cores, **turn})
                     progress.advance(bar)
             rss_mb = round(worker.rss_mb)
     by_level = {str(level): _figures(found) for level, found in turns.items()}
@@ -100,6 +117,16 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "rounds": asked.rounds,
         "machine": machine(),
     }
+
+
+def busy_s() -> dict[str, float]:
+    """Seconds of processor time so far, of the worker and of what shares its cores."""
+    found = dict.fromkeys(("worker", "load", "broker", "redis"), 0.0)
+    for process in psutil.Process().children(recursive=True):
+        words = " ".join(process.cmdline())
+        kind = next((kind for mark, kind in KINDS.items() if mark in words), "redis")
+        found[kind] += sum(process.cpu_times()[:2])
+    return found
 
 
 def _figures(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -121,6 +148,10 @@ def _figures(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for name, at in PERCENTILES.items()
         },
         "sent_late_ms": round(statistics.median(turn["sent_late_ms"] for turn in turns), 3),
+        "cores": {
+            name: round(statistics.median(turn["cores"][name] for turn in turns), 3)
+            for name in turns[0]["cores"]
+        },
         "curve": [round(float(each), 2) for each in np.percentile(together, CURVE)],
     }
 

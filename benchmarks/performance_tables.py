@@ -169,17 +169,21 @@ def latency_section(found: Found) -> str:
             f"{level}%", f"{each['events_per_s']:,}", f"{each['events']:,}",
             *(each[f"{name}_ms"] for name in PERCENTILES),
             each["by_round"]["p50_ms"], each["by_round"]["p99_ms"], each["sent_late_ms"],
+            ", ".join(f"{name} {cores:.2f}" for name, cores in each.get("cores", {}).items()),
         ]
         for level, each in found["by_level"].items()
     ]  # fmt: skip
     head = ["load", "events/s", "events", *(f"{name} ms" for name in PERCENTILES),
-            "p50, median round", "p99, median round", "sender late, p99 ms"]  # fmt: skip
+            "p50, median round", "p99, median round", "sender late, p99 ms", "cores"]  # fmt: skip
     return (
         f"One worker on {found['broker']}, saturated at {found['saturation_events_per_s']:,} "
         f"events/s while events keep coming at the pace of a burst (which it works off at "
         f"{found['burst_events_per_s']:,}/s); {found['rounds']} rounds of "
         f"{found['seconds_a_turn']:g} s. An open loop: "
-        "latency runs from the moment the schedule had an event sent.\n\n" + table(head, rows)
+        "latency runs from the moment the schedule had an event sent to the arrival of its list: "
+        "sender, broker, worker with Redis, broker again, consumer. No sender lingers, each event "
+        "is a request of its own unless five are under way, and load and broker share the worker's "
+        "cores; how many cores each keeps busy stands in the last column.\n\n" + table(head, rows)
     )
 
 

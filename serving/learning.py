@@ -76,8 +76,10 @@ async def learn_waves(
     learned: dict[str, Learned] = {}
     for wave in waves:
         learned |= await _merge(parts, wave.changes, wave.feedback if count else (), count)
-        learned |= await _forget(parts, wave.forgets)
-        learned |= await _identify(parts, wave.identifications)
+        if wave.forgets:
+            learned |= await _forget(parts, wave.forgets)
+        if wave.identifications:
+            learned |= await _identify(parts, wave.identifications)
     return learned
 
 

@@ -5,7 +5,6 @@ blend are asked once more, and what a listed item's score has lost is the amount
 more in a run of the network for each item removed, which is why it must be asked for.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -129,8 +128,9 @@ async def look_at(parts: Parts, requests: RequestTable, listed: NDArray[np.int64
     padded[:, :size] = np.where(listed >= 0, catalog.model_rows[listed], PADDING)
     padded[:, size:][is_candidate] = catalog.model_rows[candidates.pool.rows]
     features = parts.ranker.features_of(requests)
-    found = await asyncio.to_thread(
-        parts.ranker.run, features, padded, catalog.item_bias, catalog.bias_edition
+    bias, edition = catalog.item_bias, catalog.bias_edition
+    found = await parts.ranker.beside(
+        lambda: parts.ranker.score(features, padded, bias, edition), len(padded)
     )
     own, scores = found.candidate_scores[:, :size], found.candidate_scores[:, size:][is_candidate]
     if (vectors := parts.new_item_vectors) is not None:

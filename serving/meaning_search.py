@@ -37,6 +37,7 @@ class MeaningSearch:
         self._cache = cache
         # By text: in a shop's catalogue many items say the same.
         self._pending: dict[str, list[int]] = {}
+        self._noted = asyncio.Event()
         self._queries: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         # Searches are made in several threads.
         self._turn = Lock()
@@ -44,6 +45,11 @@ class MeaningSearch:
     def add(self, row: int, text: str) -> None:
         """Note the text of a new row; it is found after ``encode_pending``."""
         self._pending.setdefault(text, []).append(row)
+        self._noted.set()
+
+    async def noted(self) -> None:
+        """Return once there are rows that are not found yet."""
+        await self._noted.wait()
 
     @property
     def pending(self) -> int:
@@ -66,6 +72,7 @@ class MeaningSearch:
                 except BaseException:
                     for text, rows in waiting[start:]:
                         self._pending.setdefault(text, []).extend(rows)
+                    self._noted.set()
                     raise
 
     def encode_all(self, progress: Callable[[float], None] = lambda _: None) -> None:
@@ -92,6 +99,7 @@ class MeaningSearch:
 
     def _taken(self) -> list[_Waiting]:
         waiting, self._pending = self._pending, {}
+        self._noted.clear()
         return list(waiting.items())
 
     def _encode(self, waiting: Sequence[_Waiting]) -> None:

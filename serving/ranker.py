@@ -1,5 +1,6 @@
 """From users' histories and candidates to scores: one call per micro-batch."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -175,8 +176,15 @@ class Ranker:
         nearest = self.index.nearest(states, item_bias, self._top_k, bias_edition)
         return Scores(*nearest, scores, states)
 
+    async def beside(self, run: Callable[[], Found], users: int) -> Found:
+        """Make a run (of ``score``, for so many users) in another thread than that of the loop.
+
+        Raises RankerError.
+        """
+        return await asyncio.to_thread(self._in_turn, run, users)
+
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
-        """Make a run; the one place that all of them pass."""
+        """Make a run for a caller that waits in its thread."""
         return run()
 
     def _warm_up(self, seconds: float) -> None:

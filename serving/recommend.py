@@ -7,7 +7,6 @@ Nothing here acknowledges anything: the caller does, once the lists are delivere
 may be repeated, so a failed micro-batch is simply run again.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -141,8 +140,9 @@ async def _make_lists(
     with _timed(steps, "rank"):
         # Here, not beside the run: two threads of Python wait for each other's turns.
         features = parts.ranker.features_of(requests)
-        scores, new = await asyncio.to_thread(
-            _scored, parts, features, padded, parts.catalog.item_bias, parts.catalog.bias_edition
+        item_bias, edition = parts.catalog.item_bias, parts.catalog.bias_edition
+        scores, new = await parts.ranker.beside(
+            lambda: _scored(parts, features, padded, item_bias, edition), len(padded)
         )
 
     best = scores.top_scores[:, :1]
@@ -259,7 +259,7 @@ def _scored(
     bias_edition: int,
 ) -> tuple[Scores, NearestCold | None]:
     """What the network says, and the nearest of the items that it has not learned."""
-    scores = parts.ranker.run(features, padded, item_bias, bias_edition)
+    scores = parts.ranker.score(features, padded, item_bias, bias_edition)
     vectors = parts.new_item_vectors
     return scores, None if vectors is None else vectors.nearest(scores)
 

@@ -201,10 +201,9 @@ async def _probe(parts: Parts) -> None:
             np.arange(len(hashes), dtype=np.int64),
         )
         nothing = np.zeros((1, 1), dtype=np.int64)
-        await asyncio.to_thread(
-            parts.ranker.rank, [history], nothing, parts.catalog.item_bias, [NO_SEARCHES],
-            who=who_rows([b""]),
-        )  # fmt: skip
+        features = parts.ranker.features([history], [NO_SEARCHES], who_rows([b""]))
+        item_bias = parts.catalog.item_bias
+        await parts.ranker.beside(lambda: parts.ranker.score(features, nothing, item_bias), 1)
 
 
 async def _serve_halves(

@@ -29,6 +29,7 @@ SCHEME = "batch"
 MAX_POLL_RECORDS = 8000  # what one fetch hands over, all partitions together
 MAX_WAITING = 16_000_000  # bytes at the handler and in its buffer before fetching stops
 RECORD_BYTES = 1000  # of Python objects around a record's value
+HELD_S = 0.1  # the longest time without a fetch beside a handler that asks for nothing
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class BatchConsumer(driver.Consumer):
         self._partitions: defaultdict[TP, _Partition] = defaultdict(_Partition)
         self._max_batch: dict[str, int] = {}
         self._settled = asyncio.Event()
+        self._asked = asyncio.Event()
         super().__init__(*args, **kwargs)
         # Half a session: the broker still waits for us when the other half begins.
         self.drain_seconds = 0.5 * self.app.conf.broker_session_timeout
@@ -85,6 +87,9 @@ class BatchConsumer(driver.Consumer):
                 while self.is_full:
                     self._settled.clear()
                     await self._settled.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HELD_S):
+                        await self._asked.wait()
                 fetched, _ = await self._wait_next_records(timeout=1.0)
                 for tp, fetches in (fetched or {}).items():
                     for fetch in fetches:
@@ -115,6 +120,7 @@ class BatchConsumer(driver.Consumer):
                 self._tell_lag(tp)
                 self.app.monitor.track_tp_end_offset(tp, fetch.highwater)
             batch = RecordBatch(tp.topic, tp.partition, records)
+            self._asked.clear()
             await self.callback(BatchMessage(batch, token, self.app.consumer_generation_id))
 
     def _move(self, tp: TP, offset: int, assignment: Assignment | None) -> None:
@@ -154,13 +160,9 @@ class BatchConsumer(driver.Consumer):
         self.app.monitor.stream_inbound_time[message.tp] = monotonic()
         return True
 
-    def pace(self, *, is_busy: bool) -> None:
-        """While the handler is at work, let the broker gather records for a moment.
-
-        It answers a fetch at the first record: each would cost a fetch and a delivery of its own,
-        beside a handler that takes them together anyway.
-        """
-        self._thread.gather(is_busy=is_busy)
+    def ask(self) -> None:
+        """The handler is ready for more: have what has come meanwhile fetched, all at once."""
+        self._asked.set()
 
     def ack(self, message: Message) -> bool:
         """Mark a batch done; its offset is committed when all before it is done too."""

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import (
     KafkaConnectionError,
@@ -34,10 +35,6 @@ from stream.header_names import read_any_header_name
 # only when the fetch under way has returned, so this bounds the way back after a nack; Faust's
 # 1,500 is too long for that. Ten fetches a second are what an idle worker then costs.
 FETCH_WAIT_MS = "100"
-# While a handler is at work the broker gathers so much, or for so long: some fetches for a
-# micro-batch instead of one for each record.
-GATHER_MS, GATHER_BYTES = 4, 64 * 1024
-BUSY_S = 1.0
 ASK_AGAIN_S = 0.5
 STOP_S = 5.0  # for leaving the group and closing connections
 NOTHING_COMMITTED = -1
@@ -64,12 +61,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self._moves: defaultdict[TP, int] = defaultdict(int)
         self._commit_fault: type[Exception] | None = None  # told once, not at every try
-        self._idle_again: asyncio.TimerHandle | None = None
         self.commits = 0
         """Commits that have been answered, well or not; readable from any thread."""
         self.asked = 0
         self.answered = 0
         """Calls of `ask` that have been answered; readable from any thread."""
+        self._is_asked = True
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         if self.app.conf.consumer_auto_offset_reset != "none":
@@ -84,18 +81,34 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = wait
         return consumer
 
+    def _fetch_when_asked(self, fetcher: Fetcher) -> None:
+        """Send a fetch for `getmany` only; by itself aiokafka sends one as soon as records are out.
+
+        That one is answered at the next record: as many fetches as records, each with a delivery of
+        its own, beside a handler that is at work and takes them together anyway.
+        """
+        actions = fetcher._get_actions_per_node
+
+        def asked(assignment: Assignment) -> tuple[Any, ...]:
+            requests, *others = actions(assignment)
+            return (requests if self._is_asked else [], *others)
+
+        fetcher._get_actions_per_node = asked
+
     async def on_start(self) -> None:
         """Connect, however long the broker is away: it may have gone since the worker's start."""
         is_told = False
         while True:
             try:
-                return await super().on_start()
+                await super().on_start()
             except KafkaConnectionError as error:
                 if self.should_stop or self.app.should_stop:
                     raise
                 if not is_told:
                     self.log.warning("the broker cannot be reached (%r); trying again", error)
                 is_told = True
+            else:
+                return self._fetch_when_asked(self._ensure_consumer()._fetcher)
             await self._close()
             await asyncio.sleep(ASK_AGAIN_S)
 
@@ -135,26 +148,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         called = asyncio.run_coroutine_threadsafe(fetching, self.thread_loop)
         return await asyncio.wrap_future(called)
 
-    def gather(self, *, is_busy: bool) -> None:
-        """Say how long the next fetches may take; from any thread."""
-        with suppress(RuntimeError):  # the loop is closed: we are stopping
-            self.thread_loop.call_soon_threadsafe(self._gather, is_busy)
-
-    def _gather(self, is_busy: bool) -> None:
-        # Here, where the fetcher reads both: a long wait beside many bytes would hold records up.
-        consumer = self._ensure_consumer()
-        fetcher = consumer._fetcher
-        if fetcher is not None:
-            wait = consumer._fetch_max_wait_ms
-            fetcher._fetch_max_wait_ms = min(GATHER_MS, wait) if is_busy else wait
-            fetcher._fetch_min_bytes = GATHER_BYTES if is_busy else consumer._fetch_min_bytes
-        if self._idle_again is not None:
-            self._idle_again.cancel()
-            self._idle_again = None
-        if is_busy:
-            # A handler that waits for long, or has ended, wants no fetch every few milliseconds.
-            self._idle_again = self.thread_loop.call_later(BUSY_S, self._gather, False)
-
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Tell the committed offsets, and leave the positions alone.
 
@@ -176,6 +169,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
         max_records: int | None = None,
     ) -> Mapping[TP, list[Any]]:
+        if not self._is_asked:
+            self._is_asked = True
+            consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
         try:
             fetched = await super()._fetch_records(
                 consumer, active_partitions, timeout=timeout, max_records=max_records
@@ -190,6 +186,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if tp in consumer.assignment():
                 raise await self._out_of_range(consumer, tp, offset) from error
             return {}
+        self._is_asked = not fetched
         # No await since the records left aiokafka's buffer, so assignment and moves are theirs.
         assignment = self.current_assignment()
         return {

@@ -123,8 +123,9 @@ TOUCH_POINTS: tuple[tuple[type | ModuleType, str], ...] = (
     (default_records, "_DefaultRecordBatchPy"),
     (AIOKafkaConsumer, "_fetch_max_wait_ms"),
     (AIOKafkaConsumer, "_fetcher"),
-    (fetcher.Fetcher, "_fetch_max_wait_ms"),
-    (fetcher.Fetcher, "_fetch_min_bytes"),
+    (fetcher.Fetcher, "_get_actions_per_node"),
+    (fetcher.Fetcher, "_notify"),
+    (fetcher.Fetcher, "_wait_consume_future"),
     (AIOKafkaConsumer, "_max_poll_records"),
     (AIOKafkaConsumer, "_subscription"),
     (GroupCoordinator, "_commit_lock"),
@@ -165,16 +166,21 @@ async def micro_batches(
     manual = cast(Stream[RecordBatch], stream).noack()
     channel = cast(BatchTopic, manual.channel)
     consumer.abandon(channel.topics)
+    consumer.ask()
     held: EventT[RecordBatch] | None = None
     async with aclosing(cast(AsyncGenerator[RecordBatch], aiter(manual))) as arrivals:
         async for _ in arrivals:
             held = cast(EventT[RecordBatch], manual.current_event)
-            consumer.pace(is_busy=True)
             while held is not None:
                 events, held = _take_ready(consumer, held, channel.queue, max_records)
+                if held is not None or channel.queue.qsize():
+                    consumer.ask()  # the next ones come while these, and those that are here, are
                 if events:
                     yield events
-            consumer.pace(is_busy=False)
+            if not channel.queue.qsize():
+                # Not earlier: what comes until now is one micro-batch. To have it fetched beside
+                # the end of the last one's work cuts it in two, which costs more than it saves.
+                consumer.ask()
 
 
 def _take_ready(

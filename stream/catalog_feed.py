@@ -17,7 +17,7 @@ from stream.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-POLL_MS = 200
+POLL_MS = 1_000
 RETRY_S = 1.0
 
 

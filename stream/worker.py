@@ -64,8 +64,7 @@ STARTING_ERRORS = (
 
 REFRESH_POPULAR_S = 5.0
 WATCH_KAFKA_S = 5.0
-ENCODE_TEXTS_S = 0.05
-"""How long a new text may wait to be found by its meaning: it is found by its words at once."""
+ENCODE_AGAIN_S = 5.0
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
@@ -217,17 +216,16 @@ class Worker(Service):
         meaning = parts.catalog.search_index.meaning
         if meaning is None:
             return
-        while not self.should_stop:
-            if many := meaning.pending:
-                try:
-                    await meaning.encode_pending()
-                except Exception as error:  # a graph of somebody's own may raise anything
-                    # What is not encoded yet is found by its words, and tried again.
-                    logger.error("texts cannot be encoded (%s: %s)", type(error).__name__, error)
-                    await self.sleep(WATCH_KAFKA_S)
-                else:
-                    logger.debug("%d texts encoded", many)
-            await self.sleep(ENCODE_TEXTS_S)
+        while not (await self.wait(meaning.noted())).stopped:
+            many = meaning.pending
+            try:
+                await meaning.encode_pending()
+            except Exception as error:  # a graph of somebody's own may raise anything
+                # What is not encoded yet is found by its words, and tried again.
+                logger.error("texts cannot be encoded (%s: %s)", type(error).__name__, error)
+                await self.sleep(ENCODE_AGAIN_S)
+            else:
+                logger.debug("%d texts encoded", many)
 
     @Service.task
     async def _watch_itself(self) -> None:

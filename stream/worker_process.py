@@ -157,6 +157,9 @@ def run_worker(settings: Settings, *, follow_owner: bool) -> None:
         threading.Thread(target=_stop_without_owner, daemon=True).start()
     from faust.cli.faust import cli
 
+    from stream.interpreter import run_loops_in_c
+
+    run_loops_in_c()
     # Faust's web server has a fixed port, which a second worker could not open.
     arguments = ["-A", "stream.app", "worker", "--without-web"]
     arguments += ["--loglevel", settings.log_level.lower()]

@@ -26,13 +26,13 @@ async def test_what_is_asked_meanwhile_is_one_micro_batch(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranker, runs = api.service.parts.ranker, []
-    run = ranker.run
+    score = ranker.score
 
     def spied(*inputs: Any) -> Any:
         runs.append(len(inputs[1]))
-        return run(*inputs)
+        return score(*inputs)
 
-    monkeypatch.setattr(ranker, "run", spied)
+    monkeypatch.setattr(ranker, "score", spied)
     questions = [api.post("/v1/recommendations", {"user_id": f"many-{at}"}) for at in range(20)]
     answers = await asyncio.gather(*questions)
     assert {each.status_code for each in answers} == {200}

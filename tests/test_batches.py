@@ -8,10 +8,10 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
-from faust.types import AppT, EventT
+from faust.types import EventT
 
+import stream.batch_consumer
 from stream.batch_consumer import BatchConsumer
-from stream.batch_fetch import FETCH_WAIT_MS, GATHER_BYTES, GATHER_MS
 from stream.batches import (
     RecordBatch,
     ack,
@@ -102,15 +102,41 @@ def values(count: int) -> list[bytes]:
     return [b"%d" % number for number in range(count)]
 
 
-async def test_the_broker_gathers_records_while_the_handler_is_at_work(
+async def test_nothing_is_fetched_beside_a_handler_that_has_not_asked(
+    broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream.batch_consumer, "HELD_S", GUARD)
+    going_on, has_begun, log = asyncio.Event(), asyncio.Event(), Log()
+
+    async def handle(events: Events) -> None:
+        has_begun.set()
+        await going_on.wait()
+        for event in events:
+            log.add(event)
+            ack(event)
+
+    async with working(broker, topic, handle) as app:
+        consumer = app.consumer
+        assert isinstance(consumer, BatchConsumer)
+        await write(broker.bootstrap, topic, {0: values(1)})
+        await has_begun.wait()
+        fetcher: Any = consumer._thread._ensure_consumer()._fetcher
+        await until(lambda: not fetcher._in_flight)
+        delivered = consumer._waiting()
+        await write(broker.bootstrap, topic, {0: values(1), 1: values(2)})
+        assert not fetcher._in_flight
+        assert not fetcher._records
+        consumer.ask()
+        await until(lambda: consumer._waiting() > delivered)
+        assert log.offsets == {0: [], 1: [], 2: []}, "the handler is still at work"
+        going_on.set()
+        await until(lambda: log.holds({0: 2, 1: 2}))
+
+
+async def test_a_handler_that_asks_for_nothing_gets_more_after_a_while(
     broker: Broker, topic: str
 ) -> None:
     going_on, has_begun = asyncio.Event(), asyncio.Event()
-
-    def patience(app: AppT) -> tuple[int, int]:
-        assert isinstance(app.consumer, BatchConsumer)
-        fetcher: Any = app.consumer._thread._ensure_consumer()._fetcher
-        return fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms
 
     async def handle(events: Events) -> None:
         has_begun.set()
@@ -119,11 +145,14 @@ async def test_the_broker_gathers_records_while_the_handler_is_at_work(
             ack(event)
 
     async with working(broker, topic, handle) as app:
+        consumer = app.consumer
+        assert isinstance(consumer, BatchConsumer)
         await write(broker.bootstrap, topic, {0: values(1)})
         await has_begun.wait()
-        await until(lambda: patience(app) == (GATHER_BYTES, GATHER_MS))
+        delivered = consumer._waiting()
+        await write(broker.bootstrap, topic, {1: values(1)})
+        await until(lambda: consumer._waiting() > delivered)
         going_on.set()
-        await until(lambda: patience(app) == (1, int(FETCH_WAIT_MS)))
 
 
 async def test_records_arrive_as_raw_bytes(broker: Broker, topic: str) -> None:

@@ -9,11 +9,12 @@ import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import faust
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from faust.exceptions import ImproperlyConfigured
 from faust.transport.drivers import aiokafka as driver
@@ -211,6 +212,8 @@ async def test_a_broker_that_is_away_when_the_consumer_starts_is_waited_for(
         begun.append(1)
         if len(begun) < 3:
             raise KafkaConnectionError("nobody answers")
+        fetcher = SimpleNamespace(_get_actions_per_node=None)
+        thread._consumer = cast(AIOKafkaConsumer, SimpleNamespace(_fetcher=fetcher))
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", start)
     monkeypatch.setattr(batch_fetch, "ASK_AGAIN_S", 0)

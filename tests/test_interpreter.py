@@ -1,5 +1,6 @@
 """How Python is set in a worker: what is loaded is no garbage, and threads take turns soon."""
 
+import asyncio
 import gc
 import sys
 import weakref
@@ -7,12 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import uvloop
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from stream.interpreter import (
     SWITCH_S,
     YOUNG,
     multiply_on_one_thread,
+    run_loops_in_c,
     spare_what_is_loaded,
     switch_soon,
 )
@@ -21,7 +24,9 @@ from stream.interpreter import (
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    policy = asyncio.get_event_loop_policy()
     yield
+    asyncio.set_event_loop_policy(policy)
     sys.setswitchinterval(interval)
     gc.unfreeze()
     gc.set_threshold(*thresholds)
@@ -75,3 +80,10 @@ def test_products_are_made_by_who_asks_for_them() -> None:
         assert set(threads_of_products()) == {2}
         multiply_on_one_thread()
         assert set(threads_of_products()) == {1}
+
+
+def test_event_loops_that_are_made_later_are_those_of_libuv() -> None:
+    run_loops_in_c()
+    loop = asyncio.new_event_loop()
+    loop.close()
+    assert isinstance(loop, uvloop.Loop)

@@ -222,9 +222,10 @@ class RemovesWhileRanking:
         self._parts = parts
         self._item_id = item_id
         self.features_of = parts.ranker.features_of
+        self.beside = parts.ranker.beside
 
-    def run(self, *inputs: Any) -> Scores:
-        scores = self._parts.ranker.run(*inputs)
+    def score(self, *inputs: Any) -> Scores:
+        scores = self._parts.ranker.score(*inputs)
         self._parts.catalog.remove(self._item_id)
         return scores
 
@@ -366,13 +367,13 @@ async def test_a_batch_is_one_run_of_the_network(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[int] = []
-    run = parts.ranker.run
+    score = parts.ranker.score
 
     def spied(*inputs: Any) -> Scores:
         runs.append(len(inputs[1]))
-        return run(*inputs)
+        return score(*inputs)
 
-    monkeypatch.setattr(parts.ranker, "run", spied)
+    monkeypatch.setattr(parts.ranker, "score", spied)
     await lists_of(parts, *(click(f"u{at}", "black-1") for at in range(50)))
     assert runs == [50]
 

@@ -19,25 +19,28 @@ TIMEOUT_S = 1.0
 
 
 class SlowServer:
-    """A fake of a Redis, its pool, its one connection and that one's parser; time is its own."""
+    """A fake of a Redis, its pool, its one connection, that one's writer and parser; time is its
+    own."""
 
     socket_timeout = TIMEOUT_S
+    is_connected = True
 
     def __init__(self, replies: Sequence[tuple[float, Any]]) -> None:
         """Each reply with the seconds that it takes."""
         self.now_s = 0.0
         self.is_open = True
         self._replies = iter(replies)
-        self.connection_pool = SimpleNamespace(get_connection=self._connection, release=self._done)
-        self._parser = self
+        self.connection_pool = SimpleNamespace(
+            get_available_connection=lambda: self,
+            _available_connections=[],
+            _in_use_connections={self},
+        )
+        self._parser = self._writer = self
 
-    async def _connection(self) -> "SlowServer":
-        return self
-
-    async def _done(self, connection: object) -> None:
+    def write(self, packed: bytes) -> None:
         pass
 
-    async def send_packed_command(self, packed: list[bytes]) -> None:
+    async def drain(self) -> None:
         pass
 
     async def disconnect(self, nowait: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Runs of several threads take turns, and none waits for ever behind one that hangs."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -126,3 +127,39 @@ def test_all_runs_are_made_in_one_thread(
     assert len(seen) > 3
     assert {thread.name for thread in seen} == {"ranker"}
     assert len(set(seen)) == 1
+
+
+async def test_runs_beside_the_loop_are_made_in_the_thread_of_all_runs(
+    ranker: TimedRanker,
+) -> None:
+    seen = await asyncio.gather(*(ranker.beside(threading.current_thread, 1) for _ in range(3)))
+    assert {thread.name for thread in seen} == {"ranker"}
+
+
+async def test_a_run_beside_the_loop_that_hangs_fails_in_time_and_so_do_the_next(
+    ranker: TimedRanker,
+) -> None:
+    going_on = threading.Event()
+    ranker._timeout_s = 0.1
+    hanging = [ranker.beside(lambda: going_on.wait(GUARD_S), 2) for _ in range(2)]
+    late, behind = await asyncio.gather(*hanging, return_exceptions=True)
+    assert "a run of 2 users is not done after 0.1 s" in str(late)
+    assert str(behind) == "a run that was given up after 0.1 s has not ended yet"
+    overdue = ranker._overdue
+    assert overdue is not None
+    going_on.set()
+    assert overdue.result(GUARD_S)
+    ranker._timeout_s = GUARD_S
+    assert await ranker.beside(lambda: "made", 1) == "made", "once it has ended, runs are made"
+
+
+async def test_who_gives_up_waiting_for_a_run_leaves_it_to_be_waited_out(
+    ranker: TimedRanker,
+) -> None:
+    going_on = threading.Event()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await ranker.beside(lambda: going_on.wait(GUARD_S), 1)
+    with pytest.raises(RankerError, match="has not ended yet"):
+        await ranker.beside(lambda: None, 1)
+    going_on.set()
