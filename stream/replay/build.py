@@ -26,10 +26,10 @@ from stream.replay.read_ahead import NothingYetError, ReadAhead, read_ahead
 
 __all__ = ["BuildError", "build"]
 
-MOST_EVENTS = 250_000
+MOST_EVENTS = 160_000
 """Of an epoch: the more, the fewer times a profile is written and a pair is added."""
-MOST_USERS = 50_000
-"""Of an epoch: at most 250 MB of profiles."""
+MOST_USERS = 40_000
+"""Of an epoch: at most 200 MB of profiles."""
 WAVES_AT_ONCE = 5_000
 """Events that are learnt one wave after the other, cut into waves together."""
 WAIT_S = 1.0
