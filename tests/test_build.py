@@ -159,6 +159,19 @@ async def test_building_twice_changes_nothing(parts: Parts) -> None:
     assert await counts_in(parts) == counts
 
 
+async def test_progress_tells_of_the_newest_event_to_the_end(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last epoch is full when the log ends, so that an empty one follows."""
+    monkeypatch.setattr(build_room, "MOST_EVENTS", 2)
+    monkeypatch.setitem(BATCH, 0, 2)
+    log = [click("u1", "a", NOW - 9), click("u2", "b", NOW), click("u1", "c", NOW - 5)] * 2
+    told: list[tuple[int, int]] = []
+    await build(parts, past_of(log), {}, progress=lambda *each: told.append(each))
+    assert told[0] == (2, NOW)
+    assert told[-1] == (len(log), NOW)
+
+
 async def test_what_is_counted_is_what_the_oracle_says(parts: Parts) -> None:
     rng = random.Random(3)
     log: list[Purchase | Search] = []

@@ -97,6 +97,7 @@ def test_a_topic_becomes_a_shadow_that_equals_having_lived_through_it(settings: 
     write(settings, clicks(40))
     told = replayed("topic", settings.events_topic)
     assert (told["events"], told["generation"]) == (40, 1)
+    assert told["newest"] == clicks(40)[-1].time
     assert sum(told["position"].values()) == 40
     assert profiles(settings, lived=False) == profiles(settings, lived=True)
 

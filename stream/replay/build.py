@@ -82,7 +82,8 @@ async def build(
         past: where the events come from.
         done: how far its events are learnt; empty for none.
         keep: stores a position, once all before it is learnt.
-        progress: called with the number of events learnt so far, and the event time of the newest.
+        progress: called with the number of events learnt so far, and the event time of the newest
+            of them, epoch milliseconds; 0 while there is none.
         count: add what is new to the shared counts too. After a few half lives an event weighs
             nothing there.
 
@@ -121,7 +122,7 @@ class _Build:
         self._keep = keep
         self._progress = progress
         self._count = count
-        self._learnt = 0
+        self._learnt = self._newest = 0
         self._learning: asyncio.Task[None] | None = None
 
     async def run(self, reading: ReadAhead, done: Position) -> Position:
@@ -218,7 +219,8 @@ class _Build:
         if events.taken:
             await self._step("done")
         self._learnt += events.taken
-        self._progress(self._learnt, epoch.newest)
+        self._newest = max(self._newest, epoch.newest)  # the last epoch may be empty
+        self._progress(self._learnt, self._newest)
 
     async def _learn_apart(self, decoded: Sequence[Decoded]) -> None:
         for start in range(0, len(decoded), WAVES_AT_ONCE):

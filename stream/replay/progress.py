@@ -53,5 +53,7 @@ def show(bar: Progress, task: TaskID, progress: ReplayProgress, before: int = 0)
 
 
 def event_time(milliseconds: int) -> str:
-    """Event time for a person, UTC."""
+    """Event time for a person, UTC; nothing for 0, which is none."""
+    if not milliseconds:
+        return ""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
