@@ -21,6 +21,7 @@ from serving.past_events import PastEvents
 from serving.past_learning import counts_of, held_profiles, past_profiles, write_profiles
 from serving.waves import in_waves
 from stream.replay.build_state import Builder, BuildError, BuildState, Step, the_builder
+from stream.replay.freed_memory import return_freed_blocks
 from stream.replay.past import Past, PastBatch, Position
 from stream.replay.read_ahead import NothingYetError, ReadAhead, read_ahead
 
@@ -95,6 +96,7 @@ async def build(
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
         What ``past.batches`` raises.
     """
+    return_freed_blocks()
     async with (
         the_builder(parts.store, parts.counts) as (builder, state),
         read_ahead(past, done) as reading,
