@@ -343,30 +343,6 @@ async def test_another_source_waits_for_the_one_that_broke_off(parts: Parts) -> 
     assert await built(parts, log, "one") == {"one": 60}
 
 
-class FollowedPast(EventPast):
-    """Goes on for as long as it is not told to stop."""
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        super().__init__("followed", events)
-        self.is_kept = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
-
-    def batches(self, done: Position) -> Iterator[PastBatch]:
-        yield from super().batches(done)
-        asyncio.run_coroutine_threadsafe(self.is_kept.wait(), self.loop).result()
-
-    async def keep(self, position: Position) -> None:
-        self.is_kept.set()
-
-
-async def test_what_has_come_is_learnt_while_more_is_waited_for(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build_room, "WAIT_S", 0.01)
-    past = FollowedPast([click("u1", "a")])
-    assert await build(parts, past, {}, keep=past.keep) == {"followed": 1}
-
-
 class BrokenPast(EventPast):
     """Cannot be read to its end."""
 

@@ -23,7 +23,7 @@ from serving.waves import in_waves
 from stream.replay.build_state import Builder, BuildError, BuildState, Step, the_builder
 from stream.replay.freed_memory import return_freed_blocks
 from stream.replay.past import Past, PastBatch, Position
-from stream.replay.read_ahead import NothingYetError, ReadAhead, read_ahead
+from stream.replay.read_ahead import ReadAhead, read_ahead
 
 __all__ = ["BuildError", "build"]
 
@@ -33,8 +33,6 @@ MOST_USERS = 40_000
 """Of an epoch: at most 200 MB of profiles."""
 WAVES_AT_ONCE = 5_000
 """Events that are learnt one wave after the other, cut into waves together."""
-WAIT_S = 1.0
-"""For more events, before an epoch is closed that has some."""
 
 Keep = Callable[[Position], Awaitable[None]]
 
@@ -136,15 +134,8 @@ class _Build:
             # Its position is kept, and only that it is done could not be noted.
             await self._step("done")
         try:
-            while True:
-                try:
-                    batch = await reading.next(WAIT_S)
-                except NothingYetError:
-                    if epoch.events.taken:
-                        epoch = await self._hand_over(epoch)
-                    continue
-                if batch is None:
-                    break
+            # Epochs are cut by what is read alone: the same ones, however slow it is.
+            while (batch := await reading.next()) is not None:
                 epoch.take(batch)
                 if epoch.is_full:
                     epoch = await self._hand_over(epoch)
