@@ -123,6 +123,6 @@ def test_a_dry_run_begins_no_generation(settings: Settings) -> None:
     write(settings, clicks(4))
     told = replayed("topic", settings.events_topic, "--dry-run")
     assert (told["into"], told["total"]) == ("shadow", 4)
-    assert any("a shadow set of profiles and counts" in line for line in told["plan"])
+    assert any("a shadow generation of profiles and counts" in line for line in told["plan"])
     status = CliRunner().invoke(cli.app, ["replay", "status", "--json"])
     assert json.loads(status.stdout)["building"] is None

@@ -20,7 +20,7 @@ from stream.replay.sources import Source
 from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
 
-SHADOW_STATE = "in Redis, beside the shadow set"
+SHADOW_STATE = "in Redis, beside the shadow generation"
 
 
 class Outcome(NamedTuple):
@@ -129,7 +129,7 @@ def _shadow(
     return Outcome(
         {"into": "shadow", "complete": True, "seconds": seconds} | report._asdict(),
         f"{report.events:,} events in {seconds:.1f} s are in generation {report.generation}, the "
-        "shadow set; `nextclick replay compare` and `cutover` follow",
+        "shadow; `nextclick replay compare` and `cutover` follow",
     )
 
 
