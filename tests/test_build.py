@@ -21,7 +21,7 @@ from stream.replay import build_state
 from stream.replay.build import BuildError, build
 from stream.replay.build_state import Builder, BuildState
 from stream.replay.event_past import EventPast
-from stream.replay.past import PastBatch, Position
+from stream.replay.past import Learnt, PastBatch, Position
 from tests.parts import MINUTE_MS, NOW, FlakyStore, click, forget, open_parts, purchase, search
 from tests.past_logs import (
     KeptPosition,
@@ -166,10 +166,10 @@ async def test_progress_tells_of_the_newest_event_to_the_end(
     monkeypatch.setattr(build_room, "MOST_EVENTS", 2)
     monkeypatch.setitem(BATCH, 0, 2)
     log = [click("u1", "a", NOW - 9), click("u2", "b", NOW), click("u1", "c", NOW - 5)] * 2
-    told: list[tuple[int, int]] = []
-    await build(parts, past_of(log), {}, progress=lambda *each: told.append(each))
-    assert told[0] == (2, NOW)
-    assert told[-1] == (len(log), NOW)
+    told: list[Learnt] = []
+    await build(parts, past_of(log), {}, progress=told.append)
+    assert told[0][:2] == (2, NOW)
+    assert told[-1] == (len(log), NOW, {"log": len(log)})
 
 
 async def test_what_is_counted_is_what_the_oracle_says(parts: Parts) -> None:

@@ -35,7 +35,7 @@ from benchmarks.made_up import ITEM_COUNT
 from benchmarks.replay_log import session_log, write_parquet
 from stream.cluster import terminable
 from stream.embedded_redis import EmbeddedRedis
-from stream.replay.file_past import FOLDER
+from stream.replay.work_folder import FOLDER
 from stream.settings import Settings, child_environment
 from tests.chaos.differences import Differences
 from tests.chaos.replay_process import SABOTAGES
