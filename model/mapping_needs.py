@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from model.contract_fields import EVENT_CONTRACTS
 from model.mapping_file import Fields, FieldSource, Rule
+from model.mapping_path import steps_of
 from model.mapping_sources import columns_of
 
 
@@ -18,7 +19,7 @@ class Need(NamedTuple):
     def is_met(self, given: Collection[str]) -> bool:
         """Whether one of the columns is there, or the one that may hold it."""
         return any(
-            each.startswith(".") or each in given or each.partition(".")[0] in given
+            each.startswith(".") or each in given or steps_of(each)[0].name in given
             for each in self.columns
         )
 

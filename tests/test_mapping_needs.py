@@ -31,6 +31,9 @@ fields = { item_id = ".sku", user_id = { joined = ["land", "number"] } }
 """
 
 
+REACHING = 'user_id = "who"\nts = "when"\nquery = "fields[name=query].value"'
+
+
 @pytest.mark.parametrize(
     ("columns", "lacks"),
     [
@@ -55,6 +58,8 @@ def test_what_has_a_value_anyway_is_not_lacking() -> None:
     assert renaming.lacking(["visitor", "ts"]) == "`type` for `type`"
     typed = mapping(f'[file]\ntyped_header = true\n[fields]\n{plain}ts = "at"')
     assert typed.lacking(["who:token", "at:float", "what:token"]) == ""
+    searches = mapping(f'[[rules]]\ntype = "search"\n[rules.fields]\n{REACHING}')
+    assert searches.lacking(["who", "when", "fields"]) == ""
 
 
 @pytest.mark.parametrize("encoding", ["nothing", "base64"])
