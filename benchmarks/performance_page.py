@@ -22,6 +22,7 @@ from benchmarks.performance_tables import (
     latency_section,
     path_section,
     pipeline_section,
+    replay_section,
     scaling_section,
     scoring_section,
     targets,
@@ -61,6 +62,7 @@ PARTS = {
     "latency": Part("Latency", latency_section, "latency"),
     "scoring": Part("Scoring", scoring_section, "scoring"),
     "scaling": Part("Scaling", scaling_section, "scaling"),
+    "replay": Part("Replay", replay_section, "replay"),
 }  # fmt: skip
 INTRODUCTION = """\
 # Performance

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.flame_plot import flame_graph
 from benchmarks.latency import CURVE
 from benchmarks.pipeline_figures import OURS
+from benchmarks.replay import BUILDS
 
 DOTS_PER_INCH = 110
 Found = dict[str, Any]
@@ -114,6 +115,19 @@ def _scaling(found: Found) -> Figure:
     return figure
 
 
+def _replay(found: Found) -> Figure:
+    """Events a second of builds and bare consumers."""
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    panel = figure.subplots()
+    rates = {name: each["events_per_s"] for name, each in found["turns"].items()}
+    colours = ["tab:orange" if name in BUILDS else "tab:grey" for name in rates]
+    bars = panel.barh(list(rates), list(rates.values()), color=colours)
+    panel.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize="small")
+    panel.margins(x=0.15)
+    _finish(panel, "events a second", "", "Builds (orange) and bare consumers")
+    return figure
+
+
 def _finish(panel: Axes, x: str, y: str, title: str) -> None:
     panel.set_xlabel(x)
     panel.set_ylabel(y)
@@ -129,4 +143,5 @@ DRAWINGS: dict[str, Callable[[Found], Figure]] = {
     "flame_graph": flame_graph,
     "latency": _latency,
     "scaling": _scaling,
+    "replay": _replay,
 }

@@ -38,6 +38,14 @@ class Target:
         return [self.what, key, wanted, f"{value:,g}{self.unit}", met, str(processor)]
 
 
+REPLAY_COLUMNS = {
+    "events_per_s": "events/s",
+    "events_per_cpu_s": "events / processor s",
+    "client_us_per_event": "client µs of an event",
+    "redis_us_per_event": "Redis µs",
+    "peak_rss_mb": "MB",
+}
+
 TARGETS = (
     Target("transport only / bare aiokafka loop", "pipeline", ("transport_vs_aiokafka",), 1.5),
     Target("transport only / stock Faust", "pipeline", ("transport_vs_stock_faust",), 30),
@@ -64,6 +72,9 @@ TARGETS = (
         "scaling", ("catalogue", "rss_mb", "100000"), 600, le, " MB",
     ),
     Target("two workers / one", "scaling", ("workers", "two_vs_one"), 1.6),
+    Target("build from Kafka / bare kafka-python consumer", "replay", ("ratio",), 0.5),
+    Target("build from Parquet, events/s", "replay", ("parquet_events_per_s",), 100_000),
+    Target("memory of a build", "replay", ("peak_rss_mb",), 500, le, " MB"),
 )  # fmt: skip
 
 
@@ -208,6 +219,24 @@ def scoring_section(found: Found) -> str:
         "begin with arrays that are ready, `histories` is the ranker with the arrays to make, "
         "`variant` the ranker on the int8 graph (fp16 on a GPU). On a machine with a GPU: "
         "`python -m benchmarks.scoring --provider cuda --json`.\n\n" + table(head, rows)
+    )
+
+
+def replay_section(found: Found) -> str:
+    """Builds beside bare consumers."""
+    rows = [
+        [name, *(f"{each[key]:,}" for key in REPLAY_COLUMNS)]
+        for name, each in found["turns"].items()
+    ]
+    bounds = "; ".join(f"{name}: {bound}" for name, bound in found["bounds"].items())
+    return (
+        f"{found['events']:,} clicks of {found['users']:,} users, {found['rounds']} rounds. "
+        "`kafka` and `parquet` build a shadow generation; `kafka_python` and `confluent` fetch and "
+        "decode the same records and do nothing with them. Memory is that of the process that "
+        f"builds or reads. A build from Kafka makes {found['ratio']} of the bare kafka-python "
+        f"consumer's events a second, {found['cpu_ratio']} by processor time. What bounds a build: "
+        f"{bounds}."
+        "\n\n" + table(["contender", *REPLAY_COLUMNS.values()], rows)
     )
 
 

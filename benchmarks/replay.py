@@ -65,7 +65,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         name: {key: median(each[key] for each in turns) for key in turns[0]}
         for name, turns in rounds.items()
     }
-    return figures(found) | {"events": asked.events, **made, "machine": machine()}
+    asked_for = {"events": asked.events, **made, "rounds": asked.rounds}
+    return figures(found) | asked_for | {"machine": machine()}
 
 
 def figures(found: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A made-up log of the past: sessions of users, in a topic or in a Parquet file."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,17 @@ DAYS = 40
 DAY_MS = 86_400_000
 BEGIN_MS = 1_760_000_000_000
 FLUSH_AT = 20_000
+ROWS = 1 << 17
+"""Of a row group: of a long log not more is in memory."""
+COLUMNS = pa.schema(
+    [
+        ("type", pa.string()),
+        ("event_id", pa.string()),
+        ("user_id", pa.string()),
+        ("ts", pa.int64()),
+        ("item_id", pa.string()),
+    ]
+)
 
 
 def session_log(events: int, *, users: int, items: int, seed: int) -> Iterator[Click]:
@@ -51,8 +63,10 @@ def fill_topic(settings: Settings, log: Iterator[Click]) -> None:
 
 def write_parquet(path: Path, log: Iterator[Click]) -> None:
     """Write the log to a file."""
-    rows = [(each.event_id, each.user_id, each.time, each.item_id) for each in log]
-    names = ("event_id", "user_id", "ts", "item_id")
-    columns = dict(zip(names, map(pa.array, zip(*rows, strict=True)), strict=True))
-    columns["type"] = pa.array(["click"] * len(rows))
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    with pq.ParquetWriter(path, COLUMNS, compression="zstd") as writer:
+        while rows := [
+            ("click", each.event_id, each.user_id, each.time, each.item_id)
+            for each in islice(log, ROWS)
+        ]:
+            arrays = map(pa.array, zip(*rows, strict=True))
+            writer.write_batch(pa.RecordBatch.from_arrays([*arrays], schema=COLUMNS))

@@ -17,6 +17,7 @@ from model.features import DAY_MS
 from model.fresh_fit import Choices, fitted_fresh_weights
 from model.fresh_log import FreshOfLog
 from model.fresh_score import COMPARED, FreshWeights, fresh_scores
+from model.intervals import ERRORS, mean_and_error
 from model.log_catalogue import LogCatalogue
 
 BASKETS = 1_000
@@ -26,8 +27,7 @@ MOST_ITEMS = 2 * COMPARED
 LEAST_TAKEN = 50
 """Of fewer the weights would be chance: the defaults stand."""
 DEPTH = 50
-ERRORS = 2.0
-"""So many standard errors is a difference of the mean that is no chance."""
+"""Of a list of new items, that is looked through for what was taken."""
 SEED = 7
 
 
@@ -81,8 +81,8 @@ def fresh_weights_of(
     if not len(new.baskets):
         return FittedFresh(default, learned, len(asked.baskets), taken, (0.0, 0.0))
     before, after = (_recall(fresh, new, each) for each in (default, learned))
-    gains = after - before
-    finds_more = gains.mean() > ERRORS * gains.std() / np.sqrt(len(gains))
+    gain, error = mean_and_error(after - before)
+    finds_more = gain > ERRORS * error
     return FittedFresh(
         learned if finds_more else default, learned, len(asked.baskets), taken,
         (float(before.mean()), float(after.mean())),

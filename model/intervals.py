@@ -1,4 +1,4 @@
-"""How sure a mean is: bootstrap confidence intervals (Efron, 1979).
+"""How sure a mean is: its standard error, and bootstrap confidence intervals (Efron, 1979).
 
 Cases of one user are not independent, so users are drawn and not cases, each with all of its
 cases (the cluster bootstrap; Davison and Hinkley, "Bootstrap Methods and their Application",
@@ -15,6 +15,8 @@ LEVEL = 0.95
 RESAMPLES = 1000
 """The ends of the interval are then known to a tenth of its width."""
 RESAMPLES_AT_ONCE = 64
+ERRORS = 2.0
+"""So many standard errors is a difference of the mean that is no chance."""
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -28,6 +30,11 @@ class Interval(msgspec.Struct, frozen=True):
     def margin(self) -> float:
         """Half of the width."""
         return (self.high - self.low) / 2
+
+
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean of independent values, and its standard error."""
+    return float(values.mean()), float(values.std() / np.sqrt(len(values)))
 
 
 def bootstrap(

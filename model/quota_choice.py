@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from model.blend import BlendWeights, blend
 from model.candidate_table import CandidateTable
-from model.fresh_choices import FittedFresh
+from model.fresh_choices import DEPTH, FittedFresh
+from model.intervals import ERRORS, mean_and_error
 from model.quotas import SourceQuotas
 from model.source_report import QuotaTrial, SourceReport
 from model.top_metrics import CUT, ndcg_of_baskets
@@ -25,11 +26,8 @@ TRIED = tuple(
     for fresh in FRESH
 )
 """The first one is none of either."""
-ERRORS = 2.0
-"""So many standard errors is a difference of the mean that is no chance."""
 MOST_LOST = 0.005
 """Share of the NDCG@10 that new items may cost; as much as a smaller graph or an index may."""
-DEPTH = 50
 RULE = (
     "a quota of in_category or fresh above 0 is chosen where NDCG@10 on validation gains more "
     f"than {ERRORS:g} standard errors; one of fresh also where new items' recall@{DEPTH} does, "
@@ -99,20 +97,14 @@ def _best(numbers: list[int], judged: list[_Judged], *, by_new: bool) -> int:
 
 
 def _earns(some: _Judged, none: _Judged, *, by_new: bool) -> bool:
-    gain, error = _gain(some.ndcg, none.ndcg)
+    gain, error = mean_and_error(some.ndcg - none.ndcg)
     if gain > ERRORS * error:
         return True
     if not by_new or not len(none.recall):
         return False
-    found, found_error = _gain(some.recall, none.recall)
+    found, found_error = mean_and_error(some.recall - none.recall)
     is_harmless = gain >= -ERRORS * error and gain >= -MOST_LOST * none.ndcg.mean()
     return is_harmless and found > ERRORS * found_error
-
-
-def _gain(some: NDArray[np.float64], none: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean difference and its standard error."""
-    differences = some - none
-    return float(differences.mean()), float(differences.std() / np.sqrt(len(differences)))
 
 
 def _judged(table: CandidateTable, weights: BlendWeights, is_new: NDArray[np.bool_]) -> _Judged:
@@ -136,10 +128,10 @@ def _place_lost(table: CandidateTable, weights: BlendWeights) -> float:
 
 
 def _trial(quotas: SourceQuotas, candidates: float, some: _Judged, none: _Judged) -> QuotaTrial:
-    gain, error = _gain(some.ndcg, none.ndcg)
+    gain, error = mean_and_error(some.ndcg - none.ndcg)
     found: tuple[float, float] | tuple[None, None] = (None, None)
     if len(none.recall):
-        found = _gain(some.recall, none.recall)
+        found = mean_and_error(some.recall - none.recall)
     return QuotaTrial(
         in_category=quotas.in_category,
         fresh=quotas.fresh,

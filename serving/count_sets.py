@@ -81,3 +81,15 @@ class CountSets:
         if one & QUERY_MARK:
             return f"{tag}:after:{one ^ QUERY_MARK:012x}"
         return f"{tag}:with:{one:012x}"
+
+
+def count_pattern(prefix: str, generation: int) -> str:
+    """Of the keys of a generation's counts, and for the first one of those of what came of lists,
+    which are the same for all (``is_of_lists``)."""
+    return f"{prefix}:count:{f'g{generation}' if generation else ''}h*of*:{{*}}:*"
+
+
+def is_of_lists(key: str) -> bool:
+    """Whether a key of counts tells what came of lists."""
+    name = key[key.index("}:") + 2 :]
+    return name.startswith(("shown", "clicked", "response:", "feedback"))

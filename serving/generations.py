@@ -132,23 +132,18 @@ class Generations:
     def _extents(self, generation: int) -> str:
         return f"{self._key}:extents.{generation}"
 
-    async def _ask(self, *command: Any) -> Any:
-        (reply,) = await round_trip(self._redis, [command], Acknowledgement())
+    async def _run(self, script: str, keys: list[str], *arguments: Any, reads: bool = False) -> Any:
+        """One atomic step, routed by its keys; what it writes is as durable as a profile: a flip
+        that a failover loses would hurt."""
+        command = ("EVAL", script, len(keys), *keys, *arguments)
+        waiting = Acknowledgement() if reads else self._acknowledgement
+        (reply,) = await round_trip(self._redis, [command], waiting)
         if isinstance(reply, Exception):
             raise reply
         return reply
 
-    async def _run(self, script: str, keys: list[str], *arguments: Any) -> int:
-        """One atomic step, as durable as a profile: a flip that a failover loses would hurt."""
-        command = ("EVAL", script, len(keys), *keys, *arguments)
-        (reply,) = await round_trip(self._redis, [command], self._acknowledgement)
-        if isinstance(reply, Exception):
-            raise reply
-        return int(reply)
-
     async def _hash(self, key: str) -> dict[str, str]:
-        # A script is routed by its key in a cluster, as every trip of ours is.
-        flat = await self._ask("EVAL", "return redis.call('HGETALL', KEYS[1])", 1, key)
+        flat = await self._run("return redis.call('HGETALL', KEYS[1])", [key], reads=True)
         words = [word.decode() for word in flat]
         return dict(zip(words[::2], words[1::2], strict=True))
 
@@ -166,7 +161,7 @@ class Generations:
 
     async def begin(self) -> int:
         """The generation that is being built; a new one where there is none."""
-        return await self._run(_BEGIN, [self._key])
+        return int(await self._run(_BEGIN, [self._key]))
 
     async def positions(self, generation: int) -> dict[str, int]:
         """Of each part of a source the number below which all is in the generation."""

@@ -7,7 +7,7 @@ the sums are profiles written. ``stream.replay.build`` notes which step it is in
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -112,11 +112,10 @@ def past_profiles(events: PastEvents, held: Sequence[HeldProfile]) -> PastProfil
     """What the events do to the profiles of their users, which are held like that."""
     markers = np.array([each.marker for each in held], np.int64)
     lowest = np.full(len(held), np.iinfo(np.int64).max)
-    for rows in (events.interactions, events.queries):
-        if rows.packed:
-            layout = [("time", f"V{TIME_BYTES}"), ("rest", f"V{len(rows.packed[0]) - TIME_BYTES}")]
-            times = unsigned(np.frombuffer(b"".join(rows.packed), np.dtype(layout))["time"])
-            np.minimum.at(lowest, rows.owners, times.astype(np.int64))
+    for section, rows in ((INTERACTIONS, events.interactions), (QUERIES, events.queries)):
+        layout = [("time", f"V{TIME_BYTES}"), ("rest", f"V{section.width - TIME_BYTES}")]
+        times = unsigned(np.frombuffer(rows.packed, np.dtype(layout))["time"])
+        np.minimum.at(lowest, rows.owners, times.astype(np.int64))
     limits = np.maximum(np.maximum(lowest - TOGETHER_MS, markers + 1), 0)
     limits = np.minimum(limits, _LAST_TIME)
     since = [each.to_bytes(TIME_BYTES, "big") for each in limits.tolist()]
@@ -162,27 +161,8 @@ def _purchases(seen: Window, users: int) -> list[bytes]:
 async def write_profiles(parts: Parts, changes: PastProfiles) -> None:
     """Write what has changed; again changes nothing. Raises what ``Store.run`` raises."""
     store = parts.store
-    sections = zip(
-        _merged(changes.seen, [each.profile.interactions for each in changes.held]),
-        _merged(changes.asked, [each.profile.queries for each in changes.held]),
-        strict=True,
-    )
-    bound: list[int] = []
-    written: list[tuple[int, bytes]] = []
-    for at, ((interactions, queries), held) in enumerate(zip(sections, changes.held, strict=True)):
-        if held.is_bound:
-            bound.append(at)
-            continue
-        before = held.profile
-        purchases, traits = before.purchases, before.traits
-        if new := changes.purchases[at]:
-            purchases = _with_purchases(purchases, new)
-        if told := changes.traits.get(at):
-            traits = merge_traits(traits, told)
-        after = Profile(interactions, queries, purchases, traits)
-        if after != before:
-            written.append((at, after.pack()))
-    refused = await _replace(store, changes, written)
+    refused = await _replace(store, changes, _changed(changes))
+    bound = [at for at, held in enumerate(changes.held) if held.is_bound]
     for start in range(0, len(bound) + len(refused), USERS_AT_ONCE * CALLS_AT_ONCE):
         some = [*bound, *refused][start : start + USERS_AT_ONCE * CALLS_AT_ONCE]
         records = {changes.users[at]: _records_of(changes, at) for at in some}
@@ -192,8 +172,30 @@ async def write_profiles(parts: Parts, changes: PastProfiles) -> None:
         await follow(parts, dict(zip(records, merged, strict=True)), records.__getitem__)
 
 
+def _changed(changes: PastProfiles) -> Iterator[tuple[int, bytes]]:
+    """Numbers and whole profiles of the users whose profile is another now, one after the other:
+    all at once they would take as much memory as those before."""
+    sections = zip(
+        _merged(changes.seen, [each.profile.interactions for each in changes.held]),
+        _merged(changes.asked, [each.profile.queries for each in changes.held]),
+        strict=True,
+    )
+    for at, ((interactions, queries), held) in enumerate(zip(sections, changes.held, strict=True)):
+        if held.is_bound:
+            continue
+        before = held.profile
+        purchases, traits = before.purchases, before.traits
+        if new := changes.purchases[at]:
+            purchases = _with_purchases(purchases, new)
+        if told := changes.traits.get(at):
+            traits = merge_traits(traits, told)
+        after = Profile(interactions, queries, purchases, traits)
+        if after != before:
+            yield at, after.pack()
+
+
 async def _replace(
-    store: Store, changes: PastProfiles, written: Sequence[tuple[int, bytes]]
+    store: Store, changes: PastProfiles, written: Iterable[tuple[int, bytes]]
 ) -> list[int]:
     """Write whole profiles; returns the users of whom something else is stored by now."""
     refused: list[int] = []
@@ -253,10 +255,10 @@ def _keys(store: Store, users: Iterable[str]) -> list[str]:
     return found
 
 
-def _some_users(store: Store, users: Sequence[T]) -> Iterator[list[Sequence[T]]]:
+def _some_users(store: Store, users: Iterable[T]) -> Iterator[list[Sequence[T]]]:
     """So many users at a time as one trip takes, in the groups that one call may name: in a
     cluster each user has a slot of his own."""
     size = 1 if isinstance(store.redis, RedisCluster) else USERS_AT_ONCE
-    for start in range(0, len(users), USERS_AT_ONCE * CALLS_AT_ONCE):
-        end = min(start + USERS_AT_ONCE * CALLS_AT_ONCE, len(users))
-        yield [users[at : min(at + size, end)] for at in range(start, end, size)]
+    left = iter(users)
+    while some := list(islice(left, USERS_AT_ONCE * CALLS_AT_ONCE)):
+        yield [some[at : at + size] for at in range(0, len(some), size)]

@@ -16,8 +16,8 @@ from serving.covisits import query_hash
 from serving.past_windows import OLD, Window, admit
 from serving.profile import IDENTITY_BYTES, QUERY_BYTES
 
-PAIRS_AT_ONCE = 1 << 20
-"""Some 100 MB of columns."""
+PAIRS_AT_ONCE = 1 << 18
+"""Some 25 MB of columns."""
 _AWAY_MS = TOGETHER_MS + 1
 
 

@@ -109,7 +109,7 @@ def window_of(
     width = section.width
     held_bytes = [_bytes_since(each, limit, width) for each, limit in zip(held, since, strict=True)]
     near = [each[:size] for each, size in zip(held, held_bytes, strict=True) if size]
-    table = np.frombuffer(b"".join((*near, *rows.packed)), np.uint8).reshape(-1, width)
+    table = np.frombuffer(b"".join((*near, rows.packed)), np.uint8).reshape(-1, width)
     counts = np.array(held_bytes, np.int64) // width
     users, old = len(held), int(counts.sum())
     owner = np.concatenate([np.repeat(np.arange(users), counts), np.array(rows.owners, np.int64)])

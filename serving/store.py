@@ -53,6 +53,21 @@ class UserKeys(NamedTuple):
     last_list: str
 
 
+def profile_suffix(generation: int) -> str:
+    """How the keys of a generation's profiles end."""
+    return f":profile.{generation}" if generation else ":profile"
+
+
+def profile_pattern(prefix: str, generation: int) -> str:
+    """Of the keys of a generation's profiles."""
+    return f"{prefix}:{{*}}{profile_suffix(generation)}"
+
+
+def identity_pattern(prefix: str) -> str:
+    """Of the keys of forget markers and links."""
+    return f"{prefix}:{{*}}:identity"
+
+
 class Store:
     """Profiles, forget markers and last lists.
 
@@ -130,8 +145,7 @@ class Store:
     def _keys(self, user: UserOrDigest) -> UserKeys:
         digest = user if isinstance(user, bytes) else self.digest(user)
         tag = f"{self.prefix}:{{{urlsafe_b64encode(digest).decode().rstrip('=')}}}"
-        age = f".{self.generation}" if self.generation else ""
-        return UserKeys(f"{tag}:profile{age}", f"{tag}:identity", f"{tag}:list")
+        return UserKeys(f"{tag}{profile_suffix(self.generation)}", f"{tag}:identity", f"{tag}:list")
 
     @staticmethod
     def digest_in(key: str) -> bytes:

@@ -30,9 +30,7 @@ replay = typer.Typer(
 
 IntoOption = Annotated[
     str,
-    typer.Option(
-        "--into", help="`events`: the topic of that name; `shadow`: a shadow set of profiles."
-    ),
+    typer.Option("--into", help="`events`: the topic of that name; `shadow`: a shadow generation."),
 ]
 RateOption = Annotated[
     str | None,
@@ -119,7 +117,7 @@ def files_verb(
 ) -> None:
     """Bring the events of files back, in event-time order.
 
-    They go to the `events` topic, marked as a replay, or into a shadow set of profiles. What was
+    They go to the `events` topic, marked as a replay, or into a shadow generation. What was
     stopped goes on with the same command. Events are sorted by time across all files, on disk where
     they are many. Rows that break the contract are reported with file and line and left out; the
     exit status is then 1. Of a file that is damaged what stands before the damage is taken, and the
@@ -195,7 +193,7 @@ def topic_verb(
 ) -> None:
     """Bring the events of a Kafka topic back: whole, by time, by offsets or by partition.
 
-    They go to the `events` topic, marked as a replay, or into a shadow set of profiles. What is
+    They go to the `events` topic, marked as a replay, or into a shadow generation. What is
     read ends where the topic ends at the start. No consumer group is joined and nothing is
     committed. What was stopped goes on with the same command. Records that break the contract are
     reported with their place and left out; the exit status is then 1.
@@ -242,8 +240,8 @@ def _orders(
             raise ValueError("give --rate or --speed, not both")
         if target == "shadow" and (rate or speed or max_lag is not None or state or again):
             raise ValueError(
-                "a shadow set is built as fast as it goes and keeps its own state: leave out "
-                "--rate, --speed, --max-lag, --state and --again"
+                "a shadow generation is built as fast as it goes and keeps its own state: leave "
+                "out --rate, --speed, --max-lag, --state and --again"
             )
         return Orders(
             target, number_of(rate, "/s", "--rate"), number_of(speed, "x", "--speed"), max_lag,

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -40,6 +40,9 @@ class TcpProxy:
         self._flows.set()
         self._delay_s = 0.0
         self._bytes_per_s: float | None = None
+        self._sent = 0
+        self._stall_at: int | None = None
+        self._stalled = threading.Event()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted = 0
@@ -80,9 +83,32 @@ class TcpProxy:
         """Let nothing through, in either direction; connections stay open and new ones open."""
         self._call(self._flows.clear)
 
+    @property
+    def sent(self) -> int:
+        """Bytes that have gone to the server so far."""
+        return self._sent
+
+    def stall_after(self, sent: int) -> threading.Event:
+        """Let so many more bytes through to the server, and then nothing, in either direction.
+
+        Returns:
+            An event that is set when it has come to that.
+        """
+
+        def change() -> threading.Event:
+            self._stall_at, self._stalled = self._sent + sent, threading.Event()
+            return self._stalled
+
+        return self._call(change)
+
     def resume(self) -> None:
         """Let everything through again, what has waited first."""
-        self._call(self._flows.set)
+
+        def change() -> None:
+            self._stall_at = None
+            self._flows.set()
+
+        self._call(change)
 
     def delay(self, seconds: float) -> None:
         """Hold what passes from now on that long in each direction; 0 ends it."""
@@ -162,7 +188,10 @@ class TcpProxy:
         pair = (to_client, to_server)
         self._pairs.add(pair)
         try:
-            ways = (self._pump(from_client, to_server), self._pump(from_server, to_client))
+            ways = (
+                self._pump(from_client, to_server, self._counted),
+                self._pump(from_server, to_client),
+            )
             await asyncio.gather(*ways)
         except OSError:
             pass  # cut by us, or by one side: the other one is cut below
@@ -172,18 +201,39 @@ class TcpProxy:
             for writer in pair:
                 _reset(writer)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passed: Callable[[bytes, asyncio.StreamWriter], Awaitable[bytes]] | None = None,
+    ) -> None:
         while data := await reader.read(CHUNK):
             if self._delay_s:
                 await asyncio.sleep(self._delay_s)
             if self._bytes_per_s is not None:
                 await asyncio.sleep(len(data) / self._bytes_per_s)
             await self._flows.wait()
+            if passed is not None:
+                data = await passed(data, writer)
             writer.write(data)
             await writer.drain()
         # One side has ended: what it sent before is through, and both are done.
         if writer.can_write_eof():
             writer.write_eof()
+
+    async def _counted(self, data: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Count what goes to the server; stall where that is due. Returns what is still to go."""
+        room = len(data) if self._stall_at is None else self._stall_at - self._sent
+        self._sent += min(room, len(data))
+        if room >= len(data):
+            return data
+        writer.write(data[:room])
+        await writer.drain()
+        self._flows.clear()
+        self._stalled.set()
+        await self._flows.wait()
+        self._sent += len(data) - room
+        return data[room:]
 
 
 def _bound(port: int) -> socket.socket:

@@ -22,7 +22,7 @@ from stream.replay import build_state
 from stream.replay.build import BuildError, build
 from stream.replay.build_state import Builder, BuildState
 from stream.replay.event_past import EventPast
-from stream.replay.past import PastBatch, Position
+from stream.replay.past import Learnt, PastBatch, Position
 from tests.parts import MINUTE_MS, NOW, FlakyStore, click, forget, open_parts, purchase, search
 from tests.past_logs import (
     KeptPosition,
@@ -158,6 +158,19 @@ async def test_building_twice_changes_nothing(parts: Parts) -> None:
     await built(parts, log)
     assert await profiles_in(parts) == profiles
     assert await counts_in(parts) == counts
+
+
+async def test_progress_tells_of_the_newest_event_to_the_end(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last epoch is full when the log ends, so that an empty one follows."""
+    monkeypatch.setattr(build_room, "MOST_EVENTS", 2)
+    monkeypatch.setitem(BATCH, 0, 2)
+    log = [click("u1", "a", NOW - 9), click("u2", "b", NOW), click("u1", "c", NOW - 5)] * 2
+    told: list[Learnt] = []
+    await build(parts, past_of(log), {}, progress=told.append)
+    assert told[0][:2] == (2, NOW)
+    assert told[-1] == (len(log), NOW, {"log": len(log)})
 
 
 async def test_what_is_counted_is_what_the_oracle_says(parts: Parts) -> None:
@@ -329,30 +342,6 @@ async def test_another_source_waits_for_the_one_that_broke_off(parts: Parts) -> 
     with pytest.raises(BuildError, match="has to go on from the first of them"):
         await build(parts, past_of(log, "one"), {"one": 5}, keep=KeptPosition().keep)
     assert await built(parts, log, "one") == {"one": 60}
-
-
-class FollowedPast(EventPast):
-    """Goes on for as long as it is not told to stop."""
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        super().__init__("followed", events)
-        self.is_kept = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
-
-    def batches(self, done: Position) -> Iterator[PastBatch]:
-        yield from super().batches(done)
-        asyncio.run_coroutine_threadsafe(self.is_kept.wait(), self.loop).result()
-
-    async def keep(self, position: Position) -> None:
-        self.is_kept.set()
-
-
-async def test_what_has_come_is_learnt_while_more_is_waited_for(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build_room, "WAIT_S", 0.01)
-    past = FollowedPast([click("u1", "a")])
-    assert await build(parts, past, {}, keep=past.keep) == {"followed": 1}
 
 
 class BrokenPast(EventPast):

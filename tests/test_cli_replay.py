@@ -138,7 +138,7 @@ def test_bad_records_are_told_counted_and_kept(
         (["--rate", "0"], "--rate takes a number above 0"),
         (["--speed", "fast"], "--speed takes a number above 0"),
         (["--into", "nowhere"], "'nowhere' is no target"),
-        (["--into", "shadow", "--rate", "5"], "a shadow set is built as fast as it goes"),
+        (["--into", "shadow", "--rate", "5"], "a shadow generation is built as fast as it goes"),
         (["--from", "yesterday"], "'yesterday' is no time"),
         (["--from-offset", "7"], "'7' is no place"),
         (["--from", "2026-01-05", "--to", "2026-01-01"], "--from is not before --to"),

@@ -9,9 +9,9 @@ from model.events import Event
 from model.ids import item_hash
 from serving.count_rows import pack_rows
 from serving.parts import Parts
+from serving.store import profile_suffix
 from stream.replay.compare import Comparing
 from stream.replay.comparison import Comparison
-from stream.replay.stored_keys import profile_suffix
 from tests.parts import NOW, click, forget, open_parts, purchase, records_of, search, take
 
 SHADOW = 1

@@ -70,7 +70,7 @@ async def _served(settings: Settings, events: int) -> None:
 
 @contextmanager
 def shadow_of(settings: Settings) -> Iterator[Callable[[], Comparison]]:
-    """A new shadow set, gone at the end; what is yielded compares it with the live one."""
+    """A new shadow generation, gone at the end; what is yielded compares it with the live one."""
 
     async def compared() -> Comparison:
         parts = learning_parts(settings)

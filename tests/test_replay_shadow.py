@@ -97,6 +97,7 @@ def test_a_topic_becomes_a_shadow_that_equals_having_lived_through_it(settings: 
     write(settings, clicks(40))
     told = replayed("topic", settings.events_topic)
     assert (told["events"], told["generation"]) == (40, 1)
+    assert told["newest"] == clicks(40)[-1].time
     assert sum(told["position"].values()) == 40
     assert profiles(settings, lived=False) == profiles(settings, lived=True)
 
@@ -122,6 +123,6 @@ def test_a_dry_run_begins_no_generation(settings: Settings) -> None:
     write(settings, clicks(4))
     told = replayed("topic", settings.events_topic, "--dry-run")
     assert (told["into"], told["total"]) == ("shadow", 4)
-    assert any("a shadow set of profiles and counts" in line for line in told["plan"])
+    assert any("a shadow generation of profiles and counts" in line for line in told["plan"])
     status = CliRunner().invoke(cli.app, ["replay", "status", "--json"])
     assert json.loads(status.stdout)["building"] is None

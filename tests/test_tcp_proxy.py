@@ -77,6 +77,21 @@ def test_a_stall_holds_the_words_until_it_ends(echo_port: int) -> None:
         assert client.recv(1000) == b"two"
 
 
+def test_a_stall_after_some_bytes_lets_just_those_through(echo_port: int) -> None:
+    with TcpProxy(echo_port) as proxy, connect(proxy) as client:
+        assert ask(client, b"one") == b"one"
+        is_stalled = proxy.stall_after(2)
+        client.sendall(b"two")
+        assert is_stalled.wait(5)
+        assert proxy.sent == len(b"onetw")
+        proxy.resume()
+        received = b""
+        while len(received) < len(b"two"):
+            received += client.recv(1000)
+        assert received == b"two"
+        assert proxy.sent == len(b"onetwo")
+
+
 @pytest.mark.parametrize("fault", ["delay", "throttle"])
 def test_a_slow_network_is_slow_until_it_is_mended(echo_port: int, fault: str) -> None:
     with TcpProxy(echo_port) as proxy, connect(proxy) as client:

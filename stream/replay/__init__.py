@@ -1,1 +1,1 @@
-"""The past again: from Kafka or files into the ``events`` topic or a shadow set of profiles."""
+"""The past again: from Kafka or files into the ``events`` topic or a shadow generation."""

@@ -21,19 +21,18 @@ from serving.past_events import PastEvents
 from serving.past_learning import counts_of, held_profiles, past_profiles, write_profiles
 from serving.waves import in_waves
 from stream.replay.build_state import Builder, BuildError, BuildState, Step, the_builder
+from stream.replay.freed_memory import return_freed_blocks
 from stream.replay.past import Learnt, Past, PastBatch, Position
-from stream.replay.read_ahead import NothingYetError, ReadAhead, read_ahead
+from stream.replay.read_ahead import ReadAhead, read_ahead
 
 __all__ = ["BuildError", "build"]
 
-MOST_EVENTS = 250_000
+MOST_EVENTS = 160_000
 """Of an epoch: the more, the fewer times a profile is written and a pair is added."""
-MOST_USERS = 50_000
-"""Of an epoch: at most 250 MB of profiles."""
+MOST_USERS = 40_000
+"""Of an epoch: at most 200 MB of profiles."""
 WAVES_AT_ONCE = 5_000
 """Events that are learnt one wave after the other, cut into waves together."""
-WAIT_S = 1.0
-"""For more events, before an epoch is closed that has some."""
 
 Keep = Callable[[Position], Awaitable[None]]
 
@@ -94,6 +93,7 @@ async def build(
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
         What ``past.batches`` raises.
     """
+    return_freed_blocks()
     async with (
         the_builder(parts.store, parts.counts) as (builder, state),
         read_ahead(past, done) as reading,
@@ -133,15 +133,8 @@ class _Build:
             # Its position is kept, and only that it is done could not be noted.
             await self._step("done")
         try:
-            while True:
-                try:
-                    batch = await reading.next(WAIT_S)
-                except NothingYetError:
-                    if epoch.events.taken:
-                        epoch = await self._hand_over(epoch)
-                    continue
-                if batch is None:
-                    break
+            # Epochs are cut by what is read alone: the same ones, however slow it is.
+            while (batch := await reading.next()) is not None:
                 epoch.take(batch)
                 if epoch.is_full:
                     epoch = await self._hand_over(epoch)
@@ -218,7 +211,7 @@ class _Build:
         if events.taken:
             await self._step("done")
         self._learnt += events.taken
-        self._newest = max(self._newest, epoch.newest)
+        self._newest = max(self._newest, epoch.newest)  # the last epoch may be empty
         self._progress(Learnt(self._learnt, self._newest, epoch.end))
 
     async def _learn_apart(self, decoded: Sequence[Decoded]) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from serving.candidates import wall_clock_ms
-from serving.counts import KEYS_AT_ONCE, MAX_NEIGHBOURS, Counts, Neighbours
+from serving.count_sets import count_pattern, is_of_lists
+from serving.counts import MAX_NEIGHBOURS, Counts, Neighbours
 from serving.generations import GenerationError
-from serving.store import Store
+from serving.store import Store, profile_pattern, profile_suffix
 from stream.replay.comparison import (
     Comparison,
     CountDifference,
@@ -15,19 +16,15 @@ from stream.replay.comparison import (
     UserComparison,
 )
 from stream.replay.first_difference import first_difference
-from stream.replay.stored_keys import (
-    count_pattern,
-    is_of_lists,
-    profile_pattern,
-    profile_suffix,
-    stored_keys,
-)
+from stream.replay.stored_keys import stored_keys
 
 TOLERANCE = 1e-9
 """Relative: sums of the same weights in another order differ by rounding, some 1e-16 each."""
 MAY_BE_CUT = 2 * MAX_NEIGHBOURS
 """A set of so many members may have been cut to them, and which ones it kept depends on the order
 in which partitions came."""
+SETS_AT_ONCE = 32
+"""Whole sets, of two generations."""
 NEITHER, EQUAL, FIRST_ONLY, SECOND_ONLY, DIFFERENT = range(5)
 """What ``same`` of functions.lua answers."""
 
@@ -151,8 +148,8 @@ class Comparing:
         return [pair for pair, each in zip(pairs, held, strict=True) if not len(each.items)]
 
     async def _compare_sets(self, pairs: Sequence[tuple[str, str]]) -> None:
-        for at in range(0, len(pairs), KEYS_AT_ONCE):
-            some = pairs[at : at + KEYS_AT_ONCE]
+        for at in range(0, len(pairs), SETS_AT_ONCE):
+            some = pairs[at : at + SETS_AT_ONCE]
             ours = await self._one_counts.held_in([one for one, _ in some])
             theirs = await self._one_counts.held_in([two for _, two in some])
             for (key, _), one, two in zip(some, ours, theirs, strict=True):

@@ -7,19 +7,14 @@ from typing import Any, NamedTuple, cast
 from model.bundle import load_bundle
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
+from serving.count_sets import count_pattern, is_of_lists
 from serving.generations import GenerationError, Generations, Pointer, is_live_error
 from serving.parts import Parts
 from serving.ranker import Ranker
-from serving.store import Store
+from serving.store import Store, profile_pattern
 from stream.inputs import read_mappings
 from stream.replay.past import Extent, Position
-from stream.replay.stored_keys import (
-    count_pattern,
-    is_of_lists,
-    profile_pattern,
-    stored_keys,
-    unlink,
-)
+from stream.replay.stored_keys import stored_keys, unlink
 from stream.settings import Settings
 from stream.topic_identity import topic_identity
 from stream.worker import build_counts, build_store

@@ -1,7 +1,7 @@
 """What was forgotten, forgotten again: in a generation that may not have seen the forget events."""
 
 from serving.merge import ProfileUpdate
-from serving.store import Store
+from serving.store import Store, identity_pattern
 from stream.replay.stored_keys import stored_keys
 
 
@@ -20,7 +20,7 @@ async def forget_again(store: Store) -> int:
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
     """
     users = 0
-    async for keys in stored_keys(store.redis, f"{store.prefix}:{{*}}:identity"):
+    async for keys in stored_keys(store.redis, identity_pattern(store.prefix)):
         digests = [store.digest_in(key) for key in keys]
         stored = await store.read(digests)
         marked = [

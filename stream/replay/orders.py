@@ -46,7 +46,7 @@ def plan(settings: Settings, orders: Orders, past: Past, state: str) -> list[tup
         lines += _under(
             "writes",
             [
-                f"a shadow set of profiles and counts at {settings.redis_address}, prefix "
+                f"a shadow generation of profiles and counts at {settings.redis_address}, prefix "
                 f"`{settings.redis_prefix}`; live ones are left alone, and no list is published",
             ],
         )

@@ -13,10 +13,6 @@ JOIN_S = 5.0
 Read: TypeAlias = PastBatch | BaseException | None
 
 
-class NothingYetError(Exception):
-    """The next batch has not come in time."""
-
-
 class ReadAhead:
     """The batches behind a position; ``next`` gives them one after the other."""
 
@@ -30,21 +26,9 @@ class ReadAhead:
         self._thread = threading.Thread(target=self._run, name="read the past", daemon=True)
         self._thread.start()
 
-    async def next(self, wait_s: float | None = None) -> PastBatch | None:
-        """The next batch; None behind the last one.
-
-        Args:
-            wait_s: for how long at most; None: until it comes.
-
-        Raises:
-            NothingYetError: it has not come by then.
-            What ``Past.batches`` raises.
-        """
-        try:
-            async with asyncio.timeout(wait_s):
-                read = await self._read.get()
-        except TimeoutError:
-            raise NothingYetError from None
+    async def next(self) -> PastBatch | None:
+        """The next batch; None behind the last one. Raises what ``Past.batches`` raises."""
+        read = await self._read.get()
         self._room.release()
         if read is None:
             self._read.put_nowait(None)

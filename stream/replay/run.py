@@ -20,7 +20,7 @@ from stream.replay.sources import Source
 from stream.replay.topic_target import ReplayReport, replay
 from stream.settings import Settings
 
-SHADOW_STATE = "in Redis, beside the shadow set"
+SHADOW_STATE = "in Redis, beside the shadow generation"
 
 
 class Outcome(NamedTuple):
@@ -146,7 +146,7 @@ class _Run:
             if built is not None:
                 source.look_back()
                 source.finish()
-                person = f"all of it is in generation {built.generation}, the shadow set, already"
+                person = f"all of it is in generation {built.generation}, the shadow, already"
                 return _built(built, 0.0, person)
         past = source.open()
         if self.dry_run:
@@ -160,7 +160,7 @@ class _Run:
         return _built(
             report, seconds,
             f"{report.events:,} events in {seconds:.1f} s are in generation {report.generation}, "
-            "the shadow set; `nextclick replay compare` and `cutover` follow",
+            "the shadow; `nextclick replay compare` and `cutover` follow",
         )  # fmt: skip
 
     def _build(self, past: Past) -> ShadowReport:

@@ -1,4 +1,4 @@
-"""The past -> a shadow set of profiles and counts, by the code that builds the live ones."""
+"""The past -> a shadow generation of profiles and counts, by the code that builds the live ones."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

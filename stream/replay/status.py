@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from serving.generations import Generations, Pointer
-from serving.store import Store
-from stream.replay.stored_keys import number_of_keys, profile_suffix, stored_keys
+from serving.store import Store, profile_suffix
+from stream.replay.stored_keys import number_of_keys, stored_keys
 
 LOOKED_AT = 200_000
 """Keys of an installation; where there are more, users are estimated from these."""

@@ -7,8 +7,8 @@ from redis.asyncio.cluster import RedisCluster
 
 from serving.round_trip import Acknowledgement, RedisClient, round_trip
 
-KEYS_AT_ONCE = 1_000
-"""Of one step of a walk: about a millisecond of the server."""
+SCANNED_AT_ONCE = 1_000
+"""Keys of one step of a walk: about a millisecond of the server."""
 
 
 async def stored_keys(redis: RedisClient, pattern: str) -> AsyncIterator[list[str]]:
@@ -26,7 +26,7 @@ async def stored_keys(redis: RedisClient, pattern: str) -> AsyncIterator[list[st
         cursor = 0
         while True:
             reply: Any = await server.execute_command(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_AT_ONCE
+                "SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED_AT_ONCE
             )
             cursor, found = int(reply[0]), reply[1]
             if found:
@@ -56,25 +56,3 @@ async def unlink(redis: RedisClient, keys: Iterable[str]) -> int:
         if isinstance(reply, Exception):
             raise reply
     return sum(replies)
-
-
-def profile_suffix(generation: int) -> str:
-    """How the keys of a generation's profiles end."""
-    return f":profile.{generation}" if generation else ":profile"
-
-
-def profile_pattern(prefix: str, generation: int) -> str:
-    """Of the keys of a generation's profiles."""
-    return f"{prefix}:{{*}}{profile_suffix(generation)}"
-
-
-def count_pattern(prefix: str, generation: int) -> str:
-    """Of the keys of a generation's counts, and for the first one of those of what came of lists,
-    which are the same for all (``is_of_lists``)."""
-    return f"{prefix}:count:{f'g{generation}' if generation else ''}h*of*:{{*}}:*"
-
-
-def is_of_lists(key: str) -> bool:
-    """Whether a key of counts tells what came of lists."""
-    name = key[key.index("}:") + 2 :]
-    return name.startswith(("shown", "clicked", "response:", "feedback"))
