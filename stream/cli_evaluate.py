@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_output import BadRows, BundleOption, Json, err, out, say
+from stream.cli_output import (
+    BadRows,
+    BundleOption,
+    Json,
+    MappingOption,
+    err,
+    mapping_named,
+    out,
+    say,
+)
 from stream.settings import Settings
 
 
@@ -80,6 +89,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    mapping: MappingOption = None,
     tune_seconds: Annotated[
         float, typer.Option(min=0, help="To tune the baseline of counts in; 0: it is not tuned.")
     ] = 60.0,
@@ -138,14 +148,15 @@ def evaluate(
         require_report(report)
     bad = BadRows()
     loaded = load_bundle(bundle or Settings().bundle)
-    log = read_event_log(event_files(files or [], data or []), bad.report)
+    reads = mapping_named(mapping)
+    log = read_event_log(event_files(files or [], data or []), bad.report, reads)
     request = EvaluationRequest(
         protocol.value, since.date() if since else None, cases, seed, tune_seconds, precision.value,
         diversity,
     )  # fmt: skip
     with training_bar(err) as progress:
         found = evaluate_bundle(
-            loaded, log, request, catalog or [], report=bad.report, progress=progress
+            loaded, log, request, catalog or [], reads, report=bad.report, progress=progress
         )
     if as_json:
         say(True, evaluated(found) | {"bad": bad.count}, "")

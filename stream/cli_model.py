@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli_output import BadRows, Files, Json, err
+from stream.cli_output import BadRows, Files, Json, MappingOption, err, mapping_named
 from stream.made_bundle import tell_bundle
 from stream.settings import Settings
 
 if TYPE_CHECKING:
-    from model.items import Item
     from model.setting_search import SearchRequest
     from model.trainer import TrainConfig
 
@@ -115,6 +114,7 @@ def train(
     queries: Queries = False,
     who: Who = False,
     catalog: Catalog = None,
+    mapping: MappingOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="File to keep after each epoch, and to go on from where it exists."),
@@ -160,6 +160,7 @@ def train(
     `--search-minutes`, as a search finds it. Needs the extra `train` (torch).
     """
     from stream.event_log import read_event_log
+    from stream.ingest import catalogue_items
     from stream.training import train_to
 
     given = frozenset(
@@ -173,12 +174,13 @@ def train(
         validation_days=validation_days, test_days=test_days,
         task=task, task_weights=_weights(task_weights or []), queries=queries, who=who,
     )  # fmt: skip
-    log = read_event_log(files, bad.report)
+    reads = mapping_named(mapping)
+    log = read_event_log(files, bad.report, reads)
     folder = out_folder or Settings().bundle
     manifest = train_to(
         log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
         precisions=("fp16", "int8") if variants else (), indexing=index.value, search=search,
-        items=_items(catalog, bad),
+        items=catalogue_items(catalog or [], bad.report, reads),
     )  # fmt: skip
     tell_bundle(manifest, folder, bad, as_json=as_json)
 
@@ -200,6 +202,7 @@ def export(
     queries: Queries = False,
     who: Who = False,
     catalog: Catalog = None,
+    mapping: MappingOption = None,
     index: Index = IndexWish.auto,
     as_json: Json = False,
 ) -> None:
@@ -209,6 +212,7 @@ def export(
     and options that the training was given; the checkpoint stays. Needs the extra `train` (torch).
     """
     from stream.event_log import read_event_log
+    from stream.ingest import catalogue_items
     from stream.training import export_to
 
     bad = BadRows()
@@ -217,20 +221,14 @@ def export(
         validation_days=validation_days, test_days=test_days,
         task=task, task_weights=_weights(task_weights or []), queries=queries, who=who,
     )  # fmt: skip
-    log = read_event_log(files, bad.report)
+    reads = mapping_named(mapping)
+    log = read_event_log(files, bad.report, reads)
     folder = out_folder or Settings().bundle
     manifest = export_to(
         log, folder, config, seed=seed, checkpoint=checkpoint, console=err,
-        indexing=index.value, items=_items(catalog, bad),
+        indexing=index.value, items=catalogue_items(catalog or [], bad.report, reads),
     )  # fmt: skip
     tell_bundle(manifest, folder, bad, as_json=as_json)
-
-
-def _items(paths: list[Path] | None, bad: BadRows) -> "list[Item]":
-    """The items of catalogue files."""
-    from stream.ingest import read_items
-
-    return list(read_items(paths, bad.report)) if paths else []
 
 
 def _config(**asked: Any) -> "TrainConfig":

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from model.mapping import Mapping
     from stream.replay.bad_records import Bad
     from stream.rows import DamagedFileError
 
@@ -34,6 +35,16 @@ Files = Annotated[
     typer.Argument(help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False),
 ]
 
+MappingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping",
+        help="Ready mapping by name, or TOML file, of files that hold no events of ours, and of "
+        "--catalog if it makes items.",
+        show_default=False,
+    ),
+]
+
 
 class BadRows:
     """Counts the rows that were left out and shows the first of them on standard error."""
@@ -55,6 +66,13 @@ class BadRows:
         """End with status 1 where rows were left out."""
         if self.count:
             raise typer.Exit(INCOMPLETE)
+
+
+def mapping_named(name: str | None) -> "Mapping | None":
+    """The mapping of a `MappingOption`. Raises MappingError."""
+    from model.mapping import Mapping
+
+    return None if name is None else Mapping.named(name)
 
 
 def say(as_json: bool, machine: dict[str, Any], person: str) -> None:

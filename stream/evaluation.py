@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.bundle import Bundle, Precision
     from model.dataset import EventLog
     from model.items import Item
+    from model.mapping import Mapping
 
 PREQUENTIAL_CASES = 20_000
 """A day's hit rate is then known to a few percent, and a walk takes minutes on two cores."""
@@ -45,6 +46,7 @@ def evaluate_bundle(
     log: "EventLog",
     request: EvaluationRequest,
     catalogue: Sequence[Path] = (),
+    mapping: "Mapping | None" = None,
     *,
     report: Callable[[BadRow], None],
     progress: Callable[[str, float], None],
@@ -57,6 +59,7 @@ def evaluate_bundle(
         request: how.
         catalogue: item files, whose categories tell how diverse a list is, and by which a bundle
             with an item tower scores what it has not learned.
+        mapping: of the event files; of the item files too, where it makes items.
         report: gets each row of those that breaks the contract.
         progress: called with a text and the share that is done.
 
@@ -68,9 +71,9 @@ def evaluate_bundle(
     from model.assessment import TUNING, NothingToJudge, Request, assess
     from model.choice import Budget
     from model.protocols import PREQUENTIAL
-    from stream.ingest import read_items
+    from stream.ingest import catalogue_items
 
-    items = list(read_items(catalogue, report)) if catalogue else []
+    items = catalogue_items(catalogue, report, mapping)
     start = first_judged_day(bundle.manifest, request.since)
     cases = request.cases
     if cases is None and request.protocol == PREQUENTIAL:

@@ -1,7 +1,8 @@
 """Event files -> the columns that training and evaluation read."""
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,18 @@ from model.events import (
     Search,
     User,
 )
+from model.mapping import Mapping
 from model.search_log import SearchLog
 from model.trait_log import TraitLog
 from model.traits import TRAIT_BYTES, pack_traits
 from serving.profile import INTERACTIONS, QUERIES, Profile, pack_interaction, pack_query
+from stream.mapped_events import mapped_events
 from stream.rows import BadRow, RowsError, read_events
 
 
-def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> EventLog:
+def read_event_log(
+    paths: Sequence[Path], report: Callable[[BadRow], None], mapping: Mapping | None = None
+) -> EventLog:
     """The interactions, searches and traits of users of event files, in columns.
 
     What is one event, and which of two at the same time comes first, is what it is to a profile:
@@ -41,14 +46,15 @@ def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> E
     Args:
         paths: JSONL or CSV (plain, gzip, zstd) or Parquet, in any order.
         report: gets each row that breaks the contract.
+        mapping: what makes events of the rows, where they are none of ours.
 
     Raises:
+        MappingError: the mapping says nothing of events.
         RowsError: when a file cannot be read, or none holds an interaction that is left.
     """
     columns = _Columns()
-    for path in paths:
-        for event in read_events(path, report):
-            columns.add(event)
+    for event in _events(paths, report, mapping):
+        columns.add(event)
     if not columns.times:
         raise RowsError(
             "there is no interaction (click, cart, favorite, rating, purchase) in "
@@ -60,6 +66,14 @@ def read_event_log(paths: Sequence[Path], report: Callable[[BadRow], None]) -> E
             f"users have had forgotten all that {', '.join(map(str, paths))} held; name other files"
         )
     return log
+
+
+def _events(
+    paths: Sequence[Path], report: Callable[[BadRow], None], mapping: Mapping | None
+) -> Iterator[Event]:
+    if mapping is not None:
+        return mapped_events(paths, mapping, report)
+    return chain.from_iterable(read_events(path, report) for path in paths)
 
 
 class _Columns:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from model.items import Item, decode_item, encode_item
+from model.mapping import Mapping
 from stream.kafka import TopicError, consumer_arguments, producer_arguments, require_broker
+from stream.mapped_items import mapped_items
 from stream.offsets import OffsetReader
 from stream.rows import BadRow, decode_rows, read_rows
 from stream.settings import Settings
@@ -41,6 +43,15 @@ def read_items(paths: Sequence[Path], report: Callable[[BadRow], None]) -> Itera
     for path in paths:
         for _, item in decode_rows(read_rows(path), decode_item, report):
             yield item
+
+
+def catalogue_items(
+    paths: Sequence[Path], report: Callable[[BadRow], None], mapping: Mapping | None = None
+) -> list[Item]:
+    """The same in a list; by the mapping where it makes items. Raises RowsError."""
+    if mapping is not None and mapping.makes_items:
+        return list(mapped_items(paths, mapping, report))
+    return list(read_items(paths, report))
 
 
 async def ingest(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.events import Click, Event, Purchase, Search, encode_event
+from model.mapping import Mapping, MappingError
 from stream.event_log import read_event_log
 from stream.rows import BadRow, RowsError
 
@@ -62,3 +63,28 @@ def test_files_without_an_interaction_are_refused(tmp_path: Path) -> None:
     searched = Search(event_id="s", user_id="u", ts=2, query="q")
     with pytest.raises(RowsError, match=r"there is no interaction .* in .*a\.jsonl"):
         read_event_log([write(tmp_path / "a.jsonl", [searched])], nothing_is_bad)
+
+
+def test_the_log_of_another_system_is_read_by_its_mapping(tmp_path: Path) -> None:
+    file = tmp_path / "feedback.csv"
+    file.write_text(
+        "feedback_type,user_id,item_id,time_stamp\n"
+        "read,王芳,绿茶,2021-10-24T06:42:20Z\n"
+        "shared,王芳,绿茶,2021-10-24T06:42:21Z\n"
+        "buy,王芳,红茶,2021-10-24T06:42:19Z\n"
+        "buy,王芳,红茶,2021-10-24T06:42:19Z\n"
+    )
+    bad: list[BadRow] = []
+    log = read_event_log([file], bad.append, Mapping.named("gorse"))
+    assert log.user_ids == ["王芳"]
+    assert [log.item_ids[item] for item in log.items] == ["红茶", "绿茶"]
+    assert log.kinds.tolist() == [5, 1]
+    assert log.times.tolist() == [1_635_057_739_000, 1_635_057_740_000]
+    assert [(row.line, row.reason) for row in bad] == [(3, "invalid")]
+
+
+def test_a_mapping_of_items_alone_makes_no_log(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="makes no events"):
+        read_event_log(
+            [tmp_path / "movies.dat"], nothing_is_bad, Mapping.named("movielens-dat-movies")
+        )
