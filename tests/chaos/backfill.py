@@ -147,8 +147,9 @@ class _Building:
         # Nothing is sent in vain by an undisturbed build, so that nobody is done before the last.
         places = sorted(rng.randrange(9 * sent // 10) for _ in range(self._plan.kills - 1))
         for before, place in pairwise([0, 0, *places]):
-            reached = self._proxy.stall_after(place - before)
-            is_due = reached.is_set if report.kills else self._is_sorting
+            is_due = self._is_sorting
+            if report.kills:
+                is_due = self._proxy.stall_after(place - before).is_set
             with self._started(KILLED) as process:
                 while not is_due() and process.poll() is None:
                     time.sleep(LOOK_S)
