@@ -216,6 +216,7 @@ async def _serve_halves(
     middle = len(records) // 2
     for half in (records[:middle], records[middle:]):
         await serve(parts, publisher, readiness, half, trace=trace)
+        readiness.end_attempt()
 
 
 async def _deliver(

@@ -99,7 +99,8 @@ class Readiness:
         self.causes: tuple[str, ...] = ()
         """Why this worker does not serve, a sentence each; may be read in any thread."""
         self.endings = 0
-        """Attempts of the path that have ended, well or not: whoever makes them does not hang."""
+        """Steps of what may take long, such as to find a poisonous record: whoever makes them does
+        not hang."""
         self._tell()
 
     @property

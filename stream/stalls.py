@@ -40,7 +40,7 @@ class Sight:
     is_full: bool = False
     """Whether so much waits for the agent that nothing is fetched."""
     endings: int = 0
-    """Attempts of the agent that have ended so far, well or not."""
+    """Attempts of the agent that have failed so far, and steps of what may take it long."""
     commits: int = 0
     """Commits that have been answered so far, well or not."""
     is_thread_silent: bool = False

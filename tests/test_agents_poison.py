@@ -134,6 +134,7 @@ async def test_a_poisonous_event_is_found_by_halving_and_goes_alone(
     assert (headers[REASON], headers[OFFSET]) == ("processing_failed", "41")
     assert (letter.value, letter.key) == (records[41].value, b"user-1")
     assert len(sizes) < 20, "found one by one instead of by halves"
+    assert stage.readiness.endings >= len(sizes), "a worker that seeks is seen to move"
 
     lists = await stage.lists()
     assert len({each.rec_id for each in lists}) == len(lists), "something was published twice"

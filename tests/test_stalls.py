@@ -90,6 +90,19 @@ def test_work_in_one_partition_excuses_untaken_records_of_another() -> None:
     assert not any(stalls.judge(sight(now), now) for now in range(0, 1_000, 10))
 
 
+def test_records_that_were_forgotten_are_told_though_others_are_done() -> None:
+    stalls = Stalls(150)
+
+    def sight(done: int) -> Sight:
+        standings = {PLACE: Standing(12, 10, 10), OTHER: Standing(1_000, done, done)}
+        return Sight(standings, {PLACE: 12, OTHER: 1_000})
+
+    for now in range(0, 150, 10):
+        assert stalls.judge(sight(now), now) == ()
+    (told,) = stalls.judge(sight(150), 150)
+    assert told.startswith("events[3]: the records from offset 10 on")
+
+
 def test_a_partition_is_named_though_another_goes_on() -> None:
     stalls = Stalls(150)
 
