@@ -48,6 +48,10 @@ KINDS = {
     "embedded_broker": "broker",
 }  # fmt: skip
 """What tells a process by its command line; the one that is left is Redis."""
+USERS = 50_000
+"""Some 200,000 events go by in minutes, all of them within the half hour in which a user's events
+make pairs: four or five of a user are a visit. Of 5,000 users it is forty, each of which pairs with
+all before it, and what Redis and the worker count is another work with every round."""
 BURSTS = 3
 """After one that warms everything up."""
 
@@ -166,7 +170,7 @@ def main() -> None:
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
     parser.add_argument("--levels", default="10,50,80", help="percent of saturation")
     parser.add_argument("--burst", type=int, default=10_000, help="events sent all at once")
-    parser.add_argument("--users", type=int, default=5_000)
+    parser.add_argument("--users", type=int, default=USERS)
     parser.add_argument("--items", type=int, default=ITEM_COUNT)
     parser.add_argument("--seconds", type=float, default=10.0, help="of one level in one round")
     parser.add_argument("--rounds", type=int, default=5)

@@ -190,7 +190,7 @@ def latency_section(found: Found) -> str:
         f"One worker on {found['broker']}, saturated at {found['saturation_events_per_s']:,} "
         f"events/s while events keep coming at the pace of a burst (which it works off at "
         f"{found['burst_events_per_s']:,}/s); {found['rounds']} rounds of "
-        f"{found['seconds_a_turn']:g} s. An open loop: "
+        f"{found['seconds_a_turn']:g} s, {found['users']:,} users. An open loop: "
         "latency runs from the moment the schedule had an event sent to the arrival of its list: "
         "sender, broker, worker with Redis, broker again, consumer. No sender lingers, each event "
         "is a request of its own unless five are under way, and load and broker share the worker's "
