@@ -28,7 +28,7 @@ PAGES = [
         *sorted((ROOT / "docs").glob("*.md")),
         ROOT / "deploy/README.md",
     )
-    if path.name not in ("cli.md", "settings.md")  # generated
+    if path.name not in ("cli.md", "metrics.md", "settings.md")  # generated
 ]
 EVENTS = (ROOT / "docs/events.md").read_text("utf-8")
 QUICK_START = (ROOT / "docs/quick-start.md").read_text("utf-8")
