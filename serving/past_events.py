@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from model.events import INTERACTION_KINDS, Event, Forget, Identify, Impression, Search, User
+from model.signals import TOGETHER_MS
 from model.traits import merge_traits, pack_traits
 from serving.intake import Decoded
-from serving.profile import pack_interaction, pack_query
+from serving.profile import INTERACTIONS, pack_interaction, pack_query
 
 
 @dataclass
@@ -45,6 +46,10 @@ class PastEvents:
         """Forget and identify events, and what their users did later."""
         self.taken = 0
         """How many events there are."""
+        self.pairs = 0
+        """About how many pairs they make: each with its user's of the same half hour."""
+        self._runs: dict[int, tuple[int, int]] = {}
+        """By user the time of the event that came last, and how many came without a pause."""
         self._by_country = by_country
         self._set_apart: set[str] = set()
         self._traits: dict[int, bytes] = {}
@@ -77,6 +82,7 @@ class PastEvents:
             rows.owners.append(owner)
             rows.packed += packed
             rows.arrivals.append(arrival)
+            self._note_pairs(owner, event.time)
             if event.context is not None:
                 self._note_context(owner, event)
         self.taken = arrival + 1
@@ -102,6 +108,13 @@ class PastEvents:
                 self.apart.append(each)
             case Impression():
                 pass
+
+    def _note_pairs(self, owner: int, time: int) -> None:
+        last, run = self._runs.get(owner, (time, 0))
+        # A window holds no more.
+        run = min(run + 1, INTERACTIONS.bound) if abs(time - last) <= TOGETHER_MS else 1
+        self._runs[owner] = time, run
+        self.pairs += run - 1
 
     def _note_context(self, owner: int, event: Event) -> None:
         """Of events that tell the same only the newest tells who a user is."""

@@ -173,6 +173,21 @@ async def test_progress_tells_of_the_newest_event_to_the_end(
     assert told[-1] == (len(log), NOW, {"log": len(log)})
 
 
+async def test_an_epoch_ends_where_its_pairs_would_take_too_much_memory(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten events of one user within half an hour make 45; of ten users, none."""
+    monkeypatch.setattr(build_room, "MOST_PAIRS", 45)
+    monkeypatch.setitem(BATCH, 0, 10)
+    dense = [click("u0", f"i{at}", NOW - at) for at in range(10)]
+    sparse = [click(f"u{at}", "i0", NOW - at) for at in range(1, 11)]
+    apart = [click("u0", f"i{at}", NOW - (at + 1) * 31 * MINUTE_MS) for at in range(10)]
+    for log, ends in ((dense * 2, [10, 20]), (sparse + apart, [20])):
+        told: list[Learnt] = []
+        await build(parts, past_of(log, f"log {len(ends)}"), {}, progress=told.append)
+        assert sorted({each.events for each in told}) == ends
+
+
 async def test_what_is_counted_is_what_the_oracle_says(parts: Parts) -> None:
     rng = random.Random(3)
     log: list[Purchase | Search] = []

@@ -29,6 +29,8 @@ __all__ = ["BuildError", "build"]
 
 MOST_EVENTS = 160_000
 """Of an epoch: the more, the fewer times a profile is written and a pair is added."""
+MOST_PAIRS = 1_000_000
+"""Of an epoch: at most 100 MB of sums; usual sessions make half as many of so many events."""
 MOST_USERS = 40_000
 """Of an epoch: at most 200 MB of profiles."""
 WAVES_AT_ONCE = 5_000
@@ -55,7 +57,12 @@ class Epoch:
     @property
     def is_full(self) -> bool:
         """Whether it should be learnt now."""
-        return self.events.taken >= MOST_EVENTS or len(self.events.users) >= MOST_USERS
+        events = self.events
+        return (
+            events.taken >= MOST_EVENTS
+            or events.pairs >= MOST_PAIRS
+            or len(events.users) >= MOST_USERS
+        )
 
     def take(self, batch: PastBatch) -> None:
         """Add events."""
