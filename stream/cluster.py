@@ -1,7 +1,9 @@
 """Everything on this machine: an embedded broker and Redis and some workers, gone at the end."""
 
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,10 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from stream.embedded_broker import EmbeddedBroker
-from stream.embedded_redis import EmbeddedRedis
+from stream.embedded_redis import EmbeddedRedis, free_port
 from stream.settings import Settings
 from stream.topics import plan_topics
-from stream.worker_process import WorkerProcess
+from stream.worker_process import ApiProcess, WorkerProcess
 
 LOGS = Path(".nextclick/logs")
 FIRST_JOIN_MS = 3_000
@@ -36,6 +38,8 @@ class LocalCluster:
         self._stack = ExitStack()
         self._settings: Settings | None = None
         self.workers: list[WorkerProcess] = []
+        self._metrics: list[str] = []
+        self._api: ApiProcess | None = None
 
     @property
     def settings(self) -> Settings:
@@ -61,6 +65,8 @@ class LocalCluster:
     ) -> None:
         with uninterrupted():
             try:
+                if self._api is not None:
+                    self._api.stop()
                 self.stop_workers()
             finally:
                 self._stack.close()
@@ -74,17 +80,43 @@ class LocalCluster:
         """
         first = len(self.workers) + 1
         for number in range(first, first + count):
-            settings = self.settings
-            if settings.metrics_port:
-                # One port each: the second would not start.
-                port = settings.metrics_port + number - 1
-                settings = settings.model_copy(update={"metrics_port": port})
+            first_port = self.settings.metrics_port
+            # One port each: the second would not start.
+            port = first_port + number - 1 if first_port else free_port()
+            settings = self.settings.model_copy(update={"metrics_port": port})
+            self._metrics.append(f"{settings.metrics_bind}:{port}")
             log = self._logs / f"worker-{number}.log"
             worker = WorkerProcess(settings, f"worker {number}", log)
             self.workers.append(worker)
             worker.start()
         for worker in self.workers:
             worker.wait_ready()
+
+    def start_api(self) -> str:
+        """Start the API with the console; returns the address of the latter.
+
+        Raises:
+            WorkerError: it has died or is not ready in time.
+        """
+        settings = self.settings.model_copy(
+            update={"console": True, "console_workers": ",".join(self._metrics)}
+        )
+        if is_taken(settings.api_bind, settings.api_port):
+            settings = settings.model_copy(update={"api_port": free_port()})
+        self._api = ApiProcess(settings, "the API", self._logs / "api.log")
+        self._api.start()
+        self._api.wait_ready()
+        scheme = "https" if settings.api_cert_file else "http"
+        return f"{scheme}://{settings.api_bind}:{settings.api_port}/console/"
+
+    def stay(self) -> None:
+        """Return at Ctrl-C or SIGTERM. Raises WorkerError where a process has died."""
+        try:
+            while True:
+                self.refuse_death()
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return
 
     def stop_workers(self) -> list[int | None]:
         """Have all workers finish; returns their exit statuses."""
@@ -94,9 +126,20 @@ class LocalCluster:
         return [worker.stop() for worker in workers]
 
     def refuse_death(self) -> None:
-        """Raise WorkerError where a worker is not running any more."""
-        for worker in self.workers:
-            worker.refuse_death()
+        """Raise WorkerError where a worker or the API is not running any more."""
+        for process in (*self.workers, *([] if self._api is None else [self._api])):
+            process.refuse_death()
+
+
+def is_taken(address: str, port: int) -> bool:
+    """Whether nobody may serve there any more."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((address, port))
+        except OSError:
+            return True
+    return False
 
 
 def local_settings(settings: Settings, brokers: str, redis_url: str) -> Settings:

@@ -1,4 +1,5 @@
-"""A worker in a process of its own: how its owner starts it and how it knows its owner is gone."""
+"""Workers and the API in processes of their own: how their owner starts them and how they know that
+it is gone."""
 
 import os
 import re
@@ -33,6 +34,9 @@ class WorkerProcess:
     owner dies, however that comes about, the pipe between them ends and the worker stops itself.
     """
 
+    verb = "worker"
+    ready_lines: tuple[str, ...] = (READY_LINE, JOINED_LINE)
+
     def __init__(self, settings: Settings, name: str, log: Path) -> None:
         self.name = name
         self.log = log
@@ -62,7 +66,7 @@ class WorkerProcess:
         environment["PYTHONPATH"] = f"{root}:{inherited}" if inherited else root
         self._output = self.log.open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", "worker", "--follow-owner"],
+            [sys.executable, "-m", "stream.cli", self.verb, "--follow-owner"],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -122,19 +126,31 @@ class WorkerProcess:
 
     def _is_ready(self) -> bool:
         text = self.log.read_text(errors="replace")
-        return READY_LINE in text and JOINED_LINE in text
+        return all(line in text for line in self.ready_lines)
+
+
+class ApiProcess(WorkerProcess):
+    """``nextclick api`` likewise."""
+
+    verb = "api"
+    ready_lines = ("nextclick API ready",)
 
 
 def run_worker(settings: Settings, *, follow_owner: bool) -> None:
     """Run ``faust -A stream.app worker`` in this process until a signal ends it."""
     if follow_owner:
-        threading.Thread(target=_stop_without_owner, daemon=True).start()
+        stop_without_owner()
     from faust.cli.faust import cli
 
     # Faust's web server has a fixed port, which a second worker could not open.
     arguments = ["-A", "stream.app", "worker", "--without-web"]
     arguments += ["--loglevel", settings.log_level.lower()]
     cli.main(args=arguments, prog_name="nextclick worker")
+
+
+def stop_without_owner() -> None:
+    """Have this process stop when the one that has started it is gone."""
+    threading.Thread(target=_stop_without_owner, daemon=True).start()
 
 
 def _stop_without_owner() -> None:

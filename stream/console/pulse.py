@@ -1,0 +1,178 @@
+"""The figures of the live view, once a second while somebody looks."""
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+
+import msgspec
+import numpy as np
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.console.audience import Audience, message
+from stream.console.feed import Feed
+from stream.console.worker_metrics import WorkerMetrics, WorkerState
+from stream.kafka import TopicError
+from stream.offsets import Lag, OffsetReader
+from stream.readiness import Backoff
+from stream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+HISTORY = 120
+"""Seconds that a page is shown when it opens."""
+MOST_PARTITIONS = 64
+"""Of more, those with the greatest lag are shown."""
+
+
+class PartitionLag(msgspec.Struct, frozen=True, gc=False):
+    """How far the group is in a partition."""
+
+    topic: str
+    partition: int
+    end: int
+    done: int
+    lag: int
+
+
+class Latency(msgspec.Struct, frozen=True, gc=False):
+    """Milliseconds from an event's own time until its list was written, of the last minute."""
+
+    lists: int
+    p50: float
+    p90: float
+    p99: float
+
+
+class Beat(msgspec.Struct, frozen=True, gc=False):
+    """One second."""
+
+    at: int
+    """Epoch milliseconds."""
+    events_per_s: float
+    lists_per_s: float
+    lag: int
+    p50: float | None
+
+
+class Figures(msgspec.Struct, frozen=True, gc=False):
+    """What the live view shows."""
+
+    beat: Beat
+    latency: Latency | None
+    """None while there were no lists."""
+    partitions: tuple[PartitionLag, ...]
+    all_partitions: int
+    dead_letters: int
+    """Since this process started."""
+    reasons: dict[str, int]
+    bundle: str | None
+    """Of the newest list."""
+    bundles: dict[str, int]
+    """Lists of the last minute by the bundle that ranked them."""
+    workers: tuple[WorkerState, ...]
+    is_away: bool
+    """Whether Kafka does not answer."""
+
+
+class Pulse:
+    """Measures and tells.
+
+    Args:
+        settings: of Kafka, the group and the workers.
+        audience: who is told; while it is empty nothing is measured.
+        feed: that counts lists.
+    """
+
+    def __init__(self, settings: Settings, audience: Audience, feed: Feed) -> None:
+        self._settings, self._audience, self._feed = settings, audience, feed
+        self._workers = WorkerMetrics(settings.console_worker_list)
+        self.history: deque[Beat] = deque(maxlen=HISTORY)
+        self._before: tuple[float, int, int] | None = None
+        """When it was looked last, and how many events and lists there were."""
+
+    async def run(self) -> None:
+        """Measure for ever."""
+        backoff = Backoff()
+        while True:
+            await self._audience.present.wait()
+            try:
+                async with OffsetReader(self._settings) as offsets:
+                    places = [
+                        place
+                        for topic in self._settings.source_topics
+                        for place in await offsets.partitions(topic)
+                    ]
+                    while self._audience.present.is_set():
+                        await self._measure(offsets, places)
+                        await asyncio.sleep(EVERY_S)
+                self._before, backoff = None, Backoff()
+            except (KafkaError, TopicError, OSError, TimeoutError):
+                # The feed, which always runs, logs it.
+                await self._tell(None)
+                await backoff.wait()
+
+    async def _measure(self, offsets: OffsetReader, places: list[TopicPartition]) -> None:
+        await self._tell(await offsets.lag(self._settings.group, places))
+
+    async def _tell(self, lag: Lag | None) -> None:
+        workers = await self._workers.look()
+        figures = self._figures(lag, workers)
+        self.history.append(figures.beat)
+        self._audience.tell_all(message("figures", figures))
+
+    def _figures(self, lag: Lag | None, workers: tuple[WorkerState, ...]) -> Figures:
+        samples = self._feed.samples()
+        latency = _latency([each.latency_ms for each in samples])
+        events = 0 if lag is None else sum(lag.ends.values())
+        events_per_s, lists_per_s = self._rates(None if lag is None else events)
+        every = [] if lag is None else _partitions(lag)
+        every.sort(key=lambda each: -each.lag)
+        shown = sorted(every[:MOST_PARTITIONS], key=lambda each: (each.topic, each.partition))
+        return Figures(
+            beat=Beat(
+                time.time_ns() // 1_000_000,
+                events_per_s,
+                lists_per_s,
+                sum(each.lag for each in every),
+                None if latency is None else latency.p50,
+            ),
+            latency=latency,
+            partitions=tuple(shown),
+            all_partitions=len(every),
+            dead_letters=self._feed.dead_letters,
+            reasons=dict(self._feed.reasons),
+            bundle=self._feed.bundle,
+            bundles=dict(Counter(each.bundle for each in samples)),
+            workers=workers,
+            is_away=lag is None or self._feed.is_away,
+        )
+
+    def _rates(self, events: int | None) -> tuple[float, float]:
+        """Events and lists a second since the last look; 0 where there was none."""
+        if events is None:
+            self._before = None
+            return 0.0, 0.0
+        now = time.monotonic(), events, self._feed.lists
+        before, self._before = self._before, now
+        if before is None:
+            return 0.0, 0.0
+        seconds = max(now[0] - before[0], 1e-3)
+        return max(now[1] - before[1], 0) / seconds, max(now[2] - before[2], 0) / seconds
+
+
+def _latency(latencies_ms: list[int]) -> Latency | None:
+    if not latencies_ms:
+        return None
+    p50, p90, p99 = np.percentile(latencies_ms, (50, 90, 99)).tolist()
+    return Latency(len(latencies_ms), p50, p90, p99)
+
+
+def _partitions(lag: Lag) -> list[PartitionLag]:
+    found = []
+    for place, end in lag.ends.items():
+        done = max(lag.committed.get(place, 0), lag.beginnings[place])
+        found.append(PartitionLag(place.topic, place.partition, end, done, max(end - done, 0)))
+    return found
