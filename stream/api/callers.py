@@ -1,6 +1,5 @@
 """Who calls, and what they may do."""
 
-import binascii
 from base64 import b64decode
 from typing import Any, Literal, TypeAlias
 
@@ -79,7 +78,7 @@ def _shown_key(request: Request, challenge: Challenge) -> str | None:
         return shown.strip()
     try:
         return b64decode(shown.strip(), validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither Base64 nor UTF-8
         return None
 
 

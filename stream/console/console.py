@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
 
 from model.events import ContractError, check_id
 from serving.catalog import Catalog
@@ -70,6 +70,7 @@ class Console:
         ]
         return [
             *(each.route(self._service) for each in operations),
+            Route(PATH, _with_slash, methods=["GET"]),
             Mount(PATH, Pages(self._service)),
         ]
 
@@ -96,6 +97,7 @@ class Console:
             raise ProblemError(
                 "overloaded", "too many pages are open; close one", {"Retry-After": "5"}
             )
+        await self._feed.settled.wait()
         viewer = Viewer(user)
         # Before the last list is looked up: none is missed.
         self.audience.enter(viewer)
@@ -144,6 +146,11 @@ class Console:
     async def _person(self, request: Request, service: Service) -> Response:
         parameters(request, {})
         return json_response(await person(service.parts, path_id(request, "user")))
+
+
+async def _with_slash(request: Request) -> Response:
+    # Relative: whatever leads here may have another beginning of the path.
+    return RedirectResponse(PATH.lstrip("/") + "/")
 
 
 def _user(given: str) -> str:

@@ -1,9 +1,11 @@
 """Follows the topics of lists and of dead letters, outside of every group."""
 
+import asyncio
 import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,7 +69,6 @@ class Feed:
         self._settings, self._audience, self._catalog = settings, audience, catalog
         self.lists = 0
         """That have come since the start."""
-        self.dead_letters = 0
         self.reasons: Counter[str] = Counter()
         """Of the dead letters that have been read, the newest of an earlier time among them."""
         self.letters: deque[ShownLetter] = deque(maxlen=KEPT_LETTERS)
@@ -76,6 +77,10 @@ class Feed:
         """Of the newest list."""
         self.is_away = False
         """Whether Kafka does not answer."""
+        self.settled = asyncio.Event()
+        """Set once the topics are followed, or Kafka is known to be away: what is written before
+        that may be missed."""
+        self._next: dict[TopicPartition, int] = {}
         self._samples: deque[Sample] = deque(maxlen=MOST_SAMPLES)
         self._second, self._in_second = 0, 0
 
@@ -89,6 +94,7 @@ class Feed:
                 if not self.is_away:
                     logger.warning("the console waits for Kafka (%s)", type(error).__name__)
                 self.is_away = True
+                self.settled.set()
             await backoff.wait()
 
     def samples(self) -> list[Sample]:
@@ -112,29 +118,29 @@ class Feed:
             consumer.assign(places)
             for place, end in ends.items():
                 earlier = KEPT_LETTERS if place.topic == letters else 0
-                consumer.seek(place, max(firsts[place], end - earlier))
-            self.letters.clear()
+                # Where it left off, if Kafka was away meanwhile.
+                first = self._next.setdefault(place, max(firsts[place], end - earlier))
+                consumer.seek(place, first)
             self.is_away = False
+            self.settled.set()
             while True:
                 fetched = await consumer.getmany(timeout_ms=POLL_MS)
-                self._take(fetched, letters, ends)
+                self._take(fetched, letters)
         finally:
             await consumer.stop()
 
-    def _take(
-        self,
-        fetched: dict[TopicPartition, list[Any]],
-        letters: str,
-        ends: dict[TopicPartition, int],
-    ) -> None:
+    def _take(self, fetched: dict[TopicPartition, list[Any]], letters: str) -> None:
         for place, records in fetched.items():
+            self._next[place] = records[-1].offset + 1
             if place.topic == letters:
                 for record in records:
-                    self._take_letter(record, is_new=record.offset >= ends[place])
+                    self._take_letter(record)
             else:
                 self.lists += len(records)
                 for record in records:
-                    self._take_list(record)
+                    # Whoever may write the topic may write anything.
+                    with suppress(msgspec.MsgspecError, TypeError):
+                        self._take_list(record)
 
     def _take_list(self, record: Any) -> None:
         if self._audience.wants(record.key) and (catalog := self._catalog()) is not None:
@@ -149,13 +155,11 @@ class Feed:
             self.bundle = lineage.bundle
             self._samples.append(Sample(now, record.timestamp - lineage.ts, lineage.bundle))
 
-    def _take_letter(self, record: Any, *, is_new: bool) -> None:
+    def _take_letter(self, record: Any) -> None:
         letter = stored_dead_letter(record)
         if letter is None:
             return
         shown = shown_letter(letter)
         self.letters.append(shown)
         self.reasons[letter.reason] += 1
-        if is_new:
-            self.dead_letters += 1
-            self._audience.tell_all(message("letter", shown))
+        self._audience.tell_all(message("letter", shown))

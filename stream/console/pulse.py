@@ -65,9 +65,8 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     """None while there were no lists."""
     partitions: tuple[PartitionLag, ...]
     all_partitions: int
-    dead_letters: int
-    """Since this process started."""
     reasons: dict[str, int]
+    """Of dead letters: since this process started, and of the newest before that."""
     bundle: str | None
     """Of the newest list."""
     bundles: dict[str, int]
@@ -142,7 +141,6 @@ class Pulse:
             latency=latency,
             partitions=tuple(shown),
             all_partitions=len(every),
-            dead_letters=self._feed.dead_letters,
             reasons=dict(self._feed.reasons),
             bundle=self._feed.bundle,
             bundles=dict(Counter(each.bundle for each in samples)),
