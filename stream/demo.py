@@ -102,12 +102,13 @@ def run_demo(console: Console, *, keep: bool = False) -> None:
         figures = asyncio.run(_replay_and_watch(cluster.settings, shop, console))
         cluster.refuse_death()
         print_report(console, log, shop.events, figures, manifest)
-        console.print(f"done in {time.monotonic() - started:.0f} s")
         if keep:
+            console.print(f"done in {time.monotonic() - started:.0f} s")
             start_console(cluster, console)
             console.print("the shop stays open; Ctrl-C stops everything")
             cluster.stay()
-    console.print("nothing is left running")
+    done = "" if keep else f"done in {time.monotonic() - started:.0f} s; "
+    console.print(f"{done}nothing is left running")
 
 
 def _bundle(log: EventLog, items: Sequence[Item], console: Console) -> Manifest:

@@ -106,7 +106,12 @@ class Console:
         except BaseException:
             self.audience.leave(viewer)
             raise
-        return StreamingResponse(self._messages(viewer), media_type="text/event-stream")
+        return StreamingResponse(
+            self._messages(viewer),
+            media_type="text/event-stream",
+            # A proxy that collects before it passes on would make the page wait.
+            headers={"X-Accel-Buffering": "no"},
+        )
 
     async def _messages(self, viewer: Viewer) -> AsyncIterator[bytes]:
         try:

@@ -25,6 +25,8 @@ from stream.settings import Settings
 logger = logging.getLogger(__name__)
 
 POLL_MS = 200
+EMBEDDED_WAIT_MS = 4
+"""The embedded broker lets a fetch wait to its end, and somebody waits for what it brings."""
 KEPT_LETTERS = 50
 """Newest dead letters that a page is shown when it opens."""
 WINDOW_S = 60.0
@@ -112,6 +114,8 @@ class Feed:
             firsts = await offsets.beginnings(places)
         # What expires while it is read is gone, and what the page shows is the newest.
         arguments = consumer_arguments(self._settings) | {"auto_offset_reset": "latest"}
+        if self._settings.embedded:
+            arguments["fetch_max_wait_ms"] = EMBEDDED_WAIT_MS
         consumer = AIOKafkaConsumer(**arguments)
         try:
             await consumer.start()

@@ -64,9 +64,10 @@ export class Deeds extends EventTarget {
     const event = { type, event_id: deed.id, user_id: user(), ts: Date.now(), ...fields };
     this.#pending.set(deed.id, deed);
     if (this.#pending.size > MOST_PENDING) this.#pending.delete(this.#pending.keys().next().value);
+    const sent = post(event); // first: what the page draws meanwhile keeps nobody waiting
     this.#tell("deed", deed);
     try {
-      const { results } = await post(event);
+      const { results } = await sent;
       deed.place = results[0];
     } catch (error) {
       this.#pending.delete(deed.id);
