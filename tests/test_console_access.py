@@ -100,6 +100,31 @@ def test_the_keyboard_alone_shops(browser: Browser, console: ConsoleShop) -> Non
         expect(page.locator("#actions .kind").first).to_have_text("click")
 
 
+def test_what_has_the_focus_keeps_it_when_it_is_drawn_anew(
+    browser: Browser, console: ConsoleShop
+) -> None:
+    with opened_page(browser, console.url) as page:
+        department = page.get_by_role("button", name="drinks", exact=True)
+        department.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#products .product")).to_have_count(25)
+        expect(department).to_be_focused()
+        act(page, "tea-1")
+        page.locator("#list .open").first.focus()
+        before = page.locator("#wait").get_attribute("data-event") or ""
+        page.keyboard.press("Enter")
+        expect(page.locator("#wait")).not_to_have_attribute("data-event", before)
+        assert page.evaluate("document.querySelector('#list').contains(document.activeElement)")
+        show(page, "stream")
+        lag = page.get_by_role("group", name="Lag by partition")
+        lag.focus()
+        row = page.locator("#lag tbody tr").first
+        drawn = row.element_handle()
+        assert drawn is not None
+        drawn.wait_for_element_state("hidden")
+        expect(lag).to_be_focused()
+
+
 def test_the_language_follows_the_browser_and_the_button(
     browser: Browser, console: ConsoleShop
 ) -> None:

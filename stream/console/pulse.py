@@ -7,7 +7,6 @@ from collections import Counter, deque
 
 import msgspec
 import numpy as np
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.console.audience import Audience, message
@@ -21,6 +20,8 @@ from stream.settings import Settings
 logger = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+LOOK_S = 5.0
+"""Kafka answers in milliseconds, and a page should not show old figures for long."""
 HISTORY = 120
 """Seconds that a page is shown when it opens."""
 MOST_PARTITIONS = 64
@@ -93,28 +94,29 @@ class Pulse:
         """When it was looked last, and how many events and lists there were."""
 
     async def run(self) -> None:
-        """Measure for ever."""
+        """Measure for ever; Kafka is waited for while it is away."""
         backoff = Backoff()
         while True:
             await self._audience.present.wait()
             try:
-                async with OffsetReader(self._settings) as offsets:
-                    places = [
-                        place
-                        for topic in self._settings.source_topics
-                        for place in await offsets.partitions(topic)
-                    ]
-                    while self._audience.present.is_set():
-                        await self._measure(offsets, places)
-                        await asyncio.sleep(EVERY_S)
-                self._before, backoff = None, Backoff()
-            except (KafkaError, TopicError, OSError, TimeoutError):
-                # The feed, which always runs, logs it.
+                await self._measure()
+                backoff = Backoff()
+            except (KafkaError, TopicError, OSError, TimeoutError) as error:
+                logger.warning("no figures for the console: Kafka (%s)", type(error).__name__)
                 await self._tell(None)
                 await backoff.wait()
 
-    async def _measure(self, offsets: OffsetReader, places: list[TopicPartition]) -> None:
-        await self._tell(await offsets.lag(self._settings.group, places))
+    async def _measure(self) -> None:
+        """Measure while somebody looks."""
+        async with OffsetReader(self._settings) as offsets:
+            topics = self._settings.source_topics
+            places = [each for topic in topics for each in await offsets.partitions(topic)]
+            self._before = None
+            while self._audience.present.is_set():
+                async with asyncio.timeout(LOOK_S):
+                    lag = await offsets.lag(self._settings.group, places)
+                await self._tell(lag)
+                await asyncio.sleep(EVERY_S)
 
     async def _tell(self, lag: Lag | None) -> None:
         workers = await self._workers.look()
@@ -151,7 +153,6 @@ class Pulse:
     def _rates(self, events: int | None) -> tuple[float, float]:
         """Events and lists a second since the last look; 0 where there was none."""
         if events is None:
-            self._before = None
             return 0.0, 0.0
         now = time.monotonic(), events, self._feed.lists
         before, self._before = self._before, now

@@ -36,7 +36,7 @@ export function table(caption, columns, rows, numbers = []) {
   const side = (at) => (numbers.includes(at) ? { class: "number" } : {});
   return make(
     "div",
-    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption, "data-key": caption },
     make(
       "table",
       {},

@@ -29,6 +29,16 @@ function filled(element, attributes, children) {
   return element;
 }
 
+/** Put other children into an element; what has the focus keeps it, by its `data-key`. */
+export function refill(place, ...children) {
+  const active = document.activeElement;
+  const key = place.contains(active) ? active.dataset.key : undefined;
+  place.replaceChildren(...children);
+  if (key === undefined) return;
+  const keyed = [...place.querySelectorAll("[data-key]")];
+  (keyed.find((each) => each.dataset.key === key) ?? keyed[0])?.focus({ preventScroll: true });
+}
+
 /** A number between 0 and 360 that goes with a text, for a colour. */
 export function hue(text) {
   let hash = 0;

@@ -1,6 +1,6 @@
 // The personal list: ranks, reasons, and what moved since the list before.
 
-import { hue, make } from "./dom.js";
+import { hue, make, refill } from "./dom.js";
 import { language, say } from "./words.js";
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -38,7 +38,7 @@ export class RankedList {
     const list = this.shown;
     this.#place.dataset.list = list?.rec_id ?? "";
     this.#place.dataset.bundle = list?.bundle ?? "";
-    this.#place.replaceChildren(...(list?.items ?? []).map((each) => this.#row(each, list)));
+    refill(this.#place, ...(list?.items ?? []).map((each) => this.#row(each, list)));
   }
 
   #row(item, list) {
@@ -55,7 +55,7 @@ export class RankedList {
         make(
           "button",
           {
-            type: "button", class: "open",
+            type: "button", class: "open", "data-key": product.item_id,
             click: (event) => this.#act("click", item, list, event.timeStamp),
           },
           product.title,

@@ -1,11 +1,11 @@
 // The stream as it flows: rates, latency, lag, bundle, workers, and what was refused.
 
 import { bar, sparkline, table, tile } from "./charts.js";
-import { byId, make } from "./dom.js";
+import { byId, make, refill } from "./dom.js";
 import { clock, milliseconds, number, say } from "./words.js";
 
 const SECONDS = 120;
-const MOST_LETTERS = 50;
+const MOST_LETTERS = 20;
 
 export class LiveView {
   #history = [];
@@ -16,7 +16,7 @@ export class LiveView {
   constructor(channel) {
     channel.addEventListener("greeting", ({ detail }) => {
       this.#history = detail.history;
-      this.#letters = detail.letters.toReversed();
+      this.#letters = detail.letters.toReversed().slice(0, MOST_LETTERS);
       this.#drawLetters();
     });
     channel.addEventListener("letter", ({ detail }) => {
@@ -65,7 +65,8 @@ export class LiveView {
     const line = (name, label) =>
       sparkline(this.#history.map((each) => each[name] ?? 0), say("last_seconds", { what: label }), SECONDS);
     const quantile = (value) => (latency ? milliseconds(value(latency)) : "–");
-    byId("tiles").replaceChildren(
+    refill(
+      byId("tiles"),
       tile(say("events_per_s"), number(beat.events_per_s), line("events_per_s", say("events_per_s"))),
       tile(say("lists_per_s"), number(beat.lists_per_s), line("lists_per_s", say("lists_per_s"))),
       tile(say("latency_p50"), quantile((each) => each.p50), line("p50", say("latency_p50"))),
@@ -91,7 +92,8 @@ export class LiveView {
     ]);
     const columns = [say("partition"), say("done"), say("end"), say("lag"), ""];
     columns[4] = make("span", { class: "unseen" }, say("share"));
-    byId("lag").replaceChildren(
+    refill(
+      byId("lag"),
       table(say("lag_by_partition"), columns, rows, [1, 2, 3]),
       ...(all > partitions.length
         ? [make("p", { class: "note" }, say("worst_of", { shown: partitions.length, all: number(all) }))]
@@ -102,7 +104,8 @@ export class LiveView {
   #drawBundle() {
     const { version, before, since } = this.#bundle;
     const lists = Object.entries(this.#figures?.bundles ?? {});
-    byId("bundle").replaceChildren(
+    refill(
+      byId("bundle"),
       make("p", { class: "version", "data-version": version ?? "" }, version ?? say("no_list_yet")),
       ...(since ? [make("p", { class: "changed" }, say("swapped", { time: clock(since), before }))] : []),
       ...(lists.length
@@ -122,7 +125,7 @@ export class LiveView {
   #drawWorkers() {
     const { workers } = this.#figures;
     if (!workers.length) {
-      byId("workers").replaceChildren(make("p", { class: "note" }, say("no_workers")));
+      refill(byId("workers"), make("p", { class: "note" }, say("no_workers")));
       return;
     }
     const rate = (value) => (value === null ? "–" : number(value));
@@ -138,7 +141,7 @@ export class LiveView {
       each.memory_mb === null ? "–" : number(each.memory_mb),
     ]);
     const columns = ["address", "state", "provider", "events_per_s", "lists_per_s", "p50", "p99", "memory_mb"];
-    byId("workers").replaceChildren(table(say("workers"), columns.map((each) => say(each)), rows, [3, 4, 5, 6, 7]));
+    refill(byId("workers"), table(say("workers"), columns.map((each) => say(each)), rows, [3, 4, 5, 6, 7]));
   }
 
   #state({ state, waiting_for: parts }) {
@@ -146,7 +149,8 @@ export class LiveView {
   }
 
   #drawLetters() {
-    byId("letters").replaceChildren(
+    refill(
+      byId("letters"),
       ...this.#letters.map((each) =>
         make(
           "li",

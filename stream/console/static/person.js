@@ -1,7 +1,7 @@
 // A user as he is derived from his profile, and the lists he was given with their lineage.
 
 import { bar, table, tile } from "./charts.js";
-import { byId, make } from "./dom.js";
+import { byId, make, refill } from "./dom.js";
 import { ask, become, forget, user } from "./server.js";
 import { clock, language, milliseconds, moment, number, say } from "./words.js";
 
@@ -97,7 +97,8 @@ export class PersonView {
     const found = this.#person;
     if (!found || byId("person").hidden) return;
     byId("person-note").textContent = found.is_known ? "" : say("unknown_user");
-    byId("facts").replaceChildren(
+    refill(
+      byId("facts"),
       tile(say("interactions"), number(found.interactions)),
       tile(say("searches"), number(found.searches)),
       tile(say("purchases"), number(found.purchases)),
@@ -110,7 +111,8 @@ export class PersonView {
   }
 
   #drawPast(events) {
-    byId("past").replaceChildren(
+    refill(
+      byId("past"),
       ...events.map((each) =>
         make(
           "li",
@@ -140,13 +142,13 @@ export class PersonView {
     if (categories.length) parts.push(part(say("category"), categories, (name) => name.join(" › ")));
     if (brands.length) parts.push(part(say("brand"), brands, (name) => name[0]));
     if (!parts.length) parts.push(make("p", { class: "note" }, say("nothing")));
-    byId("affinities").replaceChildren(...parts);
+    refill(byId("affinities"), ...parts);
   }
 
   #drawLists() {
     const list = this.#chosen ?? this.#lists[0];
     if (!list) {
-      byId("lineage").replaceChildren(make("p", { class: "note" }, say("no_list_yet")));
+      refill(byId("lineage"), make("p", { class: "note" }, say("no_list_yet")));
       return;
     }
     const choice = make(
@@ -157,6 +159,7 @@ export class PersonView {
           "button",
           {
             type: "button",
+            "data-key": each.rec_id,
             "aria-pressed": String(each === list),
             click: () => {
               this.#chosen = each;
@@ -167,7 +170,7 @@ export class PersonView {
         ),
       ),
     );
-    byId("lineage").replaceChildren(choice, lineage(list), items(list));
+    refill(byId("lineage"), choice, lineage(list), items(list));
   }
 }
 

@@ -1,6 +1,6 @@
 // The storefront: shelves on one side, the list that follows every deed on the other.
 
-import { afterPaint, byId, hue, icon, make } from "./dom.js";
+import { afterPaint, byId, hue, icon, make, refill } from "./dom.js";
 import { RankedList } from "./list.js";
 import { ask } from "./server.js";
 import { clock, milliseconds, number, say } from "./words.js";
@@ -137,12 +137,14 @@ export class ShopView {
     byId("products").replaceChildren(...products.map((each) => this.#card(each)));
     const chosen = [{ name: null }, ...departments];
     byId("departments").hidden = departments.length < 2;
-    byId("departments").replaceChildren(
+    refill(
+      byId("departments"),
       ...chosen.map(({ name }) =>
         make(
           "button",
           {
             type: "button",
+            "data-key": name ?? "",
             "aria-pressed": String(name === this.#department),
             click: () => {
               this.#department = name;
