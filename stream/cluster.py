@@ -84,7 +84,7 @@ class LocalCluster:
             # One port each: the second would not start.
             port = first_port + number - 1 if first_port else free_port()
             settings = self.settings.model_copy(update={"metrics_port": port})
-            self._metrics.append(f"{settings.metrics_bind}:{port}")
+            self._metrics.append(f"{_host(settings.metrics_bind)}:{port}")
             log = self._logs / f"worker-{number}.log"
             worker = WorkerProcess(settings, f"worker {number}", log)
             self.workers.append(worker)
@@ -101,13 +101,15 @@ class LocalCluster:
         settings = self.settings.model_copy(
             update={"console": True, "console_workers": ",".join(self._metrics)}
         )
-        if is_taken(settings.api_bind, settings.api_port):
-            settings = settings.model_copy(update={"api_port": free_port()})
+        address, port = settings.api_bind, settings.api_port
+        if not port or is_taken(address, port):
+            port = free_port()
+            settings = settings.model_copy(update={"api_port": port})
         self._api = ApiProcess(settings, "the API", self._logs / "api.log")
         self._api.start()
         self._api.wait_ready()
         scheme = "https" if settings.api_cert_file else "http"
-        return f"{scheme}://{settings.api_bind}:{settings.api_port}/console/"
+        return f"{scheme}://{_host(address)}:{port}/console/"
 
     def stay(self) -> None:
         """Return at Ctrl-C or SIGTERM. Raises WorkerError where a process has died."""
@@ -121,19 +123,27 @@ class LocalCluster:
     def stop_workers(self) -> list[int | None]:
         """Have all workers finish; returns their exit statuses."""
         workers, self.workers = self.workers, []
+        self._metrics.clear()
         for worker in workers:
             worker.request_stop()
         return [worker.stop() for worker in workers]
 
     def refuse_death(self) -> None:
         """Raise WorkerError where a worker or the API is not running any more."""
-        for process in (*self.workers, *([] if self._api is None else [self._api])):
-            process.refuse_death()
+        for process in (*self.workers, self._api):
+            if process is not None:
+                process.refuse_death()
+
+
+def _host(address: str) -> str:
+    """As it stands before a port."""
+    return f"[{address}]" if ":" in address else address
 
 
 def is_taken(address: str, port: int) -> bool:
     """Whether nobody may serve there any more."""
-    with socket.socket() as tried:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((address, port))

@@ -50,6 +50,7 @@ def opened_page(
     dark: bool = False,
     width: int = 1280,
     bypass_csp: bool = False,
+    calm: bool = False,
 ) -> Iterator[Page]:
     """The page as a stranger sees it; whatever it complains of is a failure."""
     complaints: list[str] = []
@@ -62,7 +63,7 @@ def opened_page(
         locale=locale,
         color_scheme="dark" if dark else "light",
         viewport={"width": width, "height": 800},
-        reduced_motion="reduce",
+        reduced_motion="reduce" if calm else "no-preference",
         bypass_csp=bypass_csp,
     ) as context:
         context.set_default_timeout(PATIENCE_MS)

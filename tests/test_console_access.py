@@ -46,7 +46,7 @@ def test_axe_finds_nothing(
 ) -> None:
     # What axe itself adds to the page is not what the page's policy is for.
     with opened_page(
-        browser, console.url, locale=locale, dark=dark, width=width, bypass_csp=True
+        browser, console.url, locale=locale, dark=dark, width=width, bypass_csp=True, calm=True
     ) as page:
         act(page, "tea-1")
         for view in VIEWS:

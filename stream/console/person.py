@@ -101,7 +101,7 @@ def _events(
 def _affinities(
     parts: Parts, profile: Profile
 ) -> tuple[tuple[Affinity, ...], tuple[Affinity, ...]]:
-    """By the shares of everybody: those of the popular items, and of the user's own as one more."""
+    """Beside everybody's shares, which are those of the popular items, as for new items' lists."""
     catalog, popular = parts.catalog, parts.candidates.popular_now
     events = taken(histories_of([profile]), purchases_of([profile]))
     rows = catalog.rows_of_hashes(events.items)
@@ -113,11 +113,7 @@ def _affinities(
     for at, row in enumerate(distinct.tolist()):
         tree.put(at, catalog.items[row].category, catalog.items[row].brand)
     mine, others = own[: len(rows)], own[len(rows) :]
-    unit = max(parts.counts.weight(parts.now_ms()), 1e-300)
-    weights = popular.weights(popular.rows) / unit
-    shares = tree.shares(
-        np.concatenate([others, mine]), np.concatenate([weights, np.ones(len(mine))])
-    )
+    shares = tree.shares(others, popular.weights(popular.rows))
     found = affinities(
         tree, shares, np.zeros(len(mine), np.int64), mine, lists=1, items=mine,
         smoothing=FreshWeights().smoothing,

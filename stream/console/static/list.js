@@ -29,9 +29,9 @@ export class RankedList {
   replace(list) {
     this.#before = new Map((this.shown?.items ?? []).map((each) => [each.product.item_id, each.rank]));
     this.shown = list;
-    const heights = this.#heights();
+    const tops = this.#tops();
     this.draw();
-    if (!calm.matches && !document.hidden) this.#move(heights);
+    if (!calm.matches && !document.hidden) this.#move(tops);
   }
 
   draw() {
@@ -76,17 +76,19 @@ export class RankedList {
     return make("span", { class: up > 0 ? "moved up" : "moved down" }, text);
   }
 
-  #heights() {
+  #tops() {
     return new Map([...this.#place.children].map((each) => [each.dataset.item, each.offsetTop]));
   }
 
-  #move(heights) {
+  #move(tops) {
+    // All places are read before anything moves: else each look lays out the page anew.
+    const places = this.#tops();
     for (const row of this.#place.children) {
-      const before = heights.get(row.dataset.item);
+      const before = tops.get(row.dataset.item);
       const frames =
         before === undefined
           ? [{ opacity: 0.2 }, { opacity: 1 }]
-          : [{ transform: `translateY(${before - row.offsetTop}px)` }, { transform: "none" }];
+          : [{ transform: `translateY(${before - places.get(row.dataset.item)}px)` }, { transform: "none" }];
       row.animate(frames, { duration: 220, easing: "ease-out" });
     }
   }

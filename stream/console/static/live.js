@@ -133,7 +133,7 @@ export class LiveView {
     const rows = workers.map((each) => [
       each.address,
       make("span", { class: `state ${each.state}` }, this.#state(each)),
-      each.provider ?? "–",
+      each.provider?.replace(/ExecutionProvider$/, "") ?? "–",
       rate(each.events_per_s),
       rate(each.lists_per_s),
       wait(each.p50_ms),

@@ -3,7 +3,7 @@
 import { bar, table, tile } from "./charts.js";
 import { byId, make, refill } from "./dom.js";
 import { ask, become, forget, user } from "./server.js";
-import { clock, language, milliseconds, moment, number, say } from "./words.js";
+import { language, milliseconds, moment, number, say } from "./words.js";
 
 const MOST_LISTS = 8;
 const SOON_MS = 600;
@@ -166,7 +166,7 @@ export class PersonView {
               this.#drawLists();
             },
           },
-          clock(each.ts),
+          moment(each.ts),
         ),
       ),
     );

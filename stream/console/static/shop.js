@@ -3,7 +3,7 @@
 import { afterPaint, byId, hue, icon, make, refill } from "./dom.js";
 import { RankedList } from "./list.js";
 import { ask } from "./server.js";
-import { clock, milliseconds, number, say } from "./words.js";
+import { milliseconds, moment, number, say } from "./words.js";
 
 const PAGE = 60;
 const MOST_DEEDS = 8;
@@ -82,7 +82,7 @@ export class ShopView {
     const cause = byId("cause");
     if (!list) cause.textContent = say("no_list_yet");
     else if (list.query) cause.textContent = say("for_search", { query: list.query });
-    else cause.textContent = say("after_event", { time: clock(list.ts) });
+    else cause.textContent = say("after_event", { time: moment(list.ts) });
   }
 
   #note(deed) {
