@@ -174,7 +174,7 @@ def demo(
     """Show the whole job on a real shop log: train, serve, replay, and measure what came out."""
     from stream.demo import run_demo
 
-    run_demo(Console(), keep=keep)
+    run_demo(Console(emoji=False), keep=keep)
 
 
 app.command(epilog="Example: `nextclick train events.parquet --out bundle`")(cli_model.train)

@@ -7,7 +7,8 @@ import pytest
 from model.events import Event
 from model.ids import item_hash
 from serving.parts import Parts
-from stream.replay.compare import Comparing, Comparison
+from stream.replay.compare import Comparing
+from stream.replay.comparison import Comparison
 from stream.replay.stored_keys import profile_suffix
 from tests.parts import NOW, click, forget, open_parts, purchase, records_of, search, take
 
@@ -72,8 +73,8 @@ async def test_the_first_differing_event_is_told(live: Parts) -> None:
 async def test_one_user_can_be_asked_for(live: Parts) -> None:
     shadow = await lived_through(live, LOG[:-1])
     comparing = Comparing((live.store, live.counts), (shadow.store, shadow.counts))
-    assert await comparing.user("ann") is None
-    difference = await comparing.user("bob")
+    assert (await comparing.user("ann")).is_equal
+    difference = (await comparing.user("bob")).difference
     assert difference is not None and difference.time == NOW - 500
 
 

@@ -7,13 +7,14 @@ from collections import Counter, deque
 
 import msgspec
 import numpy as np
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.console.audience import Audience, message
 from stream.console.feed import Feed
 from stream.console.worker_metrics import WorkerMetrics, WorkerState
 from stream.kafka import TopicError
-from stream.offsets import Lag, OffsetReader
+from stream.offsets import OffsetReader
 from stream.readiness import Backoff
 from stream.settings import Settings
 
@@ -114,24 +115,25 @@ class Pulse:
             self._before = None
             while self._audience.present.is_set():
                 async with asyncio.timeout(LOOK_S):
-                    lag = await offsets.lag(self._settings.group, places)
-                await self._tell(lag)
+                    partitions = await _partitions(offsets, self._settings.group, places)
+                await self._tell(partitions)
                 await asyncio.sleep(EVERY_S)
 
-    async def _tell(self, lag: Lag | None) -> None:
+    async def _tell(self, partitions: list[PartitionLag] | None) -> None:
         workers = await self._workers.look()
-        figures = self._figures(lag, workers)
+        figures = self._figures(partitions, workers)
         self.history.append(figures.beat)
         self._audience.tell_all(message("figures", figures))
 
-    def _figures(self, lag: Lag | None, workers: tuple[WorkerState, ...]) -> Figures:
+    def _figures(
+        self, partitions: list[PartitionLag] | None, workers: tuple[WorkerState, ...]
+    ) -> Figures:
         samples = self._feed.samples()
         latency = _latency([each.latency_ms for each in samples])
-        events = 0 if lag is None else sum(lag.ends.values())
-        events_per_s, lists_per_s = self._rates(None if lag is None else events)
-        every = [] if lag is None else _partitions(lag)
-        every.sort(key=lambda each: -each.lag)
+        every = sorted(partitions or (), key=lambda each: -each.lag)
         shown = sorted(every[:MOST_PARTITIONS], key=lambda each: (each.topic, each.partition))
+        events = None if partitions is None else sum(each.end for each in every)
+        events_per_s, lists_per_s = self._rates(events)
         return Figures(
             beat=Beat(
                 time.time_ns() // 1_000_000,
@@ -147,7 +149,7 @@ class Pulse:
             bundle=self._feed.bundle,
             bundles=dict(Counter(each.bundle for each in samples)),
             workers=workers,
-            is_away=lag is None or self._feed.is_away,
+            is_away=partitions is None or self._feed.is_away,
         )
 
     def _rates(self, events: int | None) -> tuple[float, float]:
@@ -169,9 +171,14 @@ def _latency(latencies_ms: list[int]) -> Latency | None:
     return Latency(len(latencies_ms), p50, p90, p99)
 
 
-def _partitions(lag: Lag) -> list[PartitionLag]:
+async def _partitions(
+    offsets: OffsetReader, group: str, places: list[TopicPartition]
+) -> list[PartitionLag]:
+    """A partition without a commit counts from its beginning: there the group will start."""
+    committed = await offsets.committed(group, places)
+    firsts, ends = await offsets.beginnings(places), await offsets.ends(places)
     found = []
-    for place, end in lag.ends.items():
-        done = max(lag.committed.get(place, 0), lag.beginnings[place])
+    for place in places:
+        done, end = max(committed.get(place, 0), firsts[place]), ends[place]
         found.append(PartitionLag(place.topic, place.partition, end, done, max(end - done, 0)))
     return found
