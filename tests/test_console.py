@@ -199,7 +199,6 @@ async def test_a_user_is_told_as_his_profile_says(stream_settings: Settings) -> 
         titles = [each["product"] and each["product"]["title"] for each in told["events"]]
         assert titles == [None, "green tea 1", "智能手机 1"]
         assert (told["interactions"], told["purchases"], told["searches"]) == (3, 1, 0)
-        assert told["bought_since"] == 20_000 * day
         assert {tuple(each["name"]) for each in told["categories"]} == {
             ("电子产品", "智能手机"), ("drinks", "green tea"),
         }  # fmt: skip

@@ -3,10 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -38,9 +36,6 @@ FURTHEST = 100_000_000
 class Greeting(msgspec.Struct, frozen=True, gc=False):
     """What a page is told first."""
 
-    bundle: Annotated[str, Meta(description="With which this process makes lists on demand.")]
-    list_length: int
-    topics: dict[str, str]
     history: tuple[Beat, ...]
     letters: tuple[ShownLetter, ...]
     last_list: ShownList | None
@@ -121,17 +116,10 @@ class Console:
             self.audience.leave(viewer)
 
     async def _greeting(self, user: str) -> Greeting:
-        service, settings = self._service, self._service.settings
+        service = self._service
         last = await service.lookups.last_list(user)
         catalog = service.parts.catalog
         return Greeting(
-            bundle=service.parts.bundle.manifest.version,
-            list_length=settings.list_length,
-            topics={
-                "events": settings.events_topic,
-                "lists": settings.recommendations_topic,
-                "letters": settings.dlq_topic,
-            },
             history=tuple(self._pulse.history),
             letters=tuple(self._feed.letters),
             last_list=None if last is None else shown_list(decode_recommendation(last), catalog),

@@ -12,7 +12,7 @@ from model.fresh_score import FreshWeights
 from model.traits import split_traits
 from serving.catalog import Catalog
 from serving.parts import Parts
-from serving.profile import DAY_MS, Profile, histories_of, purchases_of
+from serving.profile import Profile, histories_of, purchases_of
 from serving.recommendation import decode_recommendation
 from stream.console.shown import Product, ShownList, product_in, shown_list
 
@@ -50,8 +50,6 @@ class Person(msgspec.Struct, frozen=True, gc=False):
     traits: int
     bytes: int
     """Of the profile as it is stored."""
-    bought_since: int | None
-    """Day of the oldest purchase, epoch milliseconds."""
     events: tuple[PastEvent, ...]
     """The newest, newest first."""
     categories: tuple[Affinity, ...]
@@ -64,17 +62,15 @@ async def person(parts: Parts, user_id: str) -> Person:
     (stored,) = await parts.store.read([user_id])
     (last,) = await parts.store.last_lists_json([user_id])
     profile = stored.profile
-    history, bought = profile.history(), profile.bought()
     searches = profile.searches()
     categories, brands = _affinities(parts, profile)
     return Person(
         is_known=any(profile),
-        interactions=len(history.items),
+        interactions=len(profile.history().items),
         searches=len(searches),
-        purchases=len(bought.items),
+        purchases=len(profile.bought().items),
         traits=sum(1 for _ in split_traits(profile.traits)),
         bytes=len(profile.pack()) if any(profile) else 0,
-        bought_since=int(bought.days.min()) * DAY_MS if len(bought.days) else None,
         events=_events(parts.catalog, profile, searches),
         categories=categories,
         brands=brands,

@@ -23,8 +23,6 @@ class Product(msgspec.Struct, frozen=True, gc=False):
     brand: str | None = None
     price: float | None = None
     category: tuple[str, ...] = ()
-    is_offered: bool = True
-    """Whether it may be recommended now."""
 
 
 class ShownContribution(msgspec.Struct, frozen=True, gc=False):
@@ -44,7 +42,6 @@ class ShownItem(msgspec.Struct, frozen=True, gc=False):
     reasons: dict[str, str]
     """A sentence in each language."""
     contributions: tuple[ShownContribution, ...]
-    placed: str | None
 
 
 class ShownList(msgspec.Struct, frozen=True, gc=False):
@@ -74,7 +71,7 @@ def product_of(catalog: Catalog, item_id: str) -> Product:
     """What is known of an item; one that the catalogue does not hold is known by its id."""
     row = catalog.row_of(item_id)
     if row < 0:
-        return Product(item_id, item_id, is_offered=False)
+        return Product(item_id, item_id)
     return product_in(catalog, row)
 
 
@@ -87,7 +84,6 @@ def product_in(catalog: Catalog, row: int) -> Product:
         item.brand,
         item.price,
         item.category,
-        bool(catalog.allowed[row]),
     )
 
 
@@ -117,7 +113,6 @@ def _shown_item(item: Recommended, catalog: Catalog) -> ShownItem:
             ShownContribution(product_of(catalog, each.item_id).title, each.amount)
             for each in item.contributions
         ),
-        item.placed,
     )
 
 

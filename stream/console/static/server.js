@@ -38,7 +38,7 @@ export class Channel extends EventTarget {
     this.#source = source;
     for (const kind of ["greeting", "list", "letter", "figures"]) {
       source.addEventListener(kind, (sent) => {
-        this.#tell(kind, { ...JSON.parse(sent.data), received: performance.now() });
+        this.#tell(kind, JSON.parse(sent.data));
       });
     }
     source.addEventListener("open", () => this.#tell("link", { is_open: true }));
