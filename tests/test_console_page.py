@@ -49,6 +49,7 @@ def user_of(page: Page) -> str:
     return str(page.evaluate("localStorage.getItem('nextclick-user')"))
 
 
+@pytest.mark.either_backend
 def test_a_click_goes_through_kafka_and_changes_the_list(page: Page, console: ConsoleShop) -> None:
     expect(page.locator("#cause")).to_have_text("No list yet: click something.")
     act(page, "tea-1")
@@ -134,6 +135,7 @@ def test_somebody_else_can_be_looked_at_and_shopped_as(page: Page, console: Cons
     assert user_of(page) == "小明/1"
 
 
+@pytest.mark.either_backend
 def test_the_live_view_tells_of_events_workers_and_dead_letters(
     page: Page, console: ConsoleShop
 ) -> None:
