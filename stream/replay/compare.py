@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from serving.candidates import wall_clock_ms
-from serving.counts import KEYS_AT_ONCE, Counts, Neighbours
+from serving.counts import KEYS_AT_ONCE, MAX_NEIGHBOURS, Counts, Neighbours
 from serving.generations import GenerationError
 from serving.store import Store
 from stream.replay.comparison import (
@@ -25,7 +25,7 @@ from stream.replay.stored_keys import (
 
 TOLERANCE = 1e-9
 """Relative: sums of the same weights in another order differ by rounding, some 1e-16 each."""
-MAY_BE_CUT = 96
+MAY_BE_CUT = 2 * MAX_NEIGHBOURS
 """A set of so many members may have been cut to them, and which ones it kept depends on the order
 in which partitions came."""
 NEITHER, EQUAL, FIRST_ONLY, SECOND_ONLY, DIFFERENT = range(5)
@@ -147,15 +147,14 @@ class Comparing:
                 await self._compare_sets(pairs)
 
     async def _only_second(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        held = await self._one_counts.strongest_of([one for one, _ in pairs], 1)
+        held = await self._one_counts.held_in([one for one, _ in pairs])
         return [pair for pair, each in zip(pairs, held, strict=True) if not len(each.items)]
 
     async def _compare_sets(self, pairs: Sequence[tuple[str, str]]) -> None:
         for at in range(0, len(pairs), KEYS_AT_ONCE):
             some = pairs[at : at + KEYS_AT_ONCE]
-            everything = 1 << 31
-            ours = await self._one_counts.strongest_of([one for one, _ in some], everything)
-            theirs = await self._one_counts.strongest_of([two for _, two in some], everything)
+            ours = await self._one_counts.held_in([one for one, _ in some])
+            theirs = await self._one_counts.held_in([two for _, two in some])
             for (key, _), one, two in zip(some, ours, theirs, strict=True):
                 self._compare_set(key[key.index("{") :], one, two)
 
