@@ -7,6 +7,7 @@
 
 PYTHON ?=
 ARGS ?=
+KEEP ?=
 EVENTS ?= 1000000
 FAULTS ?= 200
 SEED ?= 1
@@ -18,7 +19,8 @@ PYTEST := $(BIN)/python -m pytest
 
 help:
 	@echo "make demo        set everything up and run the whole stream on a real shop log"
-	@echo "                 (ARGS='...' goes to nextclick demo; see nextclick demo --help)"
+	@echo "                 (KEEP=1 leaves it running with its console until Ctrl-C;"
+	@echo "                 ARGS='...' goes to nextclick demo; see nextclick demo --help)"
 	@echo "make test        set everything up and run every check that needs no Kafka of its own"
 	@echo "make test-kafka  the same stream on Apache Kafka; needs Java 17 or later and Maven"
 	@echo "                 (ARGS='...' goes to pytest, here and in make test)"
@@ -35,7 +37,7 @@ help:
 	@echo "PYTHON=...       the interpreter for $(VENV), else the newest of 3.13, 3.12, 3.11"
 
 demo: $(VENV)/.demo-installed
-	$(BIN)/nextclick demo $(ARGS)
+	$(BIN)/nextclick demo $(if $(KEEP),--keep) $(ARGS)
 
 test: lint
 	$(BIN)/python -m stream.documents --check

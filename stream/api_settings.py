@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings
 
 
 class ApiSettings(BaseSettings):
-    """Where the API is served, and to whom."""
+    """Where the API and the console are served, and to whom."""
 
     api_bind: str = Field(
         "127.0.0.1",
@@ -39,7 +39,22 @@ class ApiSettings(BaseSettings):
     api_timeout_s: float = Field(
         10, gt=0, le=300, description="A request to the API fails after that."
     )
+    console: bool = Field(
+        False,
+        description="Serve the console too, a page to shop and to watch the stream, at /console/ "
+        "(docs/console.md); it is open to whoever may use the API.",
+    )
+    console_workers: str = Field(
+        "",
+        description="Where workers serve their metrics, host:port, comma separated: the console "
+        "shows what each is doing and on which provider.",
+    )
     api_cert_file: Path | None = Field(
         None, description="PEM certificate, where the API is to be served by TLS."
     )
     api_cert_key_file: Path | None = Field(None, description="PEM key of that certificate.")
+
+    @property
+    def console_worker_list(self) -> list[str]:
+        """The workers that the console shows, as ``host:port`` strings."""
+        return [each.strip() for each in self.console_workers.split(",") if each.strip()]

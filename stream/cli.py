@@ -46,7 +46,8 @@ def up(
     bundle: BundleOption = None,
     provider: ProviderOption = None,
 ) -> None:
-    """Run broker, Redis and workers on this machine, without installing any, until Ctrl-C."""
+    """Run broker, Redis, workers, API and console on this machine, without installing any, until
+    Ctrl-C."""
     from stream.up import run_up
 
     override_environment({"bundle": bundle, "provider": provider})
@@ -165,11 +166,15 @@ def topics(
 
 
 @app.command(epilog="Example: `nextclick demo`")
-def demo() -> None:
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay up afterwards, with the console, until Ctrl-C.")
+    ] = False,
+) -> None:
     """Show the whole job on a real shop log: train, serve, replay, and measure what came out."""
     from stream.demo import run_demo
 
-    run_demo(Console(emoji=False))
+    run_demo(Console(emoji=False), keep=keep)
 
 
 app.command(epilog="Example: `nextclick train events.parquet --out bundle`")(cli_model.train)

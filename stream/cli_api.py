@@ -17,6 +17,12 @@ def api(
     ] = None,
     bundle: BundleOption = None,
     provider: ProviderOption = None,
+    console: Annotated[
+        bool, typer.Option("--console", help="Serve the console too, at /console/.")
+    ] = False,
+    follow_owner: Annotated[
+        bool, typer.Option("--follow-owner", hidden=True, help="Stop when standard input ends.")
+    ] = False,
 ) -> None:
     """Serve the HTTP API until a signal ends it: lists, similar items, events in (docs/api.md).
 
@@ -26,9 +32,12 @@ def api(
     from stream.api.server import run_api
 
     override_environment(
-        {"bundle": bundle, "provider": provider, "api_bind": bind, "api_port": port}
-    )
-    run_api(Settings())
+        {
+            "bundle": bundle, "provider": provider, "api_bind": bind, "api_port": port,
+            "console": True if console else None,
+        }
+    )  # fmt: skip
+    run_api(Settings(), follow_owner=follow_owner)
 
 
 def api_key(

@@ -1,18 +1,22 @@
 """Everything on this machine: an embedded broker and Redis and some workers, gone at the end."""
 
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rich.console import Console
+
 from stream.embedded_broker import EmbeddedBroker
-from stream.embedded_redis import EmbeddedRedis
+from stream.embedded_redis import EmbeddedRedis, free_port
 from stream.settings import Settings
 from stream.topics import plan_topics
-from stream.worker_process import WorkerProcess
+from stream.worker_process import ApiProcess, WorkerProcess
 
 LOGS = Path(".nextclick/logs")
 FIRST_JOIN_MS = 3_000
@@ -36,6 +40,8 @@ class LocalCluster:
         self._stack = ExitStack()
         self._settings: Settings | None = None
         self.workers: list[WorkerProcess] = []
+        self._metrics: list[str] = []
+        self._api: ApiProcess | None = None
 
     @property
     def settings(self) -> Settings:
@@ -61,6 +67,8 @@ class LocalCluster:
     ) -> None:
         with uninterrupted():
             try:
+                if self._api is not None:
+                    self._api.stop()
                 self.stop_workers()
             finally:
                 self._stack.close()
@@ -74,11 +82,11 @@ class LocalCluster:
         """
         first = len(self.workers) + 1
         for number in range(first, first + count):
-            settings = self.settings
-            if settings.metrics_port:
-                # One port each: the second would not start.
-                port = settings.metrics_port + number - 1
-                settings = settings.model_copy(update={"metrics_port": port})
+            first_port = self.settings.metrics_port
+            # One port each: the second would not start.
+            port = first_port + number - 1 if first_port else free_port()
+            settings = self.settings.model_copy(update={"metrics_port": port})
+            self._metrics.append(f"{_host(settings.metrics_bind)}:{port}")
             log = self._logs / f"worker-{number}.log"
             worker = WorkerProcess(settings, f"worker {number}", log)
             self.workers.append(worker)
@@ -86,9 +94,42 @@ class LocalCluster:
         for worker in self.workers:
             worker.wait_ready()
 
+    def start_api(self) -> str:
+        """Start the API with the console; returns the address of the latter.
+
+        Raises:
+            WorkerError: it has died or is not ready in time.
+        """
+        settings = self.settings.model_copy(
+            update={"console": True, "console_workers": ",".join(self._metrics)}
+        )
+        address, port = settings.api_bind, settings.api_port
+        if not port or is_taken(address, port):
+            port = free_port()
+            settings = settings.model_copy(update={"api_port": port})
+        self._api = ApiProcess(settings, "the API", self._logs / "api.log")
+        self._api.start()
+        self._api.wait_ready()
+        scheme = "https" if settings.api_cert_file else "http"
+        return f"{scheme}://{_host(address)}:{port}/console/"
+
+    def stay(self, console: Console) -> None:
+        """Start workers again that stall, and say so, until Ctrl-C or SIGTERM.
+
+        Raises WorkerError where a process has ended for another reason.
+        """
+        try:
+            while True:
+                for worker in self.look_after_workers():
+                    console.print(f"{worker.name} had stalled and is started again: {worker.log}")
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return
+
     def stop_workers(self) -> list[int | None]:
         """Have all workers finish; returns their exit statuses."""
         workers, self.workers = self.workers, []
+        self._metrics.clear()
         for worker in workers:
             worker.request_stop()
         return [worker.stop() for worker in workers]
@@ -103,9 +144,27 @@ class LocalCluster:
         return again
 
     def refuse_death(self) -> None:
-        """Raise WorkerError where a worker is not running any more."""
-        for worker in self.workers:
-            worker.refuse_death()
+        """Raise WorkerError where a worker or the API is not running any more."""
+        for process in (*self.workers, self._api):
+            if process is not None:
+                process.refuse_death()
+
+
+def _host(address: str) -> str:
+    """As it stands before a port."""
+    return f"[{address}]" if ":" in address else address
+
+
+def is_taken(address: str, port: int) -> bool:
+    """Whether nobody may serve there any more."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((address, port))
+        except OSError:
+            return True
+    return False
 
 
 def local_settings(settings: Settings, brokers: str, redis_url: str) -> Settings:

@@ -39,6 +39,7 @@ from stream.replay.past import ReplayError
 from stream.replay.progress import ReplayBar, replay_bar
 from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
+from stream.up import start_console
 from stream.worker import build_parts
 
 FOLDER = Path(".nextclick/demo")
@@ -64,8 +65,12 @@ def cuda_is_usable() -> bool:
     )
 
 
-def run_demo(console: Console) -> None:
+def run_demo(console: Console, *, keep: bool = False) -> None:
     """Train if need be, start everything, replay, measure, print, and leave nothing behind.
+
+    Args:
+        console: that is written to.
+        keep: go on until Ctrl-C, with the console.
 
     Raises:
         EmbeddedError, WorkerError, TopicError, ReplayError: a part does not do its work.
@@ -96,8 +101,14 @@ def run_demo(console: Console) -> None:
             cluster.start_workers(WORKERS)
         figures = asyncio.run(_replay_and_watch(cluster.settings, shop, console))
         cluster.refuse_death()
-    print_report(console, log, shop.events, figures, manifest)
-    console.print(f"done in {time.monotonic() - started:.0f} s; nothing is left running")
+        print_report(console, log, shop.events, figures, manifest)
+        if keep:
+            console.print(f"done in {time.monotonic() - started:.0f} s")
+            start_console(cluster, console)
+            console.print("the shop stays open; Ctrl-C stops everything")
+            cluster.stay(console)
+    done = "" if keep else f"done in {time.monotonic() - started:.0f} s; "
+    console.print(f"{done}nothing is left running")
 
 
 def _bundle(log: EventLog, items: Sequence[Item], console: Console) -> Manifest:

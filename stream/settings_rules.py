@@ -11,17 +11,21 @@ if TYPE_CHECKING:
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 _TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
-_BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):([0-9]{1,5})$")
+_ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):([0-9]{1,5})$")
 
 
 def check_brokers(settings: "Settings") -> None:
     """Each broker is host:port."""
     for broker in settings.broker_list:
-        match = _BROKER.match(broker)
-        if match is None or not 0 < int(match[2]) < 65_536:
+        if not _is_address(broker):
             raise ValueError(
                 f"`brokers` holds {broker!r}; write host:port, several with commas between"
             )
+
+
+def _is_address(text: str) -> bool:
+    match = _ADDRESS.match(text)
+    return match is not None and 0 < int(match[2]) < 65_536
 
 
 def check_kafka_security(settings: "Settings") -> None:
@@ -132,6 +136,11 @@ def check_api(settings: "Settings") -> None:
         )
     if (settings.api_cert_file is None) != (settings.api_cert_key_file is None):
         raise ValueError("`api_cert_file` and `api_cert_key_file` go together; set both or neither")
+    for worker in settings.console_worker_list:
+        if not _is_address(worker):
+            raise ValueError(
+                f"`console_workers` holds {worker!r}; write host:port, several with commas between"
+            )
     for name in ("api_keys", "api_cert_file", "api_cert_key_file"):
         path = getattr(settings, name)
         if path is not None and not path.is_file():

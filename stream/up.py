@@ -1,8 +1,8 @@
-"""``nextclick up``: broker, Redis and workers on this machine until Ctrl-C."""
+"""``nextclick up``: broker, Redis, workers, API and console on this machine until Ctrl-C."""
 
 import asyncio
-import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,9 @@ from stream.cluster import LocalCluster, terminable
 from stream.ingest import ingest, read_items
 from stream.rows import BadRow
 from stream.settings import Settings
+
+API_PACKAGES = ("starlette", "uvicorn", "httptools")
+"""What the extra ``api`` installs."""
 
 
 def run_up(settings: Settings, *, workers: int, catalog: Sequence[Path], console: Console) -> None:
@@ -30,13 +33,28 @@ def run_up(settings: Settings, *, workers: int, catalog: Sequence[Path], console
                 _load_catalog(cluster.settings, catalog, console)
             console.print(f"starting {workers} workers")
             cluster.start_workers(workers)
+            start_console(cluster, console)
             _say_addresses(cluster, console)
-            while True:
-                for worker in cluster.look_after_workers():
-                    console.print(f"{worker.name} had stalled and is started again: {worker.log}")
-                time.sleep(0.5)
+            cluster.stay(console)
     except KeyboardInterrupt:
-        console.print("stopped")
+        pass
+    console.print("stopped")
+
+
+def start_console(cluster: LocalCluster, console: Console) -> None:
+    """Serve API and console, and say where; or what is to be installed.
+
+    Raises:
+        WorkerError: they do not start.
+    """
+    missing = [name for name in API_PACKAGES if find_spec(name) is None]
+    if missing:
+        lines = [f"console   needs {', '.join(missing)}; run: pip install 'nextclick[api]'"]
+    else:
+        address = cluster.start_api()
+        lines = [f"console   {address}", f"API       {address.removesuffix('console/')}v1/"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _load_catalog(settings: Settings, paths: Sequence[Path], console: Console) -> None:

@@ -1,4 +1,5 @@
-"""A worker in a process of its own: how its owner starts it and how it knows its owner is gone."""
+"""Workers and the API in processes of their own: how their owner starts them and how they know that
+it is gone."""
 
 import os
 import re
@@ -37,6 +38,9 @@ class WorkerProcess:
     owner dies, however that comes about, the pipe between them ends and the worker stops itself.
     """
 
+    verb = "worker"
+    ready_lines: tuple[str, ...] = (READY_LINE, JOINED_LINE)
+
     def __init__(self, settings: Settings, name: str, log: Path) -> None:
         self.name = name
         self.log = log
@@ -50,7 +54,7 @@ class WorkerProcess:
     @property
     def command(self) -> list[str]:
         """What is run."""
-        return [sys.executable, "-m", "stream.cli", "worker", "--follow-owner"]
+        return [sys.executable, "-m", "stream.cli", self.verb, "--follow-owner"]
 
     @property
     def pid(self) -> int:
@@ -142,10 +146,17 @@ class WorkerProcess:
 
     def _is_ready(self) -> bool:
         text = self._text()
-        return READY_LINE in text and JOINED_LINE in text
+        return all(line in text for line in self.ready_lines)
 
     def _text(self) -> str:
         return self.log.read_bytes()[self._told_from :].decode(errors="replace")
+
+
+class ApiProcess(WorkerProcess):
+    """``nextclick api`` likewise."""
+
+    verb = "api"
+    ready_lines = ("nextclick API ready",)
 
 
 def run_worker(settings: Settings, *, follow_owner: bool) -> None:
@@ -154,7 +165,7 @@ def run_worker(settings: Settings, *, follow_owner: bool) -> None:
     What a person has to mend ends it with status 2, as any verb.
     """
     if follow_owner:
-        threading.Thread(target=_stop_without_owner, daemon=True).start()
+        stop_without_owner()
     from faust.cli.faust import cli
 
     from stream.interpreter import run_loops_in_c
@@ -170,6 +181,11 @@ def run_worker(settings: Settings, *, follow_owner: bool) -> None:
             sys.stderr.write(f"{end.code}\n")
             end.code = MENDABLE
         raise
+
+
+def stop_without_owner() -> None:
+    """Have this process stop when the one that has started it is gone."""
+    threading.Thread(target=_stop_without_owner, daemon=True).start()
 
 
 def _stop_without_owner() -> None:

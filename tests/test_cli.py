@@ -1,6 +1,7 @@
 """The command line: help, exit statuses, and sentences instead of tracebacks."""
 
 import importlib
+import io
 import json
 import os
 import re
@@ -11,13 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import typer
 from aiokafka.errors import KafkaConnectionError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from rich.console import Console
 
-from stream import cli
+from stream import cli, up
+from stream.cluster import LocalCluster
 from stream.complaint import OURS, THEIRS, complaint
 from stream.settings import Settings
 from tests.tiny import tiny_bundle
@@ -200,7 +204,11 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
     try:
         said = _read_until(process, "ready; Ctrl-C stops everything")
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) >= 4, "a broker, a Redis and two workers"
+        assert len(children) >= 5, "a broker, a Redis, two workers and the API"
+        (address,) = re.findall(r"console   (http://127\.0\.0\.1:\d+/console/)", said)
+        assert "nextclick" in httpx.get(address).text
+        users = re.sub("console/$", "v1/users/nobody/recommendations", address)
+        assert httpx.get(users).status_code == 404
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, "")
@@ -211,6 +219,16 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
     assert "catalogue 2 items, 1 rows left out" in said
     assert "KAFKA=127.0.0.1:" in said
     assert [child for child in children if child.is_running()] == []
+
+
+def test_up_without_the_api_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "find_spec", lambda name: None)
+    said = io.StringIO()
+    cluster = LocalCluster(Settings(provider="cpu"))  # which would refuse to be asked anything
+    up.start_console(cluster, Console(file=said))
+    assert said.getvalue() == (
+        "console   needs starlette, uvicorn, httptools; run: pip install 'nextclick[api]'\n"
+    )
 
 
 def test_up_stops_its_workers_when_it_is_killed(tmp_path: Path) -> None:
@@ -225,7 +243,7 @@ def test_up_stops_its_workers_when_it_is_killed(tmp_path: Path) -> None:
     ) as process:
         _read_until(process, "ready; Ctrl-C stops everything")
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) >= 3
+        assert len(children) >= 4
         process.kill()
     gone, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert alive == []

@@ -216,6 +216,7 @@ def test_every_setting_is_read_somewhere() -> None:
     # Read through a property of the settings.
     read |= {"brokers"} if "broker_list" in read else set()
     read |= {"inputs"} if "input_mappings" in read else set()
+    read |= {"console_workers"} if "console_worker_list" in read else set()
     assert set(Settings.model_fields) - read == set()
 
 

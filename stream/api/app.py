@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from stream.api import events, health, items, lists, users
@@ -18,6 +18,7 @@ from stream.api.openapi import openapi
 from stream.api.operation import Operation
 from stream.api.problems import ProblemError
 from stream.api.service import Service
+from stream.console.console import Console
 
 OPERATIONS: tuple[Operation, ...] = (
     *lists.OPERATIONS,
@@ -31,6 +32,7 @@ DOCUMENT = "/v1/openapi.json"
 
 def build_api(service: Service) -> ASGIApp:
     """The app of one process; it starts and stops the service with itself."""
+    console = Console(service) if service.settings.console else None
     document = msgspec.json.encode(openapi(OPERATIONS))
 
     async def described(request: Request) -> Response:
@@ -39,14 +41,22 @@ def build_api(service: Service) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await service.start()
+        if console is not None:
+            console.start()
         try:
             yield
         finally:
+            if console is not None:
+                await console.stop()
             await service.stop()
 
-    routes = [each.route(service) for each in OPERATIONS]
+    routes: list[BaseRoute] = [each.route(service) for each in OPERATIONS]
+    routes.append(Route(DOCUMENT, described, methods=["GET"]))
+    if console is not None:
+        routes += console.routes()
+        service.endless.append(console.audience.dismiss)
     app = Starlette(
-        routes=[*routes, Route(DOCUMENT, described, methods=["GET"])],
+        routes=routes,
         exception_handlers={ProblemError: _told, HTTPException: _not_routed, Exception: _at_fault},
         lifespan=lifespan,
     )

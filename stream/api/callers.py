@@ -1,6 +1,7 @@
 """Who calls, and what they may do."""
 
-from typing import Any
+from base64 import b64decode
+from typing import Any, Literal, TypeAlias
 
 from starlette.requests import Request
 
@@ -9,19 +10,34 @@ from stream.api.problems import ProblemError
 from stream.api.service import Service
 from stream.settings_rules import is_loopback
 
+Challenge: TypeAlias = Literal["Bearer", "Basic"]
+"""How a key is shown. A browser asks its user for a name and password by itself (`Basic`): the key
+is the password, and the name is of no account. What a page of somebody else's makes a browser send
+has that along too, so that only operations of the console take it."""
+CHALLENGES: dict[Challenge, str] = {
+    "Bearer": "Bearer",
+    "Basic": 'Basic realm="nextclick", charset="UTF-8"',
+}
 LOCAL = "this machine"
 """The one caller where there are no keys."""
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
-HOW = "send the header `Authorization: Bearer KEY` with a key that `nextclick api-key` has made"
+HOW: dict[Challenge, str] = {
+    "Bearer": "send the header `Authorization: Bearer KEY` with a key that `nextclick api-key` has "
+    "made",
+    "Basic": "log in with any name, and as the password a key that `nextclick api-key` has made",
+}
 
 
-def authorise(request: Request, service: Service, scope: Scope | None) -> None:
+def authorise(
+    request: Request, service: Service, scope: Scope | None, challenge: Challenge = "Bearer"
+) -> None:
     """Let the request pass, or end it.
 
     Args:
         request: any.
         service: whose keys and rates hold.
         scope: what the caller has to have; None: anybody may.
+        challenge: how a key is to be shown.
 
     Raises:
         ProblemError: unauthenticated, forbidden or rate-limited.
@@ -31,10 +47,12 @@ def authorise(request: Request, service: Service, scope: Scope | None) -> None:
     if not service.keys.is_closed:
         _require_local(request)
         return
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    found = service.keys.find(key.strip()) if kind.lower() == "bearer" else None
+    key = _shown_key(request, challenge)
+    found = None if key is None else service.keys.find(key)
     if found is None:
-        raise ProblemError("unauthenticated", HOW, {"WWW-Authenticate": "Bearer"})
+        raise ProblemError(
+            "unauthenticated", HOW[challenge], {"WWW-Authenticate": CHALLENGES[challenge]}
+        )
     request.state.scopes = found.scopes
     if scope not in found.scopes:
         raise ProblemError(
@@ -50,6 +68,18 @@ def authorise(request: Request, service: Service, scope: Scope | None) -> None:
             f"the key `{found.name}` may make {rate:g} requests a second; wait",
             {"Retry-After": str(max(1, round(wait_s + 0.5)))},
         )
+
+
+def _shown_key(request: Request, challenge: Challenge) -> str | None:
+    kind, _, shown = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != challenge.lower():
+        return None
+    if challenge == "Bearer":
+        return shown.strip()
+    try:
+        return b64decode(shown.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:  # neither Base64 nor UTF-8
+        return None
 
 
 def may(request: Request, service: Service, scope: Scope) -> bool:

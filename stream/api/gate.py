@@ -21,7 +21,7 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
-"""Of every response: nothing here is a page, and nothing is for a cache."""
+"""Of every response that does not say otherwise: nothing here is a page, or for a cache."""
 PROBES = frozenset({"/health/live", "/health/ready"})
 """Answered however much there is to do: who is busy must not be restarted."""
 UNKNOWN = "none"
@@ -50,7 +50,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *HEADERS]
+                told = {name for name, _ in message["headers"]}
+                safe = [each for each in HEADERS if each[0] not in told]
+                message["headers"] = [*message["headers"], *safe]
             await send(message)
 
         # Percent-encoded as it came, so that a slash in an id is none of the path.

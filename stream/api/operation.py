@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stream.api.callers import authorise
+from stream.api.callers import Challenge, authorise
 from stream.api.keys import Scope
 from stream.api.problems import Kind, ProblemError
 from stream.api.service import Service
@@ -46,6 +46,8 @@ class Operation:
     """Type of the JSON body, where there is one."""
     parameters: Sequence[Mapping[str, Any]] = field(default=())
     """As OpenAPI has them."""
+    challenge: Challenge = "Bearer"
+    """How a caller shows a key."""
 
     @property
     def every_problem(self) -> tuple[Kind, ...]:
@@ -59,7 +61,7 @@ class Operation:
 
         async def endpoint(request: Request) -> Response:
             request.scope["nextclick.operation"] = self.name
-            authorise(request, service, self.scope)
+            authorise(request, service, self.scope, self.challenge)
             try:
                 async with asyncio.timeout(service.settings.api_timeout_s):
                     return await self.handler(request, service)

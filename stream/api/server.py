@@ -1,6 +1,7 @@
 """The API in a process: uvicorn, until a signal ends it."""
 
 import logging
+import socket
 import sys
 
 import uvicorn
@@ -8,12 +9,13 @@ import uvicorn
 from stream.api.app import build_api
 from stream.api.service import Service
 from stream.settings import Settings
+from stream.worker_process import stop_without_owner
 
 GRACE_S = 20
 """For requests in work when a signal comes: longer than ``api_timeout_s`` by default."""
 
 
-def run_api(settings: Settings) -> None:
+def run_api(settings: Settings, *, follow_owner: bool = False) -> None:
     """Load what needs no server, and serve until SIGTERM or Ctrl-C; requests in work are ended.
 
     Raises:
@@ -23,9 +25,29 @@ def run_api(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
+    if follow_owner:
+        stop_without_owner()
     service = Service(settings)
     service.load()
-    uvicorn.Server(configuration(settings, service)).run()
+    ApiServer(service).run()
+
+
+class ApiServer(uvicorn.Server):
+    """Serves until a signal; answers that would go on for ever end then.
+
+    Args:
+        service: loaded.
+    """
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(configuration(service.settings, service))
+        self._endless = service.endless
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what is in work come to its end."""
+        for end in self._endless:
+            end()
+        await super().shutdown(sockets)
 
 
 def configuration(settings: Settings, service: Service) -> uvicorn.Config:

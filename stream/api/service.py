@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 
@@ -48,6 +49,8 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._lasting: list[asyncio.Task[None]] = []
         self._is_open = False
+        self.endless: list[Callable[[], None]] = []
+        """Each ends answers that would go on for ever."""
 
     def load(self) -> None:
         """Load bundle and rules, before anybody is answered; what is at fault there ends the
@@ -63,6 +66,11 @@ class Service:
     def lookups(self) -> Lookups:
         """Of last lists."""
         return Lookups(self.parts.store)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the parts can be had."""
+        return self._is_open
 
     @property
     def parts(self) -> Parts:

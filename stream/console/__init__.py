@@ -1,0 +1,1 @@
+"""The console: a page to shop in, and to watch what the stream makes of it."""
