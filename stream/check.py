@@ -35,7 +35,8 @@ async def check(settings: Settings) -> list[Finding]:
 
 
 def _check_kafka(settings: Settings) -> Iterator[Finding]:
-    from stream.kafka import BrokerError, TopicError
+    from stream.kafka import TopicError
+    from stream.kafka_login import BrokerError
     from stream.topics import check_topics
 
     try:

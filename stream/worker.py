@@ -42,6 +42,7 @@ from stream.generation_switch import GenerationSwitch
 from stream.inputs import read_mappings
 from stream.interpreter import multiply_on_one_thread, spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
+from stream.kafka_login import LoginError, log_in
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
@@ -67,7 +68,7 @@ ENCODE_TEXTS_S = 0.05
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
-    TopicAuthorizationFailedError, TopicError, StoreError,
+    TopicAuthorizationFailedError, TopicError, StoreError, LoginError,
 )  # fmt: skip
 """What no waiting mends: a person has to change a setting, a right, a topic or a version."""
 
@@ -124,6 +125,7 @@ class Worker(Service):
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
             (Part.REDIS, switch.open),
+            (Part.KAFKA, lambda: log_in(self.settings)),
             (Part.KAFKA, self.publisher.start),
             (Part.KAFKA, feed.read_whole),
             (Part.KAFKA, self._name_topics),
