@@ -62,7 +62,7 @@ class FunctionLibrary:
         except ResponseError as error:
             raise StoreError(
                 f"Redis refused FUNCTION LOAD ({error}); nextclick needs Redis 7 or later, or "
-                "Valkey, and a user that may run FUNCTION and FCALL"
+                "Valkey, and a user that may run FUNCTION LOAD (nextclick acl prints all it needs)"
             ) from error
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import cli_api, cli_evaluate, cli_forget, cli_model, cli_recommend
+from stream import cli_acl, cli_api, cli_evaluate, cli_forget, cli_model, cli_recommend
 from stream.cli_dlq import dlq
 from stream.cli_output import (
     INCOMPLETE,
@@ -181,6 +181,7 @@ app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-
 )
 app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
 app.command(epilog="Example: `nextclick api --port 8080`")(cli_api.api)
+app.command(epilog="Example: `nextclick acl --user shop`")(cli_acl.acl)
 app.command("api-key", epilog="Example: `nextclick api-key shop --scope read --scope recommend`")(
     cli_api.api_key
 )

@@ -17,6 +17,7 @@ OURS = {
     "stream.embedded.EmbeddedError",
     "stream.kafka.TopicError",
     "stream.kafka_login.BrokerError",
+    "stream.redis_login.RedisLoginError",
     "stream.replay.bad_records.StrictError",
     "stream.replay.build_state.BuildError",
     "stream.replay.lag_gate.ReplayError",

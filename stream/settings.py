@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -22,6 +21,7 @@ from pydantic_settings import (
 
 from stream.api_settings import ApiSettings
 from stream.kafka_settings import KafkaSettings
+from stream.redis_settings import RedisSettings
 from stream.settings_rules import (
     check_api,
     check_attribution,
@@ -40,7 +40,6 @@ DEFAULT_CONFIG = Path("nextclick.toml")
 TEST_PREFIX = f"{PREFIX}TEST_"
 """Left to the test suite."""
 
-Durability: TypeAlias = Literal["none", "replica", "disk"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 NearestBy: TypeAlias = Literal["auto", "exact", "index"]
@@ -51,44 +50,13 @@ class SettingsError(ValueError):
     """A setting is unknown, wrong or impossible beside another; the message says what to do."""
 
 
-class Settings(ApiSettings, KafkaSettings):
+class Settings(ApiSettings, RedisSettings, KafkaSettings):
     """Every setting of nextclick. Raises SettingsError where they make no sense."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        description="redis:// or rediss:// (TLS); redis+cluster:// or rediss+cluster:// for Redis "
-        "Cluster.",
-    )
-    redis_password: SecretStr | None = Field(
-        None, description="Password, where it should not stand in the URL."
-    )
-    redis_ca_file: Path | None = Field(
-        None, description="PEM file of the authority that signed Redis' certificate."
-    )
-    redis_timeout_s: float = Field(
-        5, gt=0, le=60, description="A trip to Redis fails after that and is tried again."
-    )
-    redis_durability: Durability = Field(
-        "none",
-        description="What a write to Redis waits for before its event counts as done: nothing, "
-        "`replica`s, or the `disk` (docs/durability.md).",
-    )
-    redis_replicas: int = Field(
-        0,
-        ge=0,
-        le=10,
-        description="Replicas that must have a write: at least 1 with `replica`; with `disk`, on "
-        "their disks too.",
-    )
-    redis_prefix: str = Field(
-        "nc",
-        pattern=r"^[A-Za-z0-9._-]{1,32}$",
-        description="Start of every key, so that several installations can share a Redis.",
-    )
     cached_profiles: int = Field(
         32_768,
         ge=0,
@@ -270,12 +238,6 @@ class Settings(ApiSettings, KafkaSettings):
     def broker_list(self) -> list[str]:
         """The brokers as ``host:port`` strings."""
         return [broker.strip() for broker in self.brokers.split(",")]
-
-    @property
-    def redis_address(self) -> str:
-        """The Redis URL without its credentials, for people to read."""
-        url = urlsplit(self.redis_url)
-        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:

@@ -159,11 +159,24 @@ def check_redis(settings: "Settings") -> None:
         raise ValueError(
             "the Redis password stands in `redis_url` and in `redis_password`; keep one of them"
         )
-    path = settings.redis_ca_file
-    if path is not None and not url.scheme.startswith("rediss"):
-        raise ValueError("`redis_ca_file` is set, but `redis_url` has no TLS; write rediss://")
-    if path is not None and not path.is_file():
-        raise ValueError(f"`redis_ca_file` names {path}, which is not a file; correct the path")
+    if settings.redis_username is not None and url.username:
+        raise ValueError(
+            "the Redis user stands in `redis_url` and in `redis_username`; keep one of them"
+        )
+    if settings.redis_username is not None and settings.redis_password is None:
+        raise ValueError("`redis_username` goes with `redis_password`; set both")
+    _check_redis_files(settings, url.scheme)
+
+
+def _check_redis_files(settings: "Settings", scheme: str) -> None:
+    for name in ("redis_ca_file", "redis_cert_file", "redis_key_file"):
+        path = getattr(settings, name)
+        if path is not None and not scheme.startswith("rediss"):
+            raise ValueError(f"`{name}` is set, but `redis_url` has no TLS; write rediss://")
+        if path is not None and not path.is_file():
+            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
+    if (settings.redis_cert_file is None) != (settings.redis_key_file is None):
+        raise ValueError("`redis_cert_file` and `redis_key_file` go together; set both or neither")
 
 
 def check_api(settings: "Settings") -> None:

@@ -46,6 +46,7 @@ from stream.kafka_login import LoginError, log_in
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
+from stream.redis_login import RedisLoginError, log_in_to_redis
 from stream.repetition import tell_repetitions_once
 from stream.rule_file import LOOK_S, RuleFile
 from stream.settings import Settings
@@ -68,7 +69,7 @@ ENCODE_TEXTS_S = 0.05
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
-    TopicAuthorizationFailedError, TopicError, StoreError, LoginError,
+    TopicAuthorizationFailedError, TopicError, StoreError, LoginError, RedisLoginError,
 )  # fmt: skip
 """What no waiting mends: a person has to change a setting, a right, a topic or a version."""
 
@@ -124,6 +125,7 @@ class Worker(Service):
             # First: whoever watches sees this worker wait.
             start_http_server(self.settings.metrics_port, addr=self.settings.metrics_bind)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
+            (Part.REDIS, lambda: log_in_to_redis(self.settings, parts.store.redis)),
             (Part.REDIS, switch.open),
             (Part.KAFKA, lambda: log_in(self.settings)),
             (Part.KAFKA, self.publisher.start),

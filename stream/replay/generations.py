@@ -12,6 +12,7 @@ from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store
 from stream.inputs import read_mappings
+from stream.redis_login import log_in_to_redis
 from stream.replay.past import Position
 from stream.replay.stored_keys import (
     count_pattern,
@@ -112,6 +113,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Generations]]
     """Parts on the first generation, connected, and what tells of all the others."""
     parts = learning_parts(settings)
     try:
+        await log_in_to_redis(settings, parts.store.redis)
         await parts.store.open()
         yield parts, Generations(parts.store)
     finally:
