@@ -18,6 +18,7 @@ from stream.cli_output import (
     Files,
     Json,
     ProviderOption,
+    Pseudonymise,
     err,
     out,
     say,
@@ -57,6 +58,7 @@ def up(
 def worker(
     bundle: BundleOption = None,
     provider: ProviderOption = None,
+    pseudonymise: Pseudonymise = False,
     follow_owner: Annotated[
         bool, typer.Option("--follow-owner", hidden=True, help="Stop when standard input ends.")
     ] = False,
@@ -64,7 +66,9 @@ def worker(
     """Serve events until a signal ends it; the same as `faust -A stream.app worker`."""
     from stream.worker_process import run_worker
 
-    override_environment({"bundle": bundle, "provider": provider})
+    override_environment(
+        {"bundle": bundle, "provider": provider, "pseudonymise": pseudonymise or None}
+    )
     run_worker(Settings(), follow_owner=follow_owner)
 
 

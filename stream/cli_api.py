@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_output import BundleOption, Json, ProviderOption, say
+from stream.cli_output import BundleOption, Json, ProviderOption, Pseudonymise, say
 from stream.settings import Settings, override_environment
 
 
@@ -17,6 +17,7 @@ def api(
     ] = None,
     bundle: BundleOption = None,
     provider: ProviderOption = None,
+    pseudonymise: Pseudonymise = False,
 ) -> None:
     """Serve the HTTP API until a signal ends it: lists, similar items, events in (docs/api.md).
 
@@ -26,8 +27,11 @@ def api(
     from stream.api.server import run_api
 
     override_environment(
-        {"bundle": bundle, "provider": provider, "api_bind": bind, "api_port": port}
-    )
+        {
+            "bundle": bundle, "provider": provider, "api_bind": bind, "api_port": port,
+            "pseudonymise": pseudonymise or None,
+        }
+    )  # fmt: skip
     run_api(Settings())
 
 

@@ -27,6 +27,13 @@ ProviderOption = Annotated[
     str | None,
     typer.Option("--provider", help="Execution provider: `cuda` or `cpu`.", show_default=False),
 ]
+Pseudonymise = Annotated[
+    bool,
+    typer.Option(
+        "--pseudonymise",
+        help="Put no user id into Redis and logs; needs NEXTCLICK_USER_HASH_SECRET.",
+    ),
+]
 Files = Annotated[
     list[Path],
     typer.Argument(help="JSONL or CSV (plain, .gz, .zst) or Parquet files.", show_default=False),

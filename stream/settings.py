@@ -29,6 +29,7 @@ from stream.settings_rules import (
     check_inputs,
     check_kafka_security,
     check_nearest,
+    check_pseudonyms,
     check_quotas,
     check_redis,
     check_topics,
@@ -68,6 +69,11 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
         None,
         description="Keys the hash that stands for a user id in Redis; with another one all "
         "profiles are strangers.",
+    )
+    pseudonymise: bool = Field(
+        False,
+        description="Redis and logs hold that hash and no user id, in last lists and at DEBUG too; "
+        "needs `user_hash_secret` (docs/security.md).",
     )
     profile_ttl_days: PositiveInt = Field(
         30,
@@ -228,6 +234,7 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
         check_inputs(self)
         check_topics(self)
         check_redis(self)
+        check_pseudonyms(self)
         check_nearest(self)
         check_quotas(self)
         check_attribution(self)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stream.settings import Settings
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+LEAST_SECRET_CHARACTERS = 16
 _TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):([0-9]{1,5})$")
 
@@ -177,6 +178,18 @@ def _check_redis_files(settings: "Settings", scheme: str) -> None:
             raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
     if (settings.redis_cert_file is None) != (settings.redis_key_file is None):
         raise ValueError("`redis_cert_file` and `redis_key_file` go together; set both or neither")
+
+
+def check_pseudonyms(settings: "Settings") -> None:
+    """A hash without a key is no pseudonym: ids can be tried against it."""
+    secret = settings.user_hash_secret
+    if settings.pseudonymise and (
+        secret is None or len(secret.get_secret_value()) < LEAST_SECRET_CHARACTERS
+    ):
+        raise ValueError(
+            f"`pseudonymise` needs a `user_hash_secret` of at least {LEAST_SECRET_CHARACTERS} "
+            "characters; make one with `openssl rand -hex 32`, and keep it for good"
+        )
 
 
 def check_api(settings: "Settings") -> None:

@@ -261,6 +261,7 @@ def build_store(settings: Settings) -> Store:
         profile_ttl_ms=settings.profile_ttl_days * DAY_MS,
         list_ttl_ms=settings.list_ttl_hours * HOUR_MS,
         secret=_secret(settings),
+        pseudonymous=settings.pseudonymise,
         acknowledgement=Acknowledgement(
             settings.redis_durability,
             settings.redis_replicas,

@@ -78,7 +78,8 @@ class Gate:
             requests.inc()
             seconds.observe(time.perf_counter() - start)
             if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s %s %d", scope["method"], scope["path"], status)
+                # Not the path, which names a user.
+                logger.debug("%s %s %d", scope["method"], operation, status)
 
 
 @lru_cache(maxsize=1024)
