@@ -160,7 +160,7 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
     from stream.execution import execution_of
 
     try:
-        bundle = load_bundle(settings.bundle)
+        bundle = load_bundle(settings.bundle, settings.bundle_public_key)
     except BundleError as error:
         yield Finding("bundle", "wrong", str(error))
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import cli_acl, cli_api, cli_evaluate, cli_forget, cli_model, cli_recommend
+from stream import cli_acl, cli_api, cli_evaluate, cli_forget, cli_model, cli_recommend, cli_sign
 from stream.cli_dlq import dlq
 from stream.cli_output import (
     INCOMPLETE,
@@ -182,6 +182,9 @@ app.command(epilog="Example: `nextclick export events.parquet --checkpoint run.p
 )
 app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-19`")(
     cli_evaluate.evaluate
+)
+app.command("sign-bundle", epilog="Example: `nextclick sign-bundle --key signing.pem`")(
+    cli_sign.sign_bundle
 )
 app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
 app.command(epilog="Example: `nextclick api --port 8080`")(cli_api.api)

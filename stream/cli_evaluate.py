@@ -137,7 +137,8 @@ def evaluate(
     if report:
         require_report(report)
     bad = BadRows()
-    loaded = load_bundle(bundle or Settings().bundle)
+    settings = Settings()
+    loaded = load_bundle(bundle or settings.bundle, settings.bundle_public_key)
     log = read_event_log(event_files(files or [], data or []), bad.report)
     request = EvaluationRequest(
         protocol.value, since.date() if since else None, cases, seed, tune_seconds, precision.value,

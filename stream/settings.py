@@ -26,6 +26,7 @@ from stream.settings_rules import (
     check_api,
     check_attribution,
     check_brokers,
+    check_bundle_key,
     check_inputs,
     check_kafka_security,
     check_nearest,
@@ -93,6 +94,11 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
     )
 
     bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")
+    bundle_public_key: Path | None = Field(
+        None,
+        description="PEM file of an Ed25519 public key: only a bundle that was signed by the "
+        "private one is served (`nextclick sign-bundle`).",
+    )
     provider: Provider = Field(
         "cuda", description="ONNX Runtime's execution provider; `cpu` must be asked for."
     )
@@ -235,6 +241,7 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
         check_topics(self)
         check_redis(self)
         check_pseudonyms(self)
+        check_bundle_key(self)
         check_nearest(self)
         check_quotas(self)
         check_attribution(self)

@@ -180,6 +180,13 @@ def _check_redis_files(settings: "Settings", scheme: str) -> None:
         raise ValueError("`redis_cert_file` and `redis_key_file` go together; set both or neither")
 
 
+def check_bundle_key(settings: "Settings") -> None:
+    """The key of bundles is there."""
+    path = settings.bundle_public_key
+    if path is not None and not path.is_file():
+        raise ValueError(f"`bundle_public_key` names {path}, which is not a file; correct the path")
+
+
 def check_pseudonyms(settings: "Settings") -> None:
     """A hash without a key is no pseudonym: ids can be tried against it."""
     secret = settings.user_hash_secret

@@ -298,7 +298,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
         serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
-    bundle = load_bundle(settings.bundle)
+    bundle = load_bundle(settings.bundle, settings.bundle_public_key)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
     catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
     store = build_store(settings)

@@ -89,7 +89,7 @@ def learning_parts(settings: Settings) -> Parts:
         model.bundle.BundleError: the bundle is missing or damaged; it says how counts decay.
         model.mapping.MappingError: a mapping of `inputs` cannot be used.
     """
-    bundle = load_bundle(settings.bundle)
+    bundle = load_bundle(settings.bundle, settings.bundle_public_key)
     store, catalog = build_store(settings), Catalog(bundle.vocabulary)
     counts = build_counts(settings, store, bundle)
     return Parts(
