@@ -22,6 +22,7 @@ from stream.cli_output import (
     err,
     out,
     say,
+    tell_settings,
 )
 from stream.cli_replay import replay
 from stream.complaint import complaint
@@ -129,15 +130,27 @@ app.command(epilog="Example: `nextclick recommend household-17 --query 智能手
 
 @app.command(epilog="Example: `nextclick check --provider cpu`")
 def check(
-    bundle: BundleOption = None, provider: ProviderOption = None, as_json: Json = False
+    bundle: BundleOption = None,
+    provider: ProviderOption = None,
+    show_config: Annotated[
+        bool,
+        typer.Option(
+            "--show-config",
+            help="Print every setting and where it comes from, secrets masked; reach nothing.",
+        ),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Reach Kafka, Redis, bundle and provider; say what is wrong and how to mend it.
 
     The exit status is 1 where something is wrong.
     """
+    override_environment({"bundle": bundle, "provider": provider})
+    if show_config:
+        tell_settings(Settings(), as_json)
+        return
     from stream.check import check as run
 
-    override_environment({"bundle": bundle, "provider": provider})
     findings = asyncio.run(run(Settings()))
     lines = "\n".join(f"{each.state:8}{each.name}: {each.text}" for each in findings)
     say(as_json, {"findings": [each._asdict() for each in findings]}, lines)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from stream.replay.bad_records import Bad
+    from stream.settings import Settings
 
 MENDABLE = 2
 """Exit status of a run that could not do its work: the person has to mend something."""
@@ -68,3 +69,17 @@ def say(as_json: bool, machine: dict[str, Any], person: str) -> None:
         sys.stdout.write(json.dumps(machine, ensure_ascii=False) + "\n")
     else:
         out.print(person, markup=False, highlight=False)
+
+
+def tell_settings(settings: "Settings", as_json: bool) -> None:
+    """Every setting and where it comes from."""
+    from stream.shown_settings import shown_settings
+
+    shown = shown_settings(settings)
+    width = max(len(each.name) for each in shown)
+    lines = [
+        f"{each.name:{width}}  {'' if each.value is None else each.value}"
+        f"  ({f'{each.origin} {each.place}'.rstrip()})"
+        for each in shown
+    ]
+    say(as_json, {"settings": [each._asdict() for each in shown]}, "\n".join(lines))

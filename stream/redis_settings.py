@@ -56,7 +56,7 @@ class RedisSettings(BaseSettings):
     def redis_address(self) -> str:
         """The Redis URL without its credentials, for people to read."""
         url = urlsplit(self.redis_url)
-        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+        return url._replace(netloc=url.netloc.rpartition("@")[2], query="").geturl()
 
     @property
     def is_cluster(self) -> bool:

@@ -1,13 +1,14 @@
 """All settings, in one frozen object: the only reader of the environment in this project.
 
 Sources, the first that knows a setting wins: arguments of ``Settings(...)``, environment
-variables ``NEXTCLICK_*``, a TOML file (the one ``NEXTCLICK_CONFIG`` names, none where that is
-empty, else ./nextclick.toml if there is one), defaults. A key that no setting has stops the
-start: a typing error must not turn into a default.
+variables ``NEXTCLICK_*``, files of secrets in the folder that ``NEXTCLICK_SECRETS_DIR`` names, a
+TOML file (the one ``NEXTCLICK_CONFIG`` names, none where that is empty, else ./nextclick.toml if
+there is one), defaults. A key that no setting has stops the start: a typing error must not turn
+into a default (``stream.settings_sources``).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -16,7 +17,6 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from stream.api_settings import ApiSettings
@@ -35,12 +35,13 @@ from stream.settings_rules import (
     check_redis,
     check_topics,
 )
-
-PREFIX = "NEXTCLICK_"
-CONFIG_VARIABLE = f"{PREFIX}CONFIG"
-DEFAULT_CONFIG = Path("nextclick.toml")
-TEST_PREFIX = f"{PREFIX}TEST_"
-"""Left to the test suite."""
+from stream.settings_sources import (
+    CONFIG_VARIABLE,
+    PREFIX,
+    SECRETS_VARIABLE,
+    file_sources,
+    refuse_unknown_variables,
+)
 
 Provider: TypeAlias = Literal["cuda", "cpu"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
@@ -216,10 +217,12 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
 
     def __init__(self, **values: Any) -> None:
         try:
-            _refuse_unknown_variables(type(self))
+            refuse_unknown_variables(type(self))
             super().__init__(**values)
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     @classmethod
     def settings_customise_sources(
@@ -230,8 +233,8 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the TOML file."""
-        return init_settings, env_settings, *_toml_sources(settings_cls)
+        """Arguments, then the environment, then files."""
+        return init_settings, env_settings, *file_sources(settings_cls)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -247,6 +250,11 @@ class Settings(ApiSettings, RedisSettings, KafkaSettings):
         check_attribution(self)
         check_api(self)
         return self
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Without a password that stands in a URL."""
+        for name, value in super().__repr_args__():
+            yield name, self.redis_address if name == "redis_url" else value
 
     @property
     def broker_list(self) -> list[str]:
@@ -268,8 +276,9 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 def child_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of a child process that is to run with these settings only."""
     rest = {key: value for key, value in os.environ.items() if not key.upper().startswith(PREFIX)}
-    # Empty: a nextclick.toml beside the child has no say either.
-    return rest | {CONFIG_VARIABLE: ""} | settings_environment(settings)
+    # Empty: files beside the child have no say either.
+    nothing_else = {CONFIG_VARIABLE: "", SECRETS_VARIABLE: ""}
+    return rest | nothing_else | settings_environment(settings)
 
 
 def override_environment(overrides: Mapping[str, Any]) -> None:
@@ -292,32 +301,6 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _toml_sources(settings_cls: type[BaseSettings]) -> list[PydanticBaseSettingsSource]:
-    named = os.environ.get(CONFIG_VARIABLE)
-    path = DEFAULT_CONFIG if named is None else Path(named)
-    if named == "" or not path.is_file():
-        if named:
-            raise SettingsError(
-                f"{CONFIG_VARIABLE} names {path}, which is not a file; correct it or unset it"
-            )
-        return []
-    try:
-        return [TomlConfigSettingsSource(settings_cls, path)]
-    except ValueError as error:
-        raise SettingsError(f"{path} is not valid TOML ({error}); correct it") from None
-
-
-def _refuse_unknown_variables(settings_cls: type[Settings]) -> None:
-    known = {PREFIX + name.upper() for name in settings_cls.model_fields} | {CONFIG_VARIABLE}
-    for variable in os.environ:
-        name = variable.upper()
-        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
-            raise SettingsError(
-                f"the environment variable {variable} is no setting of nextclick; "
-                "correct its name (docs/settings.md lists them) or unset it"
-            )
-
-
 def _sentence(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
@@ -331,6 +314,7 @@ def _sentence(error: ValidationError) -> str:
             parts.append(item["msg"].removeprefix("Value error, "))
         else:
             what = item["msg"][0].lower() + item["msg"][1:]
-            given = "" if "password" in name else f" is {item['input']!r}"
+            is_secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+            given = "" if is_secret else f" is {item['input']!r}"
             parts.append(f"`{name}`{given}: {what}; set {PREFIX}{name.upper()}")
     return "; ".join(parts)
