@@ -22,6 +22,8 @@ HEADERS = [
     (b"x-frame-options", b"DENY"),
 ]
 """Of every response: nothing here is a page, and nothing is for a cache."""
+TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000")]
+"""Of every response by TLS."""
 PROBES = frozenset({"/health/live", "/health/ready"})
 """Answered however much there is to do: who is busy must not be restarted."""
 UNKNOWN = "none"
@@ -45,12 +47,13 @@ class Gate:
             await self._app(scope, receive, send)
             return
         start, status = time.perf_counter(), 0
+        headers = [*HEADERS, *TLS_HEADERS] if scope["scheme"] == "https" else HEADERS
 
         async def guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *HEADERS]
+                message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         # Percent-encoded as it came, so that a slash in an id is none of the path.
