@@ -39,6 +39,7 @@ from serving.round_trip import (
     StoreError,
     round_trip,
 )
+from serving.user_key import require_user_key
 
 __all__ = ["Store", "StoreError"]
 
@@ -126,8 +127,14 @@ class Store:
         return other
 
     async def open(self) -> None:
-        """Load the server-side functions. Raises StoreError or redis.RedisError."""
+        """Load the server-side functions.
+
+        Raises:
+            StoreError: Redis forbids that or is too old, or users are hashed with another key.
+            redis.RedisError: it is away.
+        """
         await self.functions.load(self.redis)
+        await require_user_key(self.redis, self.prefix, self._secret)
 
     def _digest(self, user_id: str) -> bytes:
         return blake2b(user_id.encode(), digest_size=16, key=self._secret).digest()

@@ -12,12 +12,15 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 from typer.testing import CliRunner
 
 from model.events import Click, Event, Identify, Impression, Purchase, Search, User
+from serving.generations import live_parts
 from stream import cli
 from stream.embedded_redis import EmbeddedRedis, free_port
+from stream.replay.generations import opened
 from stream.settings import Settings, SettingsError, settings_environment
 from stream.worker import build_store
 from tests.api_client import is_ready, running
@@ -172,6 +175,48 @@ def test_a_replay_gives_the_same_bytes_and_a_user_is_forgotten(
 
     assert asyncio.run(forgotten())
     assert named_in(everything_in(redis_server)) == []
+
+
+def test_a_new_key_is_taken_into_use_while_the_stream_goes_on(
+    shop: Shop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/security.md says: built beside, made live, then the workers are started anew."""
+    monkeypatch.chdir(tmp_path)
+    anew = settings.model_copy(
+        update={
+            "user_hash_secret": SecretStr("another-secret-0123456789"),
+            "redis_prefix": "anew", "log_level": "INFO",
+        }
+    )  # fmt: skip
+    for name, value in settings_environment(anew).items():
+        monkeypatch.setenv(name, value)
+    build = ["replay", "topic", settings.events_topic, "--into", "shadow"]
+    for words in (build, ["replay", "cutover"]):
+        run = CliRunner().invoke(cli.app, words)
+        assert run.exit_code in (0, 1), run.output
+    meanwhile = Click(
+        event_id="while", user_id=USERS[2], ts=time.time_ns() // 1_000_000, item_id="book-1"
+    )
+    shop.send(meanwhile)
+    shop.list_for(meanwhile)
+    for worker in shop.workers:
+        worker.stop()
+    shop.workers.clear()
+    shop.settings = anew
+    shop.start_workers(1)
+    last = Click(event_id="last", user_id=USERS[2], ts=meanwhile.time + 1, item_id="book-2")
+    shop.send(last)
+    shop.list_for(last)
+
+    async def profiles(of: Settings) -> list[Any]:
+        async with opened(of) as (parts, _):
+            store = (await live_parts(parts)).store
+            return [(await store.profile(user)) for user in USERS[1:]]
+
+    before, after = asyncio.run(profiles(settings)), asyncio.run(profiles(anew))
+    assert before[0] == after[0], "the same profile under another name"
+    assert len(after[1].interactions) > len(before[1].interactions)
+    assert after[1].merge(before[1]) == after[1], "what came meanwhile is in it too"
 
 
 async def test_the_name_of_a_user_is_that_in_the_keys_and_documented(settings: Settings) -> None:
