@@ -127,7 +127,7 @@ class Generations:
 
     async def _hash(self, key: str) -> dict[str, str]:
         # A script is routed by its key in a cluster, as every trip of ours is.
-        flat = await self._ask("EVAL", "return redis.call('HGETALL', KEYS[1])", 1, key)
+        flat = await self._ask("EVAL_RO", "return redis.call('HGETALL', KEYS[1])", 1, key)
         words = [word.decode() for word in flat]
         return dict(zip(words[::2], words[1::2], strict=True))
 

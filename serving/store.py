@@ -44,6 +44,8 @@ from serving.user_key import require_user_key
 __all__ = ["Store", "StoreError"]
 
 _DURABLE = frozenset({"merge", "link", "count", "keep", "attribute", "replace", "add", "build"})
+_READING = frozenset({"read", "same", "strongest", "held"})
+"""Called so that a user of Redis who may write nothing can call them."""
 
 
 class UserKeys(NamedTuple):
@@ -169,7 +171,8 @@ class Store:
             return []
         library = self.functions.name
         commands: list[Command] = [
-            ("FCALL", f"{library}_{function}", *arguments) for function, *arguments in calls
+            ("FCALL_RO" if function in _READING else "FCALL", f"{library}_{function}", *arguments)
+            for function, *arguments in calls
         ]
         is_write = any(call[0] in _DURABLE for call in calls)
         waiting = self.acknowledgement if is_write else Acknowledgement()

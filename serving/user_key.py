@@ -6,15 +6,14 @@ with another one is refused, before profiles of both lie side by side and forgot
 
 from hashlib import blake2b
 
-from serving.round_trip import Acknowledgement, RedisClient, StoreError, round_trip
+from serving.round_trip import Acknowledgement, Command, RedisClient, StoreError, round_trip
 
 FINGERPRINT_BYTES = 8
 _UNKEYED = "none"
+_LOOK = "return redis.call('HGET', KEYS[1], 'user_key')"
 _SETTLE = """
-local held = redis.call('HGET', KEYS[1], 'user_key')
-if held then return held end
-redis.call('HSET', KEYS[1], 'user_key', ARGV[1])
-return ARGV[1]
+redis.call('HSETNX', KEYS[1], 'user_key', ARGV[1])
+return redis.call('HGET', KEYS[1], 'user_key')
 """
 
 
@@ -31,14 +30,21 @@ async def require_user_key(redis: RedisClient, prefix: str, key: bytes) -> None:
         redis.RedisError: Redis is away.
     """
     own = blake2b(key=key, digest_size=FINGERPRINT_BYTES).hexdigest() if key else _UNKEYED
-    command = ("EVAL", _SETTLE, 1, f"{prefix}:{{generations}}", own)
-    (reply,) = await round_trip(redis, [command], Acknowledgement())
-    if isinstance(reply, Exception):
-        raise reply
-    if (held := reply.decode()) != own:
+    noted_at = f"{prefix}:{{generations}}"
+    # Whoever may only read finds what others have settled.
+    held = await _asked(redis, ("EVAL_RO", _LOOK, 1, noted_at))
+    held = held or await _asked(redis, ("EVAL", _SETTLE, 1, noted_at, own))
+    if held != own:
         theirs = "without a key" if held == _UNKEYED else "with another key"
         raise StoreError(
             f"the user ids under `{prefix}:` in Redis are hashed {theirs}; give this process the "
             "NEXTCLICK_USER_HASH_SECRET of the others, or begin anew under another "
             "NEXTCLICK_REDIS_PREFIX (docs/security.md)"
         )
+
+
+async def _asked(redis: RedisClient, command: Command) -> str | None:
+    (reply,) = await round_trip(redis, [command], Acknowledgement())
+    if isinstance(reply, Exception):
+        raise reply
+    return None if reply is None else str(reply, "ascii")

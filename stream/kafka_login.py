@@ -27,6 +27,8 @@ from stream.settings import Settings
 
 CLIENT_ID = "nextclick"
 CLOSE_S = 2.0
+ATTEMPTS = 3
+"""Where a certificate is refused, an end of the connection may come before the reason for it."""
 REFUSED = (
     AuthenticationFailedError, IllegalSaslStateError, SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -79,7 +81,7 @@ async def log_in(settings: Settings) -> None:
     reasons = []
     for broker in settings.broker_list:
         try:
-            await _log_in_at(broker, settings)
+            await _log_in_at_last(broker, settings)
             return
         except (OSError, TimeoutError, KafkaError) as error:
             if (fault := _fault(settings, error)) is not None:
@@ -89,6 +91,13 @@ async def log_in(settings: Settings) -> None:
                 raise BrokerError(f"Kafka at {broker}: {_closed(settings)}") from None
             reasons.append(f"{broker}: {getattr(error, 'strerror', None) or _words(error)}")
     raise _nobody(reasons)
+
+
+async def _log_in_at_last(broker: str, settings: Settings) -> None:
+    for _ in range(ATTEMPTS - 1):
+        with suppress(ConnectionResetError):
+            return await _log_in_at(broker, settings)
+    await _log_in_at(broker, settings)
 
 
 async def _log_in_at(broker: str, settings: Settings) -> None:
@@ -122,8 +131,9 @@ async def _close(connection: AIOKafkaConnection) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await closed
-    # Its socket is closed in the next turn.
-    await asyncio.sleep(0)
+    # Sockets are closed in the next turns.
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 class _Closed(KafkaError):  # type: ignore[misc]

@@ -5,10 +5,12 @@ worker waits out for ever.
 """
 
 import ssl
+from collections.abc import Iterator
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import (
     AuthenticationError,
+    ConnectionError,
     RedisClusterException,
     RedisError,
     ResponseError,
@@ -22,6 +24,13 @@ REFUSED = (
     "in `redis_url`, or the user in its access control list (nextclick acl)"
 )
 
+RESET = (
+    "it ends the connection; the reason may be that no certificate of ours came, or none that it "
+    "trusts (`redis_cert_file`, `redis_key_file`), or that we do not trust its (`redis_ca_file`)"
+)
+ATTEMPTS = 3
+"""Where a certificate is refused, an end of the connection may come before the reason for it."""
+
 
 class RedisLoginError(RuntimeError):
     """Redis answers and does not let us in, or is none that we trust; no waiting mends that."""
@@ -34,38 +43,56 @@ async def log_in_to_redis(settings: Settings, client: RedisClient) -> None:
         RedisLoginError: Redis refuses us, or its certificate is not to be trusted.
         redis.RedisError, OSError: no server answers.
     """
-    try:
-        if isinstance(client, RedisCluster):
-            await client.initialize()
+    address = settings.redis_address
+    for attempt in range(ATTEMPTS):
+        try:
+            await _connect(client)
             return
-        pool = client.connection_pool
-        await pool.release(await pool.get_connection())  # type: ignore[no-untyped-call]
-    except (RedisError, RedisClusterException, OSError) as error:
-        fault = _fault(error)
-        if fault is None:
-            raise
-        raise RedisLoginError(f"Redis at {settings.redis_address}: {fault}") from None
+        except (RedisError, RedisClusterException, OSError) as error:
+            if (fault := _fault(error)) is not None:
+                raise RedisLoginError(f"Redis at {address}: {fault}") from None
+            if not (address.startswith("rediss") and _is_reset(error)):
+                raise
+            if attempt == ATTEMPTS - 1:
+                raise ConnectionError(f"Redis at {address}: {RESET}") from None
 
 
-def _fault(error: BaseException | None) -> str | None:
-    """What a person has to change; None where waiting may help."""
+async def _connect(client: RedisClient) -> None:
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        return
+    pool = client.connection_pool
+    await pool.release(await pool.get_connection())  # type: ignore[no-untyped-call]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        match error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_reset(error: BaseException) -> bool:
+    return any(isinstance(each, ConnectionResetError) for each in _causes(error))
+
+
+def _fault(error: BaseException) -> str | None:
+    """What a person has to change; None where waiting may help."""
+    for each in _causes(error):
+        match each:
             case ssl.SSLCertVerificationError():
                 return (
-                    f"its certificate is not to be trusted ({error.verify_message}); set "
+                    f"its certificate is not to be trusted ({each.verify_message}); set "
                     "`redis_ca_file` to the authority that signed it, and call the server in "
                     "`redis_url` by a name that stands in the certificate"
                 )
             case ssl.SSLError():
                 return (
-                    f"TLS fails ({error.reason or error}); rediss:// needs a port that speaks TLS, "
+                    f"TLS fails ({each.reason or each}); rediss:// needs a port that speaks TLS, "
                     "and where it asks for a certificate one of ours, in `redis_cert_file` and "
                     "`redis_key_file`"
                 )
             case AuthenticationError():
                 return REFUSED
-            case ResponseError() if "NOAUTH" in str(error) or "WRONGPASS" in str(error):
+            case ResponseError() if "NOAUTH" in str(each) or "WRONGPASS" in str(each):
                 return REFUSED
-        error = error.__cause__ or error.__context__
     return None

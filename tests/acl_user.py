@@ -8,16 +8,17 @@ from redis import Redis
 from stream.acl import acl_line
 from stream.settings import Settings
 
-USER, PASSWORD = "nextclick", "open-barley"
+USER, READER, PASSWORD = "nextclick", "nextclick-api", "open-barley"
 OF_NOBODY = {"auth", "hello"}
 """What whoever connects may do."""
 
 
-def make_user(admin: Redis, settings: Settings) -> None:
-    """The user of these settings, with its password."""
-    _, _, name, *rules = ["ACL", *acl_line(settings, USER).split()]
+def make_users(admin: Redis, settings: Settings) -> None:
+    """The users of these settings, with their password."""
     command: Any = admin.execute_command
-    command("ACL", "SETUSER", name, "reset", *rules, f">{PASSWORD}")
+    for line in (acl_line(settings, USER), acl_line(settings, READER, "api")):
+        _, name, *rules = line.split()
+        command("ACL", "SETUSER", name, "reset", *rules, f">{PASSWORD}")
 
 
 def watch(admin: Redis) -> None:

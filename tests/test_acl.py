@@ -22,7 +22,7 @@ from stream.redis_client import UNNAMED
 from stream.replay.generations import opened
 from stream.replay.status import states_of
 from stream.settings import Settings, settings_environment
-from tests.acl_user import PASSWORD, USER, done, make_user, refused, watch
+from tests.acl_user import PASSWORD, READER, USER, done, make_users, refused, watch
 from tests.api_client import is_ready, running
 from tests.shop import Shop, running_shop, wait_until
 
@@ -53,7 +53,7 @@ def limited(
         redis_username=USER,
         redis_password=PASSWORD,
     )
-    make_user(admin, settings)
+    make_users(admin, settings)
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
     return settings
@@ -108,12 +108,7 @@ def test_every_verb_runs_as_that_user_and_needs_all_of_its_rights(
     watch(admin)
     with running_shop(limited, tmp_path / "shop", workers=1) as shop:
         live_a_life(shop, "first")
-        with running(limited.model_copy(update={"api_port": free_port}), tmp_path / "api") as api:
-            url = f"http://127.0.0.1:{free_port}"
-            wait_until(lambda: is_ready(url) or api.poll() is not None, "the API is ready")
-            assert httpx.get(f"{url}/v1/users/ana/recommendations").status_code == 200
-            asked = {"user_id": "ana", "query": "tea"}
-            assert httpx.post(f"{url}/v1/recommendations", json=asked).status_code == 200
+        ask_api(limited.model_copy(update={"api_port": free_port}), tmp_path / "api.log")
         assert json.loads(ran("recommend", "ana", "--json"))["items"]
         ran("check")
         ran("replay", "topic", limited.events_topic, "--into", "shadow")
@@ -130,6 +125,32 @@ def test_every_verb_runs_as_that_user_and_needs_all_of_its_rights(
         ran("forget", "ana", "--wait")
     assert refused(admin) == []
     assert done(admin) == set(commands(limited))
+
+
+def ask_api(settings: Settings, log: Path) -> None:
+    """Ask for what the API reads in Redis."""
+    with running(settings, log) as api:
+        url = f"http://127.0.0.1:{settings.api_port}"
+        wait_until(lambda: is_ready(url) or api.poll() is not None, "the API is ready")
+        assert httpx.get(f"{url}/v1/users/ana/recommendations").status_code == 200
+        asked = {"user_id": "ana", "query": "tea"}
+        assert httpx.post(f"{url}/v1/recommendations", json=asked).status_code == 200
+        assert httpx.get(f"{url}/v1/items/tea-1/similar").status_code == 200
+        assert httpx.delete(f"{url}/v1/users/bo").status_code == 202
+
+
+def test_the_api_runs_as_a_user_who_only_reads(
+    limited: Settings, admin: Redis, tmp_path: Path, free_port: int
+) -> None:
+    with running_shop(limited, tmp_path / "shop", workers=1) as shop:
+        live_a_life(shop, "read")
+    watch(admin)
+    ask_api(
+        limited.model_copy(update={"api_port": free_port, "redis_username": READER}),
+        tmp_path / "api.log",
+    )
+    assert refused(admin) == []
+    assert done(admin) == set(commands(limited, "api"))
 
 
 def test_what_is_not_on_the_list_is_refused(limited: Settings, admin: Redis) -> None:
@@ -149,6 +170,16 @@ def test_what_is_not_on_the_list_is_refused(limited: Settings, admin: Redis) -> 
             with pytest.raises(ResponseError, match=r"(?i)permission|not allowed|can't run"):
                 run(*words)
     assert len(refused(admin)) == 7
+    with Redis.from_url(url.replace(f"{USER}:", f"{READER}:"), **UNNAMED) as client:
+        run = client.execute_command
+        writing = "return redis.call('SET', KEYS[1], 1)"
+        for words in (
+            ["SET", "shop:x", 1],
+            ["EVAL_RO", writing, 1, "shop:x"],
+            ["FUNCTION", "FLUSH"],
+        ):
+            with pytest.raises(ResponseError, match=r"(?i)permission"):
+                run(*words)
 
 
 def test_the_verb_prints_the_line_and_no_password(limited: Settings) -> None:
@@ -157,6 +188,9 @@ def test_the_verb_prints_the_line_and_no_password(limited: Settings) -> None:
     assert line.startswith("user recommender on resetpass resetkeys ~shop:* resetchannels -@all +")
     assert PASSWORD not in line
     assert json.loads(ran("acl", "--json"))["commands"] == commands(limited)
+    reading = json.loads(ran("acl", "--role", "api", "--json"))
+    assert reading["keys"] == ["%R~shop:*"]
+    assert reading["line"] == acl_line(limited, "nextclick", "api")
 
 
 @pytest.mark.parametrize(

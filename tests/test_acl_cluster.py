@@ -9,7 +9,7 @@ from redis.exceptions import TryAgainError
 from stream.acl import CLUSTER
 from stream.check import check
 from stream.settings import Settings
-from tests.acl_user import PASSWORD, USER, done, make_user, refused, watch
+from tests.acl_user import PASSWORD, USER, done, make_users, refused, watch
 from tests.learning_worker import learning_worker
 from tests.parts import click, records_of
 from tests.redis_cluster import LoopbackCluster
@@ -19,7 +19,7 @@ async def test_a_worker_follows_a_slot_that_is_half_moved(tmp_path: Path) -> Non
     with LoopbackCluster(tmp_path, replicas_each=0) as cluster:
         url = cluster.url.replace("://", f"://{USER}:{PASSWORD}@")
         for node in cluster.nodes:
-            make_user(node.client, Settings(redis_url=url))
+            make_users(node.client, Settings(redis_url=url))
             watch(node.client)
         async with learning_worker(url, prefix="nc") as worker:
             await worker.try_batch(records_of([click("ann", "tea-1")]))

@@ -20,8 +20,9 @@ def test_its_settings_exist() -> None:
     assert found <= known
 
 
-def test_its_list_of_rights_is_that_of_the_verb() -> None:
-    assert f"\n{acl_line(Settings(), 'nextclick')}\n" in PAGE
+def test_its_lists_of_rights_are_those_of_the_verb() -> None:
+    for line in (acl_line(Settings(), "nextclick"), acl_line(Settings(), "nextclick-api", "api")):
+        assert f"\n{line}\n" in PAGE
 
 
 async def test_its_pseudonym_is_that_of_the_keys() -> None:
