@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-kafka chaos chaos-selftest lint docs clean
+.PHONY: help demo test test-kafka chaos chaos-selftest lint docs helm sbom audit clean
 
 PYTHON ?=
 ARGS ?=
@@ -12,6 +12,7 @@ FAULTS ?= 200
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
+HELM_VERSION := v3.22.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 
@@ -27,6 +28,9 @@ help:
 	@echo "                 the same with workers that are broken on purpose: each must turn it red"
 	@echo "make lint        ruff, mypy and the import floors"
 	@echo "make docs        write the generated pages of docs/ anew"
+	@echo "make helm        build Helm with Go, for the tests of the chart, where there is none"
+	@echo "make sbom        write sbom.json, the CycloneDX bill of all packages in $(VENV)"
+	@echo "make audit       known vulnerabilities of the pinned packages, by pip-audit"
 	@echo "make clean       remove what demo, tests and builds left; $(VENV) stays"
 	@echo "PYTHON=...       the interpreter for $(VENV), else the newest of 3.13, 3.12, 3.11"
 
@@ -60,8 +64,23 @@ lint: $(VENV)/.dev-installed
 docs: $(VENV)/.dev-installed
 	$(BIN)/python -m stream.documents
 
+helm: .nextclick/bin/helm-$(HELM_VERSION)
+
+# From source, by Go's module proxy and checksum database: some minutes, once.
+.nextclick/bin/helm-$(HELM_VERSION):
+	GOBIN=$(CURDIR)/$(@D) go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+	@ln -f $(@D)/helm $@
+
+sbom: $(VENV)/.dev-installed
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml \
+	    --output-reproducible --output-file sbom.json
+
+# Ends with 75 where the advisory service could not be asked: then nothing has been audited.
+audit: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.audit
+
 clean:
-	rm -rf .nextclick build dist ./*.egg-info
+	rm -rf .nextclick sbom.json build dist ./*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find stream serving model tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

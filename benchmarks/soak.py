@@ -39,8 +39,8 @@ SAMPLES = 200
 LEAST_SAMPLES = 10
 PROFILE_BOUND = 5_500
 """Bytes of a full profile, its key and its places in the tables of keys and lifetimes."""
-SET_BOUND = 4_400
-"""Bytes of the packed sorted set of an item or a query, likewise."""
+SET_BOUND = 5_600
+"""Bytes of the rows of an item or a query, likewise, and of the room that is left for more."""
 POPULAR_BOUND = 150
 """Bytes of an item's popularity."""
 BASE_BYTES = 8 * 2**20

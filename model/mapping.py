@@ -5,7 +5,6 @@ an event that has no id of its own in the log gets one that is a hash of the row
 the order of the columns and the types of the cells.
 """
 
-import codecs
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NoReturn
@@ -18,7 +17,7 @@ from model.mapped_values import MappingError as MappingError
 from model.mapped_values import canonical
 from model.mapping_file import PAGE, MappingFile, Rule, read_mapping_file
 from model.mapping_rules import UNREADABLE, Maker, event_maker, item_maker
-from model.mapping_sources import Row, condition
+from model.mapping_sources import Row, condition, short
 
 _ID_BYTES = 16
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -41,7 +40,7 @@ class Mapping:
         self.name = name
         self.title = declared.title
         try:
-            codecs.lookup(declared.file.encoding)
+            "".encode(declared.file.encoding)
         except LookupError:
             raise MappingError(
                 f"{name}: there is no `encoding` {declared.file.encoding!r}; write utf-8, latin-1 "
@@ -106,6 +105,27 @@ class Mapping:
         """Whether it says anything of items."""
         return bool(self._items)
 
+    @property
+    def refuses_others(self) -> bool:
+        """Whether a row that no rule fits is a bad one."""
+        return self._refuses
+
+    def lacking(self, columns: Iterable[str]) -> str:
+        """What a table lacks without which no row of it makes an event; empty where it may.
+
+        Args:
+            columns: that the table has; of records, their outermost names.
+        """
+        given = {self._name_of(each) for each in columns}
+        lacks = [
+            [str(need) for need in maker.needs if not need.is_met(given)] for maker in self._events
+        ]
+        fewest = min(lacks, key=lambda each: len(each), default=[])
+        return ", ".join(dict.fromkeys(fewest))
+
+    def _name_of(self, column: str) -> str:
+        return column.partition(":")[0] if self.form.typed_header else column
+
     def events(self, fields: Row) -> list[bytes]:
         """The JSON bytes of the events in a row; none of a row that is left out on purpose.
 
@@ -125,7 +145,8 @@ class Mapping:
         except UNREADABLE as error:
             _refuse(error)
         if self._refuses:
-            raise ContractError("invalid", f"no rule of {self.name} fits this row")
+            has = short(", ".join(sorted(fields)))
+            raise ContractError("invalid", f"no rule of {self.name} fits this row, which has {has}")
         return []
 
     def items(self, fields: Row) -> list[bytes]:

@@ -7,6 +7,7 @@ from model.contract_fields import EVENT_CONTRACTS, ITEM_CONTRACT, Contract, fiel
 from model.events import MAX_ITEMS_SHOWN, ContractError
 from model.mapped_values import Convert, MappingError, is_absent
 from model.mapping_file import PAGE, Fields, FieldSource, Rule
+from model.mapping_needs import Need, needs_of
 from model.mapping_sources import (
     Read,
     Row,
@@ -50,6 +51,8 @@ class Maker(NamedTuple):
     """By type."""
     each: Read | None
     each_told: str
+    needs: Sequence[Need]
+    """Columns without which it makes nothing."""
 
     def entries(self, row: Row) -> Sequence[Row]:
         """One for each event or item of a row. Raises ContractError."""
@@ -100,7 +103,7 @@ def event_maker(rule: Rule, common: Fields, where: str) -> Maker:
             raise MappingError(
                 f"{where}: a `{kind}` has no `{missing}`; say where it comes from, {PAGE}"
             )
-    return _maker(rule, read, parts)
+    return _maker(rule, read, parts, needs_of(rule, {**common, **rule.fields}, parts))
 
 
 def item_maker(rule: Rule, where: str) -> Maker:
@@ -111,10 +114,12 @@ def item_maker(rule: Rule, where: str) -> Maker:
     if (missing := _missing(rule.fields, ITEM_CONTRACT)) is not None:
         raise MappingError(f"{where}: no `{missing}`; say where it comes from, {PAGE}")
     parts = _parts(rule.fields, ITEM_CONTRACT, rule.each is not None, where)
-    return _maker(rule, constant(ITEM), {ITEM: parts})
+    return _maker(rule, constant(ITEM), {ITEM: parts}, ())
 
 
-def _maker(rule: Rule, of_type: Read, parts: dict[str, Sequence[Part]]) -> Maker:
+def _maker(
+    rule: Rule, of_type: Read, parts: dict[str, Sequence[Part]], needs: Sequence[Need]
+) -> Maker:
     asked, has = condition(rule.when), [column(each) for each in rule.has]
 
     def fits(row: Row) -> bool:
@@ -123,7 +128,7 @@ def _maker(rule: Rule, of_type: Read, parts: dict[str, Sequence[Part]]) -> Maker
         return not any(is_absent(read(row, row)) for read in has)
 
     each = None if rule.each is None else column(rule.each)
-    return Maker(fits, of_type, parts, each, rule.each or "")
+    return Maker(fits, of_type, parts, each, rule.each or "", needs)
 
 
 def _filled(parts: Sequence[Part], row: Row, entry: Row) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from model.mapped_values import (
     time_of,
 )
 from model.mapping_file import PAGE, Condition, FieldSource, Source
+from model.mapping_path import Step, follow, steps_of
 
 Row: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[Row, Row], Any]
@@ -47,28 +48,22 @@ def told(source: FieldSource) -> str:
 
 
 def column(path: str) -> Read:
-    """Of a path into objects; a column that has the whole path for a name comes first.
+    """Of a path into objects and lists; a column that has the whole path for a name comes first.
 
     What begins with a dot is looked for in the entry of the row's list.
     """
     in_entry = path.startswith(".")
     name = path.removeprefix(".")
-    steps = name.split(".")
+    steps = steps_of(name)
 
     def plain(row: Row, entry: Row) -> Any:
         return (entry if in_entry else row).get(name)
 
     def nested(row: Row, entry: Row) -> Any:
-        found: Any = entry if in_entry else row
-        if name in found:
-            return found[name]
-        for step in steps:
-            if not isinstance(found, dict):
-                return None
-            found = found.get(step)
-        return found
+        found = entry if in_entry else row
+        return found[name] if name in found else follow(found, steps)
 
-    return plain if len(steps) == 1 else nested
+    return plain if steps == [Step(name)] else nested
 
 
 def constant(value: Any) -> Read:

@@ -134,7 +134,7 @@ def strongest(
 ) -> NDArray[np.int64]:
     """Places of the ``most`` greatest positive weights, greatest first; [N] each.
 
-    Of equal weights the higher hash comes first, as in a sorted set of Redis.
+    Of equal weights the higher hash comes first, as in what is read of the shared counts.
     """
     places = np.flatnonzero(weights > 0)
     if len(places) > most:

@@ -33,77 +33,13 @@ local function replace(keys, args)
   return table.concat(flags)
 end
 
--- Members of a sorted set and their weights, of which there may be hundreds.
-local function put(key, rows)
-  for at = 1, #rows, 512 do
-    redis.call('ZADD', key, unpack(rows, at, math.min(at + 511, #rows)))
-  end
-end
-
--- Add so many sums to a set, of which the strongest members are kept.
-local function add_to(key, sums, first, count, most)
-  local size = redis.call('ZCARD', key)
-  local last = first + (count - 1) * 16
-  if size > 0 and size + count <= most then
-    for at = first, last, 16 do
-      local member, weight = struct.unpack('>c8d', sums, at)
-      redis.call('ZINCRBY', key, weight, member)
-    end
-    return
-  end
-  local weights, members = {}, {}
-  if size > 0 then
-    local rows = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-    for at = 1, #rows, 2 do
-      members[#members + 1] = rows[at]
-      weights[rows[at]] = tonumber(rows[at + 1])
-    end
-    redis.call('DEL', key)
-  end
-  for at = first, last, 16 do
-    local member, weight = struct.unpack('>c8d', sums, at)
-    if not weights[member] then members[#members + 1] = member end
-    weights[member] = (weights[member] or 0) + weight
-  end
-  if size > 0 then
-    table.sort(members, function(a, b)
-      if weights[a] ~= weights[b] then return weights[a] > weights[b] end
-      return is_newer(a, b)
-    end)
-  end
-  local rows = {}
-  for at = 1, math.min(#members, most) do
-    rows[#rows + 1] = weights[members[at]]
-    rows[#rows + 1] = members[at]
-  end
-  put(key, rows)
-end
-
--- KEYS: offsets, popularity, then sorted sets of this shard, of which each has one sum or more.
--- ARGV: number of this part of the build, higher than all before it;
---       most members of a set of pairs; most popular items; time to live of a query's or country's
---       set ms;
---       sums of popularity: item 8 bytes, weight f64;
---       of each set how many sums, u16; these sums, strongest first: member 8 bytes, weight f64.
+-- KEYS and ARGV: those of `add_sums`; then the number of this part of the build, higher than all before
+--       it.
 -- A part that this shard has added before is left out.
 local function add(keys, args)
-  if tonumber(redis.call('HGET', keys[1], 'build') or -1) >= tonumber(args[1]) then return 0 end
-  for at = 1, #args[5], 16 do
-    local item, weight = struct.unpack('>c8d', args[5], at)
-    redis.call('ZINCRBY', keys[2], weight, item)
-  end
-  local size, kept = redis.call('ZCARD', keys[2]), tonumber(args[3])
-  if size > 2 * kept then redis.call('ZREMRANGEBYRANK', keys[2], 0, size - kept - 1) end
-  local most, first = tonumber(args[2]), 1
-  for at = 3, #keys do
-    local count = struct.unpack('>I2', args[6], 2 * (at - 3) + 1)
-    add_to(keys[at], args[7], first, count, most)
-    first = first + 16 * count
-    if not string.find(keys[at], ':with:', 1, true) then
-      redis.call('PEXPIRE', keys[at], args[4])
-    end
-  end
-  redis.call('HSET', keys[1], 'build', args[1])
+  if tonumber(redis.call('HGET', keys[1], 'build') or -1) >= tonumber(args[9]) then return 0 end
+  add_sums(keys, args)
+  redis.call('HSET', keys[1], 'build', args[9])
   return 1
 end
 

@@ -16,6 +16,8 @@ from serving.covisits import PLACE_MARK, QUERY_MARK
 _HASH_BITS = 48
 _HASH_MASK = (1 << _HASH_BITS) - 1
 MOST_SHARDS = 1 << 10
+_ROWS = "rows"
+"""In the names of all that is counted since pairs are kept in rows and not in sorted sets."""
 _SPREAD = 0x9E3779B97F4B
 """Odd: so that the sets of one country, a shard apart, do not lie side by side in a hash table."""
 
@@ -34,7 +36,10 @@ class CountSets:
 
     def __init__(self, head: str, kind: str, generation: int, shards: int) -> None:
         self._of_lists = f"{head}{kind}"
-        self.head = f"{head}g{generation}{kind}" if generation else self._of_lists
+        before_rows = f"{head}{f'g{generation}' if generation else ''}{kind}"
+        self.before_rows = f"{before_rows}:{{0}}:offsets"
+        """A key that there is where an earlier version has counted."""
+        self.head = f"{before_rows}{_ROWS}"
         """First part of every key but those of what came of lists."""
         self.shards = shards
         self.key = lru_cache(maxsize=1 << 17)(self._key)

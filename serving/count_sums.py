@@ -4,20 +4,22 @@ Which part a set goes in depends on the set alone, so that a build that broke of
 nothing twice, though other sums may have changed meanwhile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving import exposure
+from serving.count_rows import pack_members, pack_rows
 from serving.count_sets import CountSets
-from serving.past_pairs import PastCounts, Sums
+from serving.past_pairs import NOTHING, PastCounts, Sums
 
 ADDED_AT_ONCE = 2_000
-"""Sums of a shard in one call, on average: some milliseconds."""
+"""Sums of a shard in one call, on average: a few milliseconds."""
 MOST_OF_A_SET = 512
-"""Sums of a set that are sent; no set of pairs keeps a quarter of that."""
+"""Sums of a set that are sent, the strongest; no set of pairs keeps more than a quarter of that."""
 MOST_PARTS = 1 << 20
-_SUM = np.dtype([("member", ">u8"), ("weight", ">f8")])
 
 
 def parts_for(counted: PastCounts, shards: int) -> int:
@@ -26,59 +28,104 @@ def parts_for(counted: PastCounts, shards: int) -> int:
     return min(-(-sums // (shards * ADDED_AT_ONCE)) or 1, MOST_PARTS)
 
 
+class PackedSums(NamedTuple):
+    """What ``add_sums`` of counts.lua takes of a shard."""
+
+    keys: list[str]
+    popular: bytes
+    sizes: bytes
+    rows: bytes
+    sizes_of_lists: bytes
+    of_lists: bytes
+
+
 class SumCalls:
-    """The keys and arguments of the server's ``add``, part by part.
+    """The keys and arguments with which the server adds sums, part by part.
 
     Args:
         sets: what sets are called, and where they are.
-        counted: what is added.
+        popular: sums of popularity, each item once.
+        pairs: all other sums, each set and member once.
         parts: in how many parts; the same whenever it is done again.
     """
 
-    def __init__(self, sets: CountSets, counted: PastCounts, parts: int) -> None:
+    def __init__(self, sets: CountSets, popular: Sums, pairs: Sums, parts: int = 1) -> None:
+        is_of_lists = pairs.sets >= exposure.FIRST_SET
+        of_lists = NOTHING
+        if is_of_lists.any():
+            pairs, of_lists = _which(pairs, ~is_of_lists), _which(pairs, is_of_lists)
         self._sets = sets
-        self._parts = parts
-        self._pairs = self._in_order(counted.pairs, MOST_OF_A_SET)
-        self._popular = self._in_order(counted.popular, 1)
+        self._popular = _Placed(sets, popular, parts, pack_members)
+        self._rows = _Placed(sets, _strongest(pairs), parts, pack_rows)
+        self._of_lists = _Placed(sets, of_lists, parts, pack_members)
 
-    def of(self, part: int) -> Iterator[tuple[list[str], bytes, bytes, bytes]]:
-        """Of each shard that has any: its keys, sums of popularity, sizes and sums of sets."""
-        for shard in range(self._sets.shards):
-            place = part * self._sets.shards + shard
-            popular, pairs = self._popular[2], self._pairs
-            keys = [*self._sets.shard_keys(shard)[:2]]
-            begin, end = np.searchsorted(self._popular[1], [place, place + 1]).tolist()
-            first, last = np.searchsorted(pairs[1], [place, place + 1]).tolist()
-            if begin == end and first == last:
-                continue
-            sets = pairs[0][first:last]
-            starts = np.flatnonzero(np.append(True, sets[1:] != sets[:-1])[: len(sets)])
-            keys += map(self._sets.key, sets[starts].tolist())
-            sizes = np.diff(np.append(starts, last - first)).astype(">u2")
-            yield (
-                keys,
-                popular[begin:end].tobytes(),
-                sizes.tobytes(),
-                pairs[2][first:last].tobytes(),
-            )
+    def of(self, shard: int, part: int = 0) -> PackedSums:
+        """What a shard gets in this part."""
+        place = part * self._sets.shards + shard
+        keys, *rows = self._rows.at(place)
+        keys_of_lists, *of_lists = self._of_lists.at(place)
+        return PackedSums(
+            [*self._sets.shard_keys(shard), *keys, *keys_of_lists],
+            self._popular.sums_at(place),
+            *rows,
+            *of_lists,
+        )
 
-    def _in_order(
-        self, sums: Sums, most: int
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.void]]:
-        """Sets, places (part and shard) and packed sums, by place and set, strongest first."""
-        distinct, which = np.unique(sums.sets, return_inverse=True)
-        shards = self._sets.shards
-        part = (distinct // np.uint64(shards) % np.uint64(self._parts)).astype(np.int64)
-        place = part * shards + self._sets.shards_of(distinct)
-        rank = np.empty(len(distinct), np.int64)
-        rank[np.argsort(place, kind="stable")] = np.arange(len(distinct))
-        order = np.lexsort((sums.members, -sums.weights, rank[which]))
-        ranks = rank[which][order]
-        starts = np.searchsorted(ranks, ranks)
-        order = order[np.arange(len(order)) - starts < most]
-        packed = np.empty(len(order), _SUM)
-        packed["member"], packed["weight"] = sums.members[order], sums.weights[order]
-        return sums.sets[order], place[which[order]], packed
+
+class _Placed:
+    """Sums by place, which is part and shard, and by set."""
+
+    def __init__(
+        self,
+        sets: CountSets,
+        sums: Sums,
+        parts: int,
+        pack: Callable[[NDArray[np.uint64], NDArray[np.float64]], NDArray[np.void]],
+    ) -> None:
+        shards = np.uint64(sets.shards)
+        place = (sums.sets // shards % np.uint64(parts)).astype(np.int64) * sets.shards
+        place += sets.shards_of(sums.sets)
+        order = np.lexsort((sums.sets, place))
+        place, placed = place[order], sums.sets[order]
+        is_first = np.ones(len(order), np.bool_)
+        is_first[1:] = placed[1:] != placed[:-1]
+        starts = np.flatnonzero(is_first)
+        packed = pack(sums.members[order], sums.weights[order])
+        places = np.arange(parts * sets.shards + 1)
+        self._key = sets.key
+        self._sets = placed[starts]
+        self._sizes = np.diff(starts, append=len(order)).astype(">u4").tobytes()
+        self._sums = packed.tobytes()
+        self._width = packed.itemsize
+        self._first_set: list[int] = np.searchsorted(place[starts], places).tolist()
+        self._first_sum: list[int] = np.searchsorted(place, places).tolist()
+
+    def at(self, place: int) -> tuple[list[str], bytes, bytes]:
+        """The keys of the sets, how many sums each gets, and these."""
+        first, last = self._first_set[place], self._first_set[place + 1]
+        if first == last:
+            return [], b"", b""
+        keys = list(map(self._key, self._sets[first:last].tolist()))
+        return keys, self._sizes[4 * first : 4 * last], self.sums_at(place)
+
+    def sums_at(self, place: int) -> bytes:
+        """The sums of all sets."""
+        first, last = self._first_sum[place], self._first_sum[place + 1]
+        return self._sums[first * self._width : last * self._width]
+
+
+def _which(sums: Sums, wanted: NDArray[np.bool_] | NDArray[np.int64]) -> Sums:
+    return Sums(sums.sets[wanted], sums.members[wanted], sums.weights[wanted])
+
+
+def _strongest(sums: Sums) -> Sums:
+    """Without the weakest of sets that have more than ``MOST_OF_A_SET``."""
+    sets = np.sort(sums.sets, kind="stable")
+    if not (sets[MOST_OF_A_SET:] == sets[:-MOST_OF_A_SET]).any():
+        return sums
+    order = np.lexsort((sums.members, -sums.weights, sums.sets))
+    order = order[np.arange(len(order)) - np.searchsorted(sets, sets) < MOST_OF_A_SET]
+    return _which(sums, order)
 
 
 def part_number(epoch: int, part: int) -> int:

@@ -6,12 +6,14 @@ reader divides by the weight of its own present. Popularity within a category is
 numbers: a category is what the catalogue says now, not what it said when the event came.
 
 They live in shards by item, each shard in one hash slot beside the offsets it has applied of
-every source partition: a redelivered batch is applied to each shard once, whatever crashed.
+every source partition: a redelivered batch is applied to each shard once, whatever crashed
+(``serving.additions``).
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,10 @@ from numpy.typing import NDArray
 from model.signals import NEIGHBOURS, strongest
 from model.traits import place_hash
 from serving import exposure
+from serving.additions import Additions, DueAdditions
+from serving.count_rows import MEMBER, MOST_STRINGS, added_up
 from serving.count_sets import CountSets
-from serving.count_sums import SumCalls, part_number
+from serving.count_sums import PackedSums, SumCalls, part_number
 from serving.covisits import (
     Admission,
     OwnedEvents,
@@ -36,20 +40,14 @@ from serving.store import Store
 
 LANDMARK_MS = 1_500_000_000_000
 MAX_NEIGHBOURS = NEIGHBOURS
-"""What lists read of an item. At most twice as many are kept, for past 128 Redis no longer packs
-a sorted set: 3 KB an item instead of 17."""
+"""What lists read of an item. Twice as many are kept, and half as many again may stand behind them:
+at most 2.7 KB an item, and the room that the server leaves for more."""
 MAX_POPULAR = 20_000
 """Kept per shard; far below any list's reach."""
 
+EVERYTHING = 1 << 31
 KEYS_AT_ONCE = 32
-"""Read by one call: a millisecond in which the server does nothing else."""
-
-_PLACE = [("source", ">u2"), ("high", ">u2"), ("low", ">u4")]
-_WEIGHT = [("item", ">u8"), ("weight", ">f8")]
-_POPULAR_ADDITION = np.dtype([*_PLACE, *_WEIGHT])
-_PAIR = np.dtype([("one", "u8"), *_PLACE, *_WEIGHT])
-_PAIR_ADDITION = np.dtype([*_PLACE, ("key", ">u2"), *_WEIGHT])
-_PACKED = np.dtype(_WEIGHT)
+"""Read by one call, in which the server does nothing else."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,10 @@ class Counts:
         self.sets = CountSets(
             f"{store.prefix}:count:", f"h{half_life_days:g}of{shards}", store.generation, shards
         )
+
+    async def are_behind(self) -> bool:
+        """Whether an earlier version has counted here, in a form that is not read any more."""
+        return bool(await self._store.redis.exists(self.sets.before_rows))
 
     def within(self, store: Store) -> "Counts":
         """The same counts of the generation of another store."""
@@ -121,42 +123,25 @@ class Counts:
         offset = np.array([at for each in admissions for at in each.offsets], np.int64)
         new, asked = new_events(admissions)
         found = pairs_of(admissions, new, asked)
-        popular = np.empty(len(new.number), dtype=_POPULAR_ADDITION)
-        _place(popular, source[new.number], offset[new.number])
-        popular["item"], popular["weight"] = new.hashes, self.weights(new.times)
-        pairs = np.empty(len(found.event), dtype=_PAIR)
-        _place(pairs, source[found.event], offset[found.event])
-        pairs["one"], pairs["item"] = found.one, found.other
-        pairs["weight"] = self.weights(found.times)
-        in_countries = self._in_countries(admissions, new, popular)
-        pairs = np.concatenate([pairs, in_countries, self._of_lists(responses, code)])
-        popular_of, popular = self._by_shard(popular, popular["item"])
-        pairs_of_shard, pairs = self._by_shard(pairs, pairs["one"])
-        is_first = np.append(True, pairs["one"][1:] != pairs["one"][:-1])[: len(pairs)]
-        sets = pairs["one"][is_first]
-        keys = [self.sets.key(one) for one in sets.tolist()]
-        number = np.append(0, np.cumsum(is_first))
-        packed = np.empty(len(pairs), dtype=_PAIR_ADDITION)
-        for name in ("source", "high", "low", "item", "weight"):
-            packed[name] = pairs[name]
-        first_key = number[pairs_of_shard]
-        # Sets of what came of lists have the highest numbers: in each shard they come last.
-        of_lists = np.append(0, np.cumsum(sets >= exposure.FIRST_SET))[first_key]
-        own_sets = np.diff(first_key - of_lists).tolist()
-        packed["key"] = number[1:] - 1 - np.repeat(first_key[:-1], np.diff(pairs_of_shard))
-        await self._store.run(
-            [
-                self._call(
-                    shard,
-                    keys[first_key[shard] : first_key[shard + 1]],
-                    own_sets[shard],
-                    popular[popular_of[shard] : popular_of[shard + 1]].tobytes(),
-                    packed[pairs_of_shard[shard] : pairs_of_shard[shard + 1]].tobytes(),
-                    sources,
-                )
-                for shard in np.flatnonzero(np.diff(popular_of) + np.diff(pairs_of_shard)).tolist()
-            ]
+        popular = Additions(
+            new.hashes, new.hashes, self.weights(new.times), source[new.number], offset[new.number]
         )
+        pairs = Additions(
+            found.one, found.other, self.weights(found.times),
+            source[found.event], offset[found.event],
+        )  # fmt: skip
+        in_countries = self._in_countries(admissions, new, popular)
+        of_lists = self._of_lists(responses, code)
+        due = DueAdditions(
+            self.sets, sources, popular, Additions.united([pairs, *in_countries, *of_lists])
+        )
+        while due.shards:
+            sums = SumCalls(self.sets, *due.sums())
+            due.answered(
+                await self._store.run(
+                    [self._call("count", sums.of(shard), *told) for shard, told in due.fronts()]
+                )
+            )
 
     async def add_sums(self, epoch: int, counted: PastCounts, parts: int) -> None:
         """Add what past events add; what a shard has of this epoch it does not take again.
@@ -166,25 +151,31 @@ class Counts:
             counted: its sums, the same whenever they are added again.
             parts: in which they go (``parts_for``), the same whenever they are added again.
         """
-        sums = SumCalls(self.sets, counted, parts)
+        sums = SumCalls(self.sets, *counted, parts)
         for part in range(parts):
             # One after the other: a shard remembers the number of the last.
+            packed = [sums.of(shard, part) for shard in range(self.sets.shards)]
             await self._store.run(
                 [
-                    (
-                        "add", len(keys), *keys, part_number(epoch, part), 2 * MAX_NEIGHBOURS,
-                        MAX_POPULAR, self._set_ttl_ms, *packed,
-                    )
-                    for keys, *packed in sums.of(part)
+                    self._call("add", each, part_number(epoch, part))
+                    for each in packed
+                    if each.popular or each.rows
                 ]
-            )  # fmt: skip
+            )
+
+    def _call(self, function: str, sums: PackedSums, *told: Any) -> tuple[Any, ...]:
+        keys, *packed = sums
+        return (
+            function, len(keys), *keys,
+            2 * MAX_NEIGHBOURS, MAX_POPULAR, self._set_ttl_ms, *packed, *told,
+        )  # fmt: skip
 
     def _in_countries(
-        self, admissions: Sequence[Admission], new: OwnedEvents, popular: NDArray[np.void]
-    ) -> NDArray[np.void]:
+        self, admissions: Sequence[Admission], new: OwnedEvents, popular: Additions
+    ) -> list[Additions]:
         """Of the new interactions that happened in a country: what they add to its popularity."""
         if not any(each.countries for each in admissions):
-            return np.empty(0, dtype=_PAIR)
+            return []
         countries = [
             country
             for each in admissions
@@ -192,31 +183,38 @@ class Counts:
         ]
         of_new = [countries[number] for number in new.number.tolist()]
         here = [at for at, country in enumerate(of_new) if country]
-        added = np.empty(len(here), dtype=_PAIR)
-        for name in ("source", "high", "low", "item", "weight"):
-            added[name] = popular[name][here]
         hashes = [place_hash(country) for country in of_new if country]
         shards = self.sets.shards_of(new.hashes[here])
-        added["one"] = self.sets.of_countries(np.array(hashes, np.int64), shards)
-        return added
+        sets = self.sets.of_countries(np.array(hashes, np.int64), shards)
+        return [
+            Additions(
+                sets, popular.members[here], popular.weights[here],
+                popular.sources[here], popular.offsets[here],
+            )
+        ]  # fmt: skip
 
-    def _of_lists(self, responses: Sequence[Response], code: Mapping[str, int]) -> NDArray[np.void]:
+    def _of_lists(self, responses: Sequence[Response], code: Mapping[str, int]) -> list[Additions]:
         """What was shown and clicked, by item and position, and all of it by source."""
-        found = [np.empty(0, dtype=_PAIR)]
+        found: list[Additions] = []
         for each in responses:
             shards, event = self.sets.shards_of(each.items), each.event
-            rows = np.empty(len(each.items), dtype=_PAIR)
-            _place(rows, np.array(code[event.source]), np.array(event.offset))
-            rows["weight"] = self.weight(event.time)
-            rows["one"] = exposure.response_sets(each.bundle, shards)
-            rows["item"] = exposure.response_members(event.kind, each.sources, each.positions)
+            size = len(each.items)
+            rows = Additions(
+                exposure.response_sets(each.bundle, shards),
+                exposure.response_members(event.kind, each.sources, each.positions),
+                np.full(size, self.weight(event.time)),
+                np.full(size, len(code) + code[event.source]),
+                np.full(size, event.offset),
+            )
             found.append(rows)
             if event.kind in exposure.ITEM_KINDS:
-                of_items = rows.copy()
-                of_items["one"] = exposure.item_sets(event.kind, shards)
-                of_items["item"] = exposure.item_members(each.items, each.positions)
-                found.append(of_items)
-        return np.concatenate(found)
+                found.append(
+                    rows._replace(
+                        sets=exposure.item_sets(event.kind, shards),
+                        members=exposure.item_members(each.items, each.positions),
+                    )
+                )
+        return found
 
     async def looks(
         self, bundle: str, *, of_items: bool = True
@@ -236,41 +234,19 @@ class Counts:
         ]
         return united[:-1], united[-1]
 
-    def _by_shard(
-        self, additions: NDArray[np.void], placed_by: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-        """Where the additions of each shard begin and the last ones end, and these in that order.
-
-        Those of one item or query stay together, in the order in which they came.
-        """
-        shards = self.sets.shards_of(placed_by)
-        order = np.lexsort((placed_by, shards))
-        starts = np.searchsorted(shards[order], np.arange(self.sets.shards + 1))
-        return starts, additions[order]
-
-    def _call(
-        self, shard: int, set_keys: Sequence[str], own_sets: int, popular: bytes, pairs: bytes,
-        sources: Sequence[str],
-    ) -> tuple[Any, ...]:  # fmt: skip
-        keys = [*self.sets.shard_keys(shard), *set_keys]
-        return (
-            "count", len(keys), *keys, MAX_NEIGHBOURS, MAX_POPULAR, self._set_ttl_ms,
-            popular, pairs, own_sets, *sources,
-        )  # fmt: skip
-
     async def neighbours(
         self, items: Sequence[int], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """The strongest of each set in one trip: the neighbours of an item hash, the choices after
         a query (``query_hash``), or a part of what is popular in a country (``sets``)."""
-        return await self.strongest_of([self.sets.key(item) for item in items], most)
+        return await self.rows_of([self.sets.key(item) for item in items], most)
 
     async def chosen_after(
         self, queries: Sequence[str], most: int = MAX_NEIGHBOURS
     ) -> list[Neighbours]:
         """What was chosen most within 30 minutes after each search, in one trip."""
         hashes = [query_hash(cut_query(query)) for query in queries]
-        return await self.strongest_of([self.sets.key(each) for each in hashes], most)
+        return await self.rows_of([self.sets.key(each) for each in hashes], most)
 
     async def popular(self) -> Neighbours:
         """All items that have a count, strongest first."""
@@ -282,8 +258,36 @@ class Counts:
         order = strongest(weights, items, len(items))
         return Neighbours(items[order], weights[order])
 
+    async def held_in(self, keys: Sequence[str]) -> list[Neighbours]:
+        """All that the shards keep under these keys, popularity or anything else."""
+        rows = [key for key in keys if not key.endswith(":popular")]
+        others = [key for key in keys if key.endswith(":popular")]
+        found = dict(zip(rows, await self.rows_of(rows, EVERYTHING), strict=True))
+        found |= zip(others, await self.strongest_of(others, EVERYTHING), strict=True)
+        return [found[key] for key in keys]
+
+    async def rows_of(self, keys: Sequence[str], most: int) -> list[Neighbours]:
+        """The strongest items of the string of each key; those of one shard are read together."""
+        strings = await self._read("rows", keys)
+        found: list[Neighbours] = []
+        for first in range(0, len(strings), MOST_STRINGS):
+            rows = added_up(strings[first : first + MOST_STRINGS])
+            for start, end in pairwise(rows.ends.tolist()):
+                those = slice(start, min(end, start + most))
+                # Copies: whoever keeps one of them would else keep them all in memory.
+                found.append(Neighbours(rows.items[those].copy(), rows.weights[those].copy()))
+        return found
+
     async def strongest_of(self, keys: Sequence[str], most: int) -> list[Neighbours]:
-        """The strongest members of the set of each key; those of one shard are read together."""
+        """The strongest members of the sorted set of each key, likewise."""
+        found: list[Neighbours] = []
+        for each in await self._read("strongest", keys, most):
+            members = np.frombuffer(each, MEMBER)
+            items, weights = members["member"].astype(np.uint64), members["weight"]
+            found.append(Neighbours(items, weights.astype(np.float64)))
+        return found
+
+    async def _read(self, function: str, keys: Sequence[str], *arguments: int) -> list[bytes]:
         of_shard: defaultdict[str, list[int]] = defaultdict(list)
         for at, key in enumerate(keys):
             of_shard[key[: key.index("}")]].append(at)
@@ -293,20 +297,12 @@ class Counts:
             for first in range(0, len(places), KEYS_AT_ONCE)
         ]
         replies = await self._store.run(
-            [("strongest", len(some), *(keys[at] for at in some), most) for some in together]
+            [(function, len(some), *(keys[at] for at in some), *arguments) for some in together]
         )
-        packed = [b""] * len(keys)
+        found = [b""] * len(keys)
         for some, reply in zip(together, replies, strict=True):
             for at, each in zip(some, reply, strict=True):
-                packed[at] = each
-        rows = np.frombuffer(b"".join(packed), dtype=_PACKED)
-        items, weights = rows["item"].astype(np.uint64), rows["weight"].astype(np.float64)
-        found: list[Neighbours] = []
-        end = 0
-        for each in packed:
-            start, end = end, end + len(each) // _PACKED.itemsize
-            # Copies: whoever keeps one of them would else keep them all in memory.
-            found.append(Neighbours(items[start:end].copy(), weights[start:end].copy()))
+                found[at] = each
         return found
 
 
@@ -316,11 +312,3 @@ def _united(parts: Sequence[Neighbours]) -> Neighbours:
     weights = np.concatenate([part.weights for part in parts])
     distinct, which = np.unique(members, return_inverse=True)
     return Neighbours(distinct, np.bincount(which, weights, len(distinct)).astype(np.float64))
-
-
-def _place(
-    additions: NDArray[np.void], source: NDArray[np.int64], offset: NDArray[np.int64]
-) -> None:
-    """Write where each addition comes from."""
-    additions["source"] = source
-    additions["high"], additions["low"] = offset >> 32, offset & 0xFFFFFFFF

@@ -93,7 +93,13 @@ def library_text() -> str:
     folder = files("serving")
     return "\n".join(
         folder.joinpath(name).read_text("utf-8")
-        for name in ("functions.lua", "counts.lua", "feedback.lua", "bulk.lua")
+        for name in (
+            "functions.lua",
+            "count_rows.lua",
+            "counts.lua",
+            "feedback.lua",
+            "bulk.lua",
+        )
     )
 
 

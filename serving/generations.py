@@ -8,6 +8,7 @@ All of it lies in one hash slot, so that every change is one atomic step::
 
     PREFIX:{generations}              epoch, live, previous, building, newest, made.G
     PREFIX:{generations}:positions.G  by part of a source: all below is merged and counted in G
+    PREFIX:{generations}:extents.G    by part of a source: FIRST:END of what was to be built into G
     PREFIX:{generations}:entered.G    the partitions that workers have taken up since its flip
 
 A *flip* makes another generation live and counts the epochs. From then on nobody may move the
@@ -37,6 +38,11 @@ return newest
 _KEEP = """
 if (redis.call('HGET', KEYS[1], 'live') or '0') == ARGV[1] then return 0 end
 if redis.call('HEXISTS', KEYS[1], 'made.' .. ARGV[1]) == 0 then return -1 end
+for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+return 1
+"""
+_EXPECT = """
+if redis.call('HEXISTS', KEYS[1], 'made.' .. ARGV[1]) == 0 then return 0 end
 for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
 return 1
 """
@@ -70,13 +76,21 @@ for _, name in ipairs({'building', 'previous'}) do
   if redis.call('HGET', KEYS[1], name) == ARGV[1] then redis.call('HDEL', KEYS[1], name) end
 end
 redis.call('HDEL', KEYS[1], 'made.' .. ARGV[1])
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 return 1
 """
 
 
 class GenerationError(RuntimeError):
     """A generation is not what it has to be for this; the message says what to do."""
+
+
+def is_live_error(generation: int) -> GenerationError:
+    """Why a generation is not to be dropped."""
+    return GenerationError(
+        f"generation {generation} is live; take another one into use first, with "
+        "`nextclick replay cutover` or `nextclick replay rollback`"
+    )
 
 
 class Pointer(NamedTuple):
@@ -91,6 +105,10 @@ class Pointer(NamedTuple):
     """The shadow."""
     made: frozenset[int] = frozenset({FIRST})
     """All that hold profiles and counts."""
+
+    def told(self) -> str:
+        """Those that there are, for a person."""
+        return ", ".join(map(str, sorted(self.made)))
 
 
 class Generations:
@@ -110,6 +128,9 @@ class Generations:
 
     def _entered(self, generation: int) -> str:
         return f"{self._key}:entered.{generation}"
+
+    def _extents(self, generation: int) -> str:
+        return f"{self._key}:extents.{generation}"
 
     async def _ask(self, *command: Any) -> Any:
         (reply,) = await round_trip(self._redis, [command], Acknowledgement())
@@ -168,6 +189,20 @@ class Generations:
         if kept < 0:
             raise GenerationError(f"there is no generation {generation} any more: it was dropped")
 
+    async def expect(self, generation: int, extents: Mapping[str, tuple[int, int]]) -> None:
+        """Note what is to be built into a generation: of each part its first number and its end."""
+        flat = [word for part, (first, end) in extents.items() for word in (part, f"{first}:{end}")]
+        await self._run(_EXPECT, [self._key, self._extents(generation)], generation, *flat)
+
+    async def expected(self, generation: int) -> dict[str, tuple[int, int]]:
+        """What was noted so, whether it has been built or not."""
+        held = await self._hash(self._extents(generation))
+        found = {}
+        for part, extent in held.items():
+            first, _, end = extent.partition(":")
+            found[part] = int(first), int(end)
+        return found
+
     async def flip(self, seen: Pointer, to: int, committed: Mapping[str, int]) -> bool:
         """Make a generation live, atomically.
 
@@ -201,12 +236,12 @@ class Generations:
 
     async def remove(self, generation: int) -> None:
         """Take a generation out of the list. Raises GenerationError where it is live."""
-        keys = [self._key, self._positions(generation), self._entered(generation)]
+        keys = [
+            self._key, self._positions(generation), self._entered(generation),
+            self._extents(generation),
+        ]  # fmt: skip
         if not await self._run(_REMOVE, keys, generation):
-            raise GenerationError(
-                f"generation {generation} is live; take another one into use first, with "
-                "`nextclick replay cutover` or `nextclick replay rollback`"
-            )
+            raise is_live_error(generation)
 
 
 async def live_parts(parts: Parts) -> Parts:

@@ -44,7 +44,7 @@ from serving.user_key import require_user_key
 __all__ = ["Store", "StoreError"]
 
 _DURABLE = frozenset({"merge", "link", "count", "keep", "attribute", "replace", "add", "build"})
-_READING = frozenset({"read", "same", "strongest", "held"})
+_READING = frozenset({"read", "same", "strongest", "rows", "held"})
 """Called so that a user of Redis who may write nothing can call them."""
 
 

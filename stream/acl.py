@@ -15,12 +15,14 @@ CALLS = ("eval", "eval_ro", "fcall", "fcall_ro", "function|list", "function|load
 LOOKED_AT = ("dbsize", "function|stats", "hget", "info", "memory|usage", "scan")
 """By `nextclick check` and `replay status`, look-ups of last lists, and walks over a generation."""
 FROM_SCRIPTS = (
-    "del", "exists", "get", "getrange", "hdel", "hexists", "hgetall", "hmget", "hset", "hsetnx",
-    "pexpire", "set", "time", "unlink", "zadd", "zcard", "zincrby", "zrange", "zremrangebyrank",
+    "append", "del", "exists", "get", "getrange", "hdel", "hexists", "hgetall", "hmget", "hset",
+    "hsetnx", "mget", "pexpire", "set", "time", "unlink", "zcard", "zincrby", "zremrangebyrank",
     "zrevrange",
 )  # fmt: skip
 """Functions and scripts may do what their caller may."""
-READING = ("eval_ro", "fcall_ro", "function|list", "get", "hget", "hgetall", "zrevrange")
+READING = (
+    "eval_ro", "exists", "fcall_ro", "function|list", "get", "hget", "hgetall", "mget", "zrevrange",
+)  # fmt: skip
 CLUSTER = ("asking", "cluster|slots", "command")
 
 

@@ -186,7 +186,7 @@ def demo() -> None:
     """Show the whole job on a real shop log: train, serve, replay, and measure what came out."""
     from stream.demo import run_demo
 
-    run_demo(Console())
+    run_demo(Console(emoji=False))
 
 
 app.command(epilog="Example: `nextclick train events.parquet --out bundle`")(cli_model.train)

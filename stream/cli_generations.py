@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from stream.cli_output import INCOMPLETE, Json, err, say
 from stream.settings import Settings
 
 if TYPE_CHECKING:
-    from stream.replay.compare import Comparison
+    from stream.replay.comparison import Comparison, UserComparison
     from stream.replay.cutover import Flip
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
@@ -19,21 +18,22 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def status(as_json: Json = False) -> None:
-    """Say which generations of profiles there are, which is live, and about how large they are."""
+    """Say which generations of profiles there are, which is live, about how large they are and
+    whether all is built into them that was to be; and how far the replays into the topic are whose
+    state is in `.nextclick/replay/`.
+    """
     from stream.replay.generations import opened, pointer_as_json
+    from stream.replay.replays import known_replays
     from stream.replay.status import states_of
 
     async def look() -> None:
         async with opened(Settings()) as (parts, generations):
             pointer, states = await states_of(parts.store, generations)
-        lines = [
-            f"generation {each.number} ({each.role}): {'about ' if each.is_estimate else ''}"
-            f"{each.users:,} users, {each.bytes_each:,} bytes each"
-            for each in states
-        ]
+        replays = known_replays()
         machine = pointer_as_json(pointer)
         machine["generations"] = [each._asdict() for each in states]
-        say(as_json, machine, "\n".join(lines))
+        machine["replays"] = [each._asdict() for each in replays]
+        say(as_json, machine, "\n".join(map(str, [*states, *replays])))
 
     asyncio.run(look())
 
@@ -65,21 +65,13 @@ def compare(
     differs by those events: compare where the stream is quiet, or right after a cutover. The exit
     status is 1 where something differs.
     """
-    from serving.generations import GenerationError
     from stream.replay.compare import Comparing
-    from stream.replay.generations import opened
+    from stream.replay.generations import opened, other_generation
 
-    async def look() -> "Comparison | None":
+    async def look() -> "Comparison | UserComparison":
         async with opened(Settings()) as (parts, generations):
             pointer = await generations.read()
-            other = generation
-            if other is None:
-                other = pointer.previous if pointer.building is None else pointer.building
-            if other is None or other == pointer.live:
-                raise GenerationError(
-                    f"generation {pointer.live} is live, and there is no other one to compare it "
-                    "with; build a shadow with `nextclick replay ... --into shadow`"
-                )
+            other = other_generation(pointer, generation)
             one, two = (parts.for_past(each) for each in (pointer.live, other))
             with err.status("comparing") as told:
                 comparing = Comparing(
@@ -88,52 +80,19 @@ def compare(
                     sample=sample,
                     told=lambda users: told.update(f"{users:,} users compared"),
                 )
-                if user is None:
-                    return await comparing.all()
-                found = await comparing.user(user)
-            where = "" if found is None else f"only in generation {other}: {found}"
-            if found is not None and found.is_in_first:
-                where = f"only in generation {pointer.live}: {found}"
-            difference = None if found is None else found._asdict()
-            say(as_json, {"user": user, "difference": difference}, f"{user}: {where or 'equal'}")
-            if found is not None:
-                raise typer.Exit(INCOMPLETE)
-            return None
+                return await (comparing.all() if user is None else comparing.user(user))
 
     found = asyncio.run(look())
-    if found is not None:
-        machine = asdict(found) | {
-            "profiles": [{"user": each.user, **each.event._asdict()} for each in found.profiles],
-            "counts": [each._asdict() for each in found.counts],
-        }
-        say(as_json, machine, _told(found))
-        if not found.is_equal:
-            raise typer.Exit(INCOMPLETE)
-
-
-def _told(found: "Comparison") -> str:
-    lines = [
-        f"generation {found.first} (live) and generation {found.second}",
-        f"profiles: {found.profiles_equal:,} equal, {found.profiles_different:,} different, "
-        f"{found.profiles_only_first:,} only in {found.first}, {found.profiles_only_second:,} only "
-        f"in {found.second}",
-        f"sets of counts: {found.counts_equal:,} equal, {found.counts_different:,} different, "
-        f"{found.counts_different_where_cut:,} that were cut to their strongest and differ",
-    ]
-    for each in found.profiles:
-        side = found.first if each.event.is_in_first else found.second
-        lines.append(f"user {each.user}: first difference, only in {side}: {each.event}")
-    for count in found.counts:
-        lines.append(
-            f"count {count.name} of {count.member:012x}: {count.first:.6g} and {count.second:.6g}"
-        )
-    return "\n".join(lines)
+    say(as_json, found.as_json(), str(found))
+    if not found.is_equal:
+        raise typer.Exit(INCOMPLETE)
 
 
 def cutover(dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Take the shadow into use: bring it to the end of the events topic, then switch to it.
+    """Take the shadow into use: bring it to the end of the topics, then switch to it.
 
-    The stream goes on meanwhile. What was forgotten is looked at again, and the switch is one
+    The topics are all that workers read: that of events and those of `NEXTCLICK_INPUTS`. The stream
+    goes on meanwhile. What was forgotten is looked at again, and the switch is one
     atomic step; workers follow within about a second, and learn what has come since. The old
     generation stays, for `rollback`, until `drop`.
     """
@@ -161,18 +120,18 @@ def drop(
     from stream.replay.generations import drop as run
 
     settings = Settings()
-    if dry_run:
-        told = f"the profiles and counts of generation {generation} would be deleted"
-        return say(as_json, {"would_drop": generation}, told)
-    if not yes:
+    if not yes and not dry_run:
         typer.confirm(f"Delete generation {generation} of profiles and counts?", abort=True)
-    with err.status("deleting") as shown:
-        done = asyncio.run(run(settings, generation, told=shown.update))
+    with err.status("counting" if dry_run else "deleting") as shown:
+        done = asyncio.run(run(settings, generation, dry_run=dry_run, told=shown.update))
+    machine = done._asdict()
+    if dry_run:
+        machine = {"would_drop": generation, "profiles": done.profiles, "counts": done.counts}
     say(
         as_json,
-        done._asdict(),
+        machine,
         f"generation {generation}: {done.profiles:,} profiles and {done.counts:,} keys of counts "
-        "deleted",
+        f"{'would be deleted' if dry_run else 'deleted'}",
     )
 
 
@@ -182,14 +141,16 @@ def _flip(
     settings = Settings()
     if dry_run:
         live, to = asyncio.run(_generations(settings, role))
+        topics = ", ".join(f"`{each}`" for each in settings.source_topics)
         told = (
             f"no generation is {role}; generation {live} stays live"
             if to is None
-            else f"would learn what `{settings.events_topic}` holds behind the checkpoints of "
-            f"generation {to}, forget again what was forgotten, and make it live instead of "
-            f"generation {live}; the group `{settings.group}` is only looked at"
+            else f"would learn what stands behind the checkpoints of generation {to} in {topics}, "
+            f"forget again what was forgotten, and make it live instead of generation {live}; the "
+            f"group `{settings.group}` is only looked at"
         )
-        return say(as_json, {"live": live, "would_be_live": to}, told)
+        machine = {"live": live, "would_be_live": to, "topics": list(settings.source_topics)}
+        return say(as_json, machine, told)
     with err.status("building the tail") as shown:
         done = asyncio.run(run(settings, told=shown.update))
     say(

@@ -10,6 +10,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from stream.replay.bad_records import Bad
+    from stream.rows import DamagedFileError
     from stream.settings import Settings
 
 MENDABLE = 2
@@ -17,8 +18,9 @@ MENDABLE = 2
 INCOMPLETE = 1
 """Exit status of a run that did its work, and left out or found what is wrong."""
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+# Ids and queries are a shop's own: `:100:` in one is no emoji.
+out = Console(soft_wrap=True, emoji=False)
+err = Console(stderr=True, soft_wrap=True, emoji=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 BundleOption = Annotated[
@@ -49,8 +51,8 @@ class BadRows:
     def __init__(self) -> None:
         self.count = 0
 
-    def report(self, row: "Bad") -> None:
-        """Take one row or record that was left out."""
+    def report(self, row: "Bad | DamagedFileError") -> None:
+        """Take one row or record that was left out, or the rest of a file."""
         self.count += 1
         if self.count <= self.SHOWN:
             err.print(str(row), markup=False, highlight=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli_generations import register
-from stream.cli_output import INCOMPLETE, BadRows, Json, err, say
+from stream.cli_output import INCOMPLETE, MENDABLE, BadRows, Json, err, say
 from stream.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +60,12 @@ StateOption = Annotated[
 ]
 AgainOption = Annotated[bool, typer.Option("--again", help="Begin anew, whatever was done before.")]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what would be read and written.")
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Only say what would be read and written. Files are sorted for it all the same, and "
+        "what is sorted stays in `.nextclick/replay/` for the next run.",
+    ),
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Stop at the first that breaks the contract.")
@@ -117,14 +122,15 @@ def files_verb(
     They go to the `events` topic, marked as a replay, or into a shadow set of profiles. What was
     stopped goes on with the same command. Events are sorted by time across all files, on disk where
     they are many. Rows that break the contract are reported with file and line and left out; the
-    exit status is then 1.
+    exit status is then 1. Of a file that is damaged what stands before the damage is taken, and the
+    status is 2.
     """
     from stream.replay.sources import FileSource
 
     orders = _orders(into, rate, speed, max_lag, state, again)
-    with _pile(None, strict) as pile:
-        source = FileSource(files, pile.report, err, _mapping(mapping or "", renames), bad_rows)
-        _run(orders, source, pile, dry_run, as_json)
+    with _pile(bad_rows, strict, anew=True) as pile:
+        source = FileSource(files, pile, err, _mapping(mapping or "", renames))
+        _run(orders, source, dry_run, as_json)
 
 
 @replay.command(
@@ -194,14 +200,14 @@ def topic_verb(
     committed. What was stopped goes on with the same command. Records that break the contract are
     reported with their place and left out; the exit status is then 1.
     """
-    from stream.replay.checkpoint import FOLDER
     from stream.replay.sources import TopicSource
-    from stream.replay.topic_span import Span, places_of, time_ms
+    from stream.replay.topic_span import places_of, span_of, time_ms
+    from stream.replay.work_folder import FOLDER
 
     orders = _orders(into, rate, speed, max_lag, state, again)
     with _parameters():
-        span = Span(
-            frozenset(partitions or ()),
+        span = span_of(
+            partitions or (),
             places_of(first or []),
             places_of(end or []),
             None if since is None else time_ms(since),
@@ -214,7 +220,7 @@ def topic_verb(
             settings, topic, span, pile, _mapping(name, renames),
             mapping_name=name or ",".join(renames or ()),
         )  # fmt: skip
-        _run(orders, source, pile, dry_run, as_json)
+        _run(orders, source, dry_run, as_json)
 
 
 register(replay)
@@ -255,7 +261,7 @@ def _mapping(name: str, renames: list[str] | None) -> "Mapping | None":
     return Mapping.named(name) if name else None
 
 
-def _run(orders: "Orders", source: "Source", pile: "BadPile", dry_run: bool, as_json: bool) -> None:
+def _run(orders: "Orders", source: "Source", dry_run: bool, as_json: bool) -> None:
     """Run it, say what came of it, and end with the status that tells."""
     from stream.replay.run import Interrupted, run
 
@@ -264,12 +270,20 @@ def _run(orders: "Orders", source: "Source", pile: "BadPile", dry_run: bool, as_
     except Interrupted as error:
         err.print(f"nextclick: {error}", markup=False, highlight=False)
         sys.exit(INTERRUPTED)
-    machine, person = outcome.machine | {"bad": pile.count}, outcome.person
-    if pile.count:
+    bad, damaged, person = source.left_out, list(source.damaged), outcome.person
+    machine = outcome.machine | {"bad": bad, "damaged": damaged}
+    if bad:
         machine["bad_rows"] = str(source.side_file)
-        person += f"; {pile.count:,} left out, see {source.side_file}"
+        person += f"; {bad:,} left out, see {source.side_file}"
     say(as_json, machine, person)
-    if pile.count:
+    if damaged:
+        more = f" (and {len(damaged) - 1:,} more files)" if len(damaged) > 1 else ""
+        told = (
+            f"nextclick: {damaged[0]}{more}; no more was taken than what stands before the damage"
+        )
+        err.print(told, markup=False, highlight=False)
+        sys.exit(MENDABLE)
+    if bad:
         raise typer.Exit(INCOMPLETE)
 
 
@@ -281,7 +295,7 @@ def _parameters() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from None
 
 
-def _pile(path: Path | None, strict: bool) -> "BadPile":
+def _pile(path: Path | None, strict: bool, *, anew: bool = False) -> "BadPile":
     from stream.replay.bad_records import BadPile
 
-    return BadPile(path, strict=strict, show=BadRows().report)
+    return BadPile(path, strict=strict, anew=anew, show=BadRows().report)

@@ -20,7 +20,7 @@ OURS = {
     "stream.redis_login.RedisLoginError",
     "stream.replay.bad_records.StrictError",
     "stream.replay.build_state.BuildError",
-    "stream.replay.lag_gate.ReplayError",
+    "stream.replay.past.ReplayError",
     "stream.rows.RowsError",
     "stream.search_folder.SearchFolderError",
     "stream.settings.SettingsError",

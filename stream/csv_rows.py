@@ -33,7 +33,6 @@ class CsvRows(Iterator[CsvRow]):
         separator: between cells. With one of several characters no cell is quoted.
         columns: their names, where the file has no row of names.
         quoted: whether cells may stand in double quotes.
-        encoding: one in which a line ends as in ASCII.
     """
 
     def __init__(
@@ -43,13 +42,12 @@ class CsvRows(Iterator[CsvRow]):
         columns: Sequence[str] | None = None,
         *,
         quoted: bool = True,
-        encoding: str = "utf-8",
     ) -> None:
         self.header = None if columns is None else list(columns)
         """Names of the columns; None before they are read."""
         self._seen: list[Line] = []
         self._faults: deque[Line] = deque()
-        texts = self._text(text, encoding)
+        texts = self._text(text)
         if len(separator) == 1:
             csv.field_size_limit(MAX_LINE_BYTES)
             quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
@@ -96,14 +94,14 @@ class CsvRows(Iterator[CsvRow]):
             return CsvRow(self._seen[-1].number, named, _raw(self._seen))
         return None
 
-    def _text(self, text: Iterator[Line], encoding: str) -> Iterator[str]:
+    def _text(self, text: Iterator[Line]) -> Iterator[str]:
         """The lines, as a reader of CSV wants them."""
         for line in text:
             if line.fault:
                 self._faults.append(line)
             else:
                 self._seen.append(line)
-                yield line.data.decode(encoding, "surrogateescape") + "\n"
+                yield line.data.decode(errors="surrogateescape") + "\n"
 
 
 def csv_rows(
@@ -112,11 +110,9 @@ def csv_rows(
     columns: Sequence[str] | None = None,
     *,
     quoted: bool = True,
-    encoding: str = "utf-8",
 ) -> CsvRows:
     """Every row of an unpacked file; see `CsvRows`."""
-    text = lines(line_blocks(stream))
-    return CsvRows(text, separator, columns, quoted=quoted, encoding=encoding)
+    return CsvRows(lines(line_blocks(stream)), separator, columns, quoted=quoted)
 
 
 def _raw(seen: Sequence[Line]) -> bytes:

@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from stream.csv_rows import CELL_KINDS, CsvRow, CsvRows
 from stream.event_json import Written, decimals, json_columns
-from stream.lines import Line, LineBlock, line_blocks
+from stream.lines import DamageError, Line, LineBlock, line_blocks
 from stream.sound_rows import CONTRACT_FIELDS
 
 Array: TypeAlias = Any
@@ -46,7 +46,11 @@ class CsvTable(NamedTuple):
 
 
 def csv_parts(stream: BinaryIO) -> Iterator[CsvTable | list[CsvRow]]:
-    """All rows of a file with a row of names, as far as it goes in tables."""
+    """All rows of a file with a row of names, as far as it goes in tables.
+
+    Raises:
+        DamageError: the file is damaged; the rows before have been handed on.
+    """
     blocks = line_blocks(stream)
     header: list[str] | None = None
     for block in blocks:
@@ -57,10 +61,14 @@ def csv_parts(stream: BinaryIO) -> Iterator[CsvTable | list[CsvRow]]:
         lines = _LinesFrom(block, blocks)
         rows = CsvRows(lines, columns=header)
         held: list[CsvRow] = []
-        for row in rows:
-            held.append(row)
-            if lines.is_between and not rows.has_fault:
-                break
+        try:
+            for row in rows:
+                held.append(row)
+                if lines.is_between and not rows.has_fault:
+                    break
+        except DamageError:
+            yield held
+            raise
         header = rows.header
         yield held
 

@@ -34,9 +34,9 @@ from stream.demo_report import DemoFigures, print_report
 from stream.ingest import ingest
 from stream.replay.build import build
 from stream.replay.event_past import EventPast
-from stream.replay.lag_gate import ReplayError
 from stream.replay.pace import Pace
-from stream.replay.progress import event_time, replay_bar, show
+from stream.replay.past import ReplayError
+from stream.replay.progress import ReplayBar, replay_bar
 from stream.replay.topic_target import ReplayProgress, replay
 from stream.settings import Settings
 from stream.worker import build_parts
@@ -149,7 +149,7 @@ async def _learn(
         parts,
         past,
         {},
-        progress=lambda merged, _: bar.update(task, completed=merged),
+        progress=lambda learnt: bar.update(task, completed=learnt.events),
         count=count,
     )
 
@@ -183,7 +183,7 @@ async def _replay_part(
     bar: Progress,
 ) -> float:
     """Replay some events; returns the seconds from the first one sent to the last list seen."""
-    task = bar.add_task(name, total=len(events), position=event_time(events[0].time), lag="")
+    shown = ReplayBar(bar, name, total=len(events))
     start = time.monotonic()
     past = EventPast(name, watch.departing(events), batch=Pace(rate=rate).portion)
     is_over = threading.Event()
@@ -191,7 +191,7 @@ async def _replay_part(
     def follow(progress: ReplayProgress) -> None:
         if is_over.is_set():
             raise ReplayError("the demonstration was stopped")
-        show(bar, task, progress)
+        shown.show(progress.sent, progress.event_time, progress.lag)
 
     try:
         await asyncio.to_thread(replay, settings, past, {}, rate=rate, progress=follow)

@@ -1,10 +1,13 @@
 """The generated part of docs/: ``python -m stream.documents`` writes it, ``--check`` compares.
 
+And of the Helm chart's schema, what it says of settings.
+
 A developer's tool: it needs PyYAML, which the extra ``dev`` installs.
 """
 
 import json
 import sys
+from os.path import normpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,17 +18,19 @@ from model.events import event_schema
 from model.items import Item
 from serving.recommendation import Recommendation
 from serving.requests import REPLAY_HEADER
+from stream.chart_schema import chart_schema
 from stream.deadletter import DEAD_LETTER_HEADERS, REDRIVEN, SOMETIMES_HEADERS
 from stream.replay.record_sender import ORIGINAL_PLACE, ORIGINAL_TIME
 from stream.settings import Settings, settings_table
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
+CHART_SCHEMA = "../deploy/helm/nextclick/values.schema.json"
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 GENERATED = "Generated from the code by `python -m stream.documents`; do not edit."
 
 
 def documents() -> dict[str, str]:
-    """File name -> text of every generated document."""
+    """File name, from docs/, -> text of every generated document."""
     return {
         "events.schema.json": _json(event_schema()),
         "items.schema.json": _json(_schema("nextclick item", Item)),
@@ -34,6 +39,7 @@ def documents() -> dict[str, str]:
         "openapi.json": _openapi(),
         "settings.md": _settings_page(),
         "cli.md": cli_page(),
+        CHART_SCHEMA: _json(chart_schema()),
     }
 
 
@@ -237,12 +243,14 @@ def main(arguments: list[str]) -> int:
     if arguments:
         names = differing()
         for name in names:
-            sys.stderr.write(f"docs/{name} is out of date; run: python -m stream.documents\n")
+            path = normpath(f"docs/{name}")
+            sys.stderr.write(f"{path} is out of date; run: python -m stream.documents\n")
         return 1 if names else 0
-    FOLDER.mkdir(exist_ok=True)
     for name, text in documents().items():
-        (FOLDER / name).write_text(text)
-        sys.stdout.write(f"docs/{name}\n")
+        place = Path(normpath(FOLDER / name))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        sys.stdout.write(f"{normpath(f'docs/{name}')}\n")
     return 0
 
 

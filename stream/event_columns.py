@@ -1,8 +1,11 @@
-"""Events of files in columns: time, id and JSON bytes, checked, in file order."""
+"""Events of files in columns: time, id and JSON bytes, checked.
+
+Files are read from front to end; within a block, rows that their columns vouch for come before the
+others. Whoever wants an order sorts.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -14,16 +17,21 @@ from model.mapping import Mapping
 from stream.csv_rows import CsvRow, csv_rows, typed_fields
 from stream.csv_tables import CsvTable, csv_parts
 from stream.event_json import json_columns
-from stream.lines import line_blocks
+from stream.file_columns import (
+    refuse_other_columns,
+    refuse_other_layout,
+    refuse_other_records,
+)
+from stream.lines import DamageError, line_blocks
 from stream.parquet_rows import (
-    DamagedParquetError,
+    column_names,
     parquet_batches,
     renamed_columns,
     rows_one_by_one,
     with_numbered_times,
 )
 from stream.replay.sorted_runs import COLUMNS, Events
-from stream.rows import BOM, NO_JSON, BadRow, format_of, json_of, opened
+from stream.rows import BOM, NO_JSON, BadRow, bad_row, format_of, json_of, naming_damage, opened
 from stream.sound_rows import CONTRACT_FIELDS, sound_rows
 
 ROWS = 4_096
@@ -71,15 +79,17 @@ class EventReader:
             name: what it is called in reports, if not so.
 
         Raises:
-            RowsError: it cannot be read.
+            RowsError: it cannot be read, or not to its end; the events before have been handed on.
             What ``report`` raises.
         """
         name = name or path
         form, packing = format_of(path, unknown="" if self._mapping is None else "csv")
         if form == "parquet":
-            yield from self._parquet(path, name)
+            with naming_damage(name):
+                yield from self._parquet(path, name)
             return
-        with opened(path, packing) as stream:
+        encoding = "utf-8" if self._mapping is None else self._mapping.form.encoding
+        with opened(path, packing, encoding=encoding, name=name) as stream:
             if form == "jsonl":
                 yield from self._jsonl(stream, name)
             elif self._mapping is None:
@@ -96,6 +106,8 @@ class EventReader:
             if not all(rows):
                 numbers = [number for number, row in zip(numbers, rows, strict=True) if row]
                 rows = [row for row in rows if row]
+            if first == 1:
+                refuse_other_records(name, rows, self._mapping)
             yield self._of_lines(name, numbers, rows)
             if fault:
                 self.rows += 1
@@ -113,7 +125,11 @@ class EventReader:
         return _in_columns(events, rows)
 
     def _csv(self, stream: BinaryIO, name: Path) -> Iterator[Events]:
+        is_known = False
         for part in csv_parts(stream):
+            if not is_known and (columns := _columns_of(part)):
+                refuse_other_columns(name, columns, None)
+                is_known = True
             if isinstance(part, CsvTable):
                 is_sound = sound_rows(part.batch, part.data, part.is_whole, self._now_ms)
                 yield from self._sound(part.batch, part.data, is_sound)
@@ -129,22 +145,22 @@ class EventReader:
             return mapping.events(dict(row.cells))
 
         form = mapping.form
-        rows = csv_rows(
-            stream, form.separator, form.columns, quoted=form.quoted, encoding=form.encoding
-        )
-        while held := list(islice(rows, ROWS)):
+        rows = csv_rows(stream, form.separator, form.columns, quoted=form.quoted)
+        is_first = True
+        for held in _in_blocks(rows):
+            if is_first:
+                refuse_other_columns(name, rows.header or (), mapping)
+                refuse_other_layout(name, ((row.raw, row.fault) for row in held), form.columns)
+                is_first = False
             yield self._made(name, [row.line for row in held], held, make, _raw)
 
     def _parquet(self, path: Path, name: Path) -> Iterator[Events]:
         row = 0
-        try:
-            for batch in parquet_batches(path, None if self._mapping else CONTRACT_FIELDS):
-                numbers = range(row + 1, row + 1 + len(batch))
-                row += len(batch)
-                yield from self._of_table(name, numbers, batch)
-        except DamagedParquetError as error:
-            self.rows += 1
-            self._refuse(BadRow(name, row + 1, "unreadable", str(error)))
+        refuse_other_columns(name, column_names(path), self._mapping)
+        for batch in parquet_batches(path, None if self._mapping else CONTRACT_FIELDS):
+            numbers = range(row + 1, row + 1 + len(batch))
+            row += len(batch)
+            yield from self._of_table(name, numbers, batch)
 
     def _of_table(self, name: Path, numbers: Sequence[int], batch: Any) -> Iterator[Events]:
         mapping = self._mapping
@@ -202,9 +218,9 @@ class EventReader:
                 made = make(row)
                 events = [decode_event(each, self._now_ms) for each in made]
             except ContractError as error:
-                self._refuse(BadRow(name, number, error.reason, str(error), raw(row)))
+                self._refuse(bad_row(name, number, error.reason, str(error), raw(row)))
             except (_UnreadableError, *NO_JSON) as error:
-                self._refuse(BadRow(name, number, "unreadable", str(error), raw(row)))
+                self._refuse(bad_row(name, number, "unreadable", str(error), raw(row)))
             else:
                 self.unmapped += not made
                 found += events
@@ -218,6 +234,29 @@ class EventReader:
 
 class _UnreadableError(ValueError):
     """A row that is none."""
+
+
+def _in_blocks(rows: Iterator[CsvRow]) -> Iterator[list[CsvRow]]:
+    """Some rows at a time; those before a damage, too."""
+    held: list[CsvRow] = []
+    try:
+        for row in rows:
+            held.append(row)
+            if len(held) == ROWS:
+                yield held
+                held = []
+    except DamageError:
+        yield held
+        raise
+    if held:
+        yield held
+
+
+def _columns_of(part: CsvTable | list[CsvRow]) -> Sequence[str]:
+    """Empty where no row of the part can be read."""
+    if isinstance(part, CsvTable):
+        return part.header
+    return next((list(row.cells) for row in part if not row.fault), [])
 
 
 def _in_columns(events: Sequence[Event], data: Sequence[bytes]) -> Events:

@@ -56,7 +56,10 @@ def _meant(path: Path, any_format: bool) -> list[Path]:
             and not any(part[0] in "._" for part in each.relative_to(path).parts)
         )
         if not inside:
-            raise RowsError(f"{path} holds no file of events; name one with {', '.join(FORMATS)}")
+            raise RowsError(
+                f"{path} holds no file of events; name one with {', '.join(FORMATS)}, all but the "
+                f"last also with {' or '.join(PACKINGS)} behind it"
+            )
         return inside
     if path == STDIN or path.is_file() or not glob.has_magic(str(path)):
         return [path]

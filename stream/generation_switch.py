@@ -64,6 +64,13 @@ class GenerationSwitch:
         self.parts = self._parts_of(pointer.live)
         metrics.GENERATION.set(pointer.live)
         await self.parts.store.open()
+        if await self.parts.counts.are_behind():
+            logger.warning(
+                "generation %d has counts that an earlier version made and this one cannot read; "
+                "it counts from nothing: build a generation anew from the past, take it into use, "
+                "and drop this one (docs/durability.md, Rolling upgrade)",
+                pointer.live,
+            )
 
     @asynccontextmanager
     async def learning(

@@ -10,8 +10,8 @@ from model.items import Item, decode_item
 from model.mapping import Mapping, MappingError
 from stream.csv_rows import csv_rows
 from stream.lines import line_blocks, lines
-from stream.parquet_rows import DamagedParquetError, parquet_batches
-from stream.rows import BOM, BadRow, format_of, opened
+from stream.parquet_rows import parquet_batches
+from stream.rows import BOM, BadRow, format_of, naming_damage, opened
 
 UNREADABLE = "unreadable"
 
@@ -54,9 +54,10 @@ def _rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, bytes | dict[str,
     """Number, content and fault of each row."""
     form, packing = format_of(path, unknown="csv")
     if form == "parquet":
-        yield from _parquet(path)
+        with naming_damage(path):
+            yield from _parquet(path)
         return
-    with opened(path, packing) as stream:
+    with opened(path, packing, encoding=mapping.form.encoding) as stream:
         if form == "jsonl":
             for number, line, fault in lines(line_blocks(stream)):
                 data = line.removeprefix(BOM) if number == 1 else line
@@ -64,22 +65,13 @@ def _rows(path: Path, mapping: Mapping) -> Iterator[tuple[int, bytes | dict[str,
                     yield number, data, fault
             return
         layout = mapping.form
-        for row in csv_rows(
-            stream,
-            layout.separator,
-            layout.columns,
-            quoted=layout.quoted,
-            encoding=layout.encoding,
-        ):
+        for row in csv_rows(stream, layout.separator, layout.columns, quoted=layout.quoted):
             yield row.line, dict(row.cells), row.fault
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any], str]]:
     number = 0
-    try:
-        for batch in parquet_batches(path):
-            for fields in batch.to_pylist():
-                number += 1
-                yield number, fields, ""
-    except DamagedParquetError as error:
-        yield number + 1, {}, str(error)
+    for batch in parquet_batches(path):
+        for fields in batch.to_pylist():
+            number += 1
+            yield number, fields, ""

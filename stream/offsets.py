@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,16 +14,6 @@ from stream.settings import Settings
 
 COORDINATOR_TRIES = 20
 """A group's coordinator moves or loads for seconds after a broker's start: .25 s between tries."""
-
-
-class Lag(NamedTuple):
-    """How far a group is behind on one topic, in records."""
-
-    records: int
-    beginnings: dict[TopicPartition, int]
-    ends: dict[TopicPartition, int]
-    committed: dict[TopicPartition, int]
-    """Without the partitions for which the group has never committed."""
 
 
 class OffsetReader:
@@ -89,18 +79,3 @@ class OffsetReader:
                     raise
             await asyncio.sleep(0.25)
         return {place: value.offset for place, value in found.items() if value.offset >= 0}
-
-    async def lag(self, group: str, partitions: Iterable[TopicPartition]) -> Lag:
-        """Records between the group's commits and the ends.
-
-        A partition without a commit counts from its beginning: there the group will start.
-        """
-        places = list(partitions)
-        committed = await self.committed(group, places)
-        beginnings = await self.beginnings(places)
-        ends = await self.ends(places)
-        records = sum(
-            max(ends[place] - max(committed.get(place, 0), beginnings[place]), 0)
-            for place in places
-        )
-        return Lag(records, beginnings, ends, committed)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stream.lines import DamageError
+
 READ_BYTES = 1024 * 1024
 """Of a column at a time: row groups may be of any size."""
 BATCH = 8_192
@@ -19,24 +21,33 @@ def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Itera
         columns: names of those to read, as far as the file has them; None for all.
 
     Raises:
-        DamagedParquetError: the file cannot be read to its end.
+        DamageError: the file cannot be read to its end; the batches before have been handed on.
     """
     from pyarrow import ArrowException, parquet
 
+    rows = 0
     try:
         with parquet.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False) as file:
             names = file.schema_arrow.names
             if len({*names}) < len(names):
-                raise DamagedParquetError("two columns of the file have the same name")
+                raise DamageError(1, "two columns of the file have the same name")
             wanted = None if columns is None else [name for name in names if name in columns]
             batches = file.iter_batches(_batch_rows(file), columns=wanted, use_threads=False)
-            yield from map(_in_milliseconds, batches)
+            for batch in batches:
+                rows += len(batch)
+                yield _in_milliseconds(batch)
     except (ArrowException, OSError) as error:
-        raise DamagedParquetError(f"the file is damaged from here on ({error})") from None
+        raise DamageError(rows + 1, error) from None
 
 
-class DamagedParquetError(ValueError):
-    """A Parquet file ends before its end; the message is a fault as a row has one."""
+def column_names(path: Path) -> list[str]:
+    """Of a file. Raises DamageError."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        return list(parquet.read_schema(path).names)
+    except (ArrowException, OSError) as error:
+        raise DamageError(1, error) from None
 
 
 def _batch_rows(file: Any) -> int:

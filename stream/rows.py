@@ -4,19 +4,20 @@ JSONL and CSV may be packed with gzip or zstd, by their suffix (``events.csv.gz`
 cannot be read is handed on with its fault, and the rows after it are read all the same.
 """
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from model.events import ContractError, Event, decode_event
 from stream.csv_rows import csv_rows, typed_fields
-from stream.lines import PACKINGS, line_blocks, lines, unpacked
-from stream.parquet_rows import DamagedParquetError, parquet_batches
+from stream.lines import PACKINGS, DamageError, line_blocks, lines, recoded, unpacked
+from stream.parquet_rows import parquet_batches
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 BOM = b"\xef\xbb\xbf"
@@ -27,6 +28,16 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 class RowsError(ValueError):
     """A file cannot be read at all; the message names it and says what to do."""
+
+
+class DamagedFileError(RowsError):
+    """A file can be read up to some line only; those before it have been handed on."""
+
+    def __init__(self, path: Path, line: int, why: str) -> None:
+        super().__init__(
+            f"{path} is damaged from line {line:,} on ({why}); mend it, or name a whole copy"
+        )
+        self.path, self.line, self.why = path, line, why
 
 
 class Row(NamedTuple):
@@ -56,11 +67,12 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Every row of a file, in file order; blank lines are no rows.
 
     Raises:
-        RowsError: when the file is missing, or is of no format known here.
+        RowsError: when the file is missing, is of no format known here, or is damaged.
     """
     form, packing = format_of(path)
     if form == "parquet":
-        yield from _parquet(path)
+        with naming_damage(path):
+            yield from _parquet(path)
         return
     with opened(path, packing) as stream:
         yield from _jsonl(path, stream) if form == "jsonl" else _csv(path, stream)
@@ -72,12 +84,12 @@ def decode_rows(
     """Each row that ``decode`` takes, with what it made of it; ``report`` gets the others."""
     for row in rows:
         if row.fault:
-            report(BadRow(row.path, row.line, "unreadable", row.fault, row.data))
+            report(bad_row(row.path, row.line, "unreadable", row.fault, row.data))
             continue
         try:
             value = decode(row.data)
         except ContractError as error:
-            report(BadRow(row.path, row.line, error.reason, str(error), row.data))
+            report(bad_row(row.path, row.line, error.reason, str(error), row.data))
             continue
         yield row, value
 
@@ -117,17 +129,54 @@ def format_of(path: Path, *, unknown: str = "") -> tuple[str, str]:
 
 
 @contextmanager
-def opened(path: Path, packing: str) -> Iterator[BinaryIO]:
-    """A file, unpacked.
+def opened(
+    path: Path, packing: str, *, encoding: str = "utf-8", name: Path | None = None
+) -> Iterator[BinaryIO]:
+    """A file, unpacked and in UTF-8.
+
+    Args:
+        path: the file.
+        packing: a value of `PACKINGS`, or "".
+        encoding: of its text.
+        name: what it is called in errors, if not so.
 
     Raises:
-        RowsError: it cannot be read.
+        RowsError: it cannot be read, or not to its end.
     """
     try:
-        with path.open("rb") as packed, unpacked(packed, packing) as stream:
-            yield stream
+        with (
+            naming_damage(name or path),
+            path.open("rb") as packed,
+            unpacked(packed, packing) as stream,
+            recoded(stream, encoding) as text,
+        ):
+            if text is stream:
+                _refuse_utf_16(name or path, stream)
+            yield text
     except OSError as error:
         raise RowsError(f"{path} cannot be read ({error.strerror or error}); correct it") from None
+
+
+def _refuse_utf_16(name: Path, stream: BinaryIO) -> None:
+    """By a byte order mark, or by half of a first letter: no line of it could be read."""
+    try:
+        start = cast(io.BufferedReader, stream).peek(2)[:2]
+    except OSError:
+        return  # whoever reads on tells what is damaged
+    if start in UTF_16 or b"\0" in start:
+        raise RowsError(
+            f"{name} is not UTF-8 but most likely UTF-16; save it as UTF-8, or give `encoding = "
+            '"utf-16"` in the table [file] of a mapping (docs/mapping.md)'
+        )
+
+
+@contextmanager
+def naming_damage(name: Path) -> Iterator[None]:
+    """Say which file it is that cannot be read to its end. Raises DamagedFileError."""
+    try:
+        yield
+    except DamageError as damage:
+        raise DamagedFileError(name, damage.line, str(damage)) from None
 
 
 def json_of(fields: dict[str, Any]) -> bytes:
@@ -137,6 +186,23 @@ def json_of(fields: dict[str, Any]) -> bytes:
         UnicodeEncodeError, TypeError, OverflowError: JSON knows no such thing.
     """
     return _encoder.encode({name: value for name, value in fields.items() if not _absent(value)})
+
+
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Its byte order marks."""
+NOT_UTF_8 = (
+    "the text is not UTF-8; save it as UTF-8, or give its `encoding`, such as gbk, in the table "
+    "[file] of a mapping (docs/mapping.md)"
+)
+
+
+def bad_row(path: Path, line: int, reason: str, detail: str, raw: bytes) -> BadRow:
+    """What to say of a row; of one that is not UTF-8 that comes first."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        detail = NOT_UTF_8
+    return BadRow(path, line, reason, detail, raw)
 
 
 NO_JSON = (UnicodeEncodeError, TypeError, OverflowError)
@@ -160,22 +226,19 @@ def _csv(path: Path, stream: BinaryIO) -> Iterator[Row]:
         if row.fault:
             yield Row(path, row.line, row.raw, row.fault)
         else:
-            yield _encoded(path, row.line, typed_fields(row.cells))
+            yield _encoded(path, row.line, typed_fields(row.cells), row.raw)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
     line = 0
-    try:
-        for batch in parquet_batches(path):
-            for fields in batch.to_pylist():
-                line += 1
-                yield _encoded(path, line, fields)
-    except DamagedParquetError as error:
-        yield Row(path, line + 1, b"", str(error))
+    for batch in parquet_batches(path):
+        for fields in batch.to_pylist():
+            line += 1
+            yield _encoded(path, line, fields)
 
 
-def _encoded(path: Path, line: int, fields: dict[str, Any]) -> Row:
+def _encoded(path: Path, line: int, fields: dict[str, Any], raw: bytes = b"") -> Row:
     try:
         return Row(path, line, json_of(fields))
     except NO_JSON as error:
-        return Row(path, line, b"", str(error))
+        return Row(path, line, raw, str(error))

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from stream.cli_output import MENDABLE
 from stream.settings import Settings, child_environment
 
 READY_LINE = "nextclick worker ready"
@@ -126,7 +127,10 @@ class WorkerProcess:
 
 
 def run_worker(settings: Settings, *, follow_owner: bool) -> None:
-    """Run ``faust -A stream.app worker`` in this process until a signal ends it."""
+    """Run ``faust -A stream.app worker`` in this process until a signal ends it.
+
+    What a person has to mend ends it with status 2, as any verb.
+    """
     if follow_owner:
         threading.Thread(target=_stop_without_owner, daemon=True).start()
     from faust.cli.faust import cli
@@ -134,7 +138,13 @@ def run_worker(settings: Settings, *, follow_owner: bool) -> None:
     # Faust's web server has a fixed port, which a second worker could not open.
     arguments = ["-A", "stream.app", "worker", "--without-web"]
     arguments += ["--loglevel", settings.log_level.lower()]
-    cli.main(args=arguments, prog_name="nextclick worker")
+    try:
+        cli.main(args=arguments, prog_name="nextclick worker")
+    except SystemExit as end:
+        if isinstance(end.code, str):  # the sentence of `stream.worker`
+            sys.stderr.write(f"{end.code}\n")
+            end.code = MENDABLE
+        raise
 
 
 def _stop_without_owner() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from model.events import Cart, Click, Context, Event, Forget, Identify, Purchase, Search, User
+from serving.count_rows import added_up
 from serving.learning import learn
 from serving.merge import StoredProfile
 from serving.parts import Parts
@@ -14,7 +15,7 @@ from stream.replay.event_past import EventPast
 from stream.replay.past import Position
 from tests.parts import MINUTE_MS, NOW
 
-Weights = dict[bytes, dict[bytes, float]]
+Weights = dict[bytes, dict[bytes | int, float]]
 USERS = 12
 
 
@@ -87,8 +88,12 @@ async def counts_in(parts: Parts) -> Weights:
     redis: Any = parts.store.redis
     found: Weights = {}
     for key in sorted(await redis.keys("*:count:*")):
-        if await redis.type(key) == b"zset":
-            found[key] = dict(await redis.zrange(key, 0, -1, withscores=True))
+        match await redis.type(key):
+            case b"zset":
+                found[key] = dict(await redis.zrange(key, 0, -1, withscores=True))
+            case b"string":
+                rows = added_up([await redis.get(key)])
+                found[key] = dict(zip(rows.items.tolist(), rows.weights.tolist(), strict=True))
     return found
 
 

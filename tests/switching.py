@@ -15,7 +15,8 @@ from serving.store import Store
 from stream.assignment import Assignment
 from stream.generation_switch import GenerationSwitch
 from stream.readiness import Readiness
-from stream.replay.compare import Comparing, Comparison
+from stream.replay.compare import Comparing
+from stream.replay.comparison import Comparison
 from stream.replay.generations import learning_parts
 from stream.settings import Settings
 from stream.topic_identity import topic_identity

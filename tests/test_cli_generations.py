@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from serving.generations import GenerationError
 from stream import cli
 from stream.replay.generations import opened
 from stream.settings import Settings
@@ -45,6 +46,13 @@ def ran(*arguments: str, status: int = 0, answer: str = "") -> str:
 
 def told(*arguments: str, status: int = 0) -> Any:
     return json.loads(ran(*arguments, "--json", status=status))
+
+
+def refused(*arguments: str) -> str:
+    """The sentence of a refusal."""
+    done = CliRunner().invoke(cli.app, ["replay", *arguments])
+    assert isinstance(done.exception, GenerationError), (done.output, done.exception)
+    return str(done.exception)
 
 
 def learn_shadow(settings: Settings, *items: str) -> None:
@@ -89,11 +97,16 @@ def test_compare_of_equals_exits_with_0(settings: Settings) -> None:
     assert "ann: equal" in ran("compare", "--user", "ann")
 
 
-def test_a_dry_run_changes_nothing(settings: Settings) -> None:
+def test_a_dry_run_changes_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     learn_shadow(settings, "tea-1", "tea-2")
-    assert told("cutover", "--dry-run") == {"live": 0, "would_be_live": 1}
-    assert told("rollback", "--dry-run") == {"live": 0, "would_be_live": None}
-    assert told("drop", "1", "--dry-run") == {"would_drop": 1}
+    topics = ["events", "clicks"]
+    monkeypatch.setenv("NEXTCLICK_INPUTS", "clicks=segment")
+    assert told("cutover", "--dry-run") == {"live": 0, "would_be_live": 1, "topics": topics}
+    assert "of generation 1 in `events`, `clicks`, forget again" in ran("cutover", "--dry-run")
+    assert told("rollback", "--dry-run") == {"live": 0, "would_be_live": None, "topics": topics}
+    dropped = told("drop", "1", "--dry-run")
+    assert (dropped["would_drop"], dropped["profiles"]) == (1, 1)
+    assert dropped["counts"] > 2
     assert told("status")["made"] == [0, 1]
 
 
@@ -116,6 +129,28 @@ def test_drop_asks_first(settings: Settings) -> None:
     assert told("status")["made"] == [0, 1]
 
 
-def test_what_is_live_is_not_dropped(settings: Settings) -> None:
-    done = CliRunner().invoke(cli.app, ["replay", "drop", "0", "--yes"])
-    assert "generation 0 is live" in str(done.exception)
+@pytest.mark.parametrize("how", ["--yes", "--dry-run"])
+def test_what_is_live_or_unknown_is_not_dropped(settings: Settings, how: str) -> None:
+    assert "generation 0 is live" in refused("drop", "0", how)
+    assert "there is no generation 9; there are these: 0" in refused("drop", "9", how)
+
+
+def test_a_drop_that_broke_off_goes_on(settings: Settings) -> None:
+    learn_shadow(settings, "tea-1")
+
+    async def begin() -> None:
+        async with opened(settings) as (_, generations):
+            await generations.remove(1)
+
+    asyncio.run(begin())
+    assert told("drop", "1", "--dry-run")["profiles"] == 1
+    assert told("drop", "1", "--yes")["profiles"] == 1
+    assert "there is no generation 1" in refused("drop", "1", "--yes")
+
+
+def test_compare_refuses_what_it_cannot_compare(settings: Settings) -> None:
+    learn_shadow(settings, "tea-1")
+    assert "there is no generation 9; there are these: 0, 1" in refused("compare", "--with", "9")
+    assert "generation 0 is the live one" in refused("compare", "--with", "0")
+    neither = "neither generation 0 nor generation 1 has a profile of 'nobody'"
+    assert neither in refused("compare", "--user", "nobody")

@@ -6,99 +6,39 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from model.events import Click, encode_event
-from stream import cli
-from stream.kafka import kafka_python_producer_arguments, kafka_python_reader_arguments
 from stream.replay.record_sender import ORIGINAL_PLACE, ORIGINAL_TIME
-from stream.settings import Settings, child_environment, settings_environment
+from stream.settings import Settings, child_environment
 from tests.backends import Broker
+from tests.replay_commands import (
+    PARTITIONS,
+    START,
+    Verb,
+    click,
+    past_of,
+    replay_verb,
+    settled,
+    write,
+    written,
+)
 
-PARTITIONS = 4
-START = 1_700_000_000_000
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.either_backend
-
-Verb = Callable[..., tuple[int, dict[str, Any], str]]
 
 
 @pytest.fixture
 def settings(
     broker: Broker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Settings:
-    """A topic of the past and an events topic of the test's own, and an empty folder."""
-    name = request.node.name.replace("[", "-").replace("]", "")
-    broker.create_topics({f"past-{name}": PARTITIONS, f"events-{name}": PARTITIONS})
-    settings = Settings(brokers=broker.bootstrap, events_topic=f"events-{name}", group=name)
-    for variable, value in settings_environment(settings).items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.chdir(tmp_path)
-    return settings
+    return settled(broker, request.node.name, monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """``nextclick replay ... --json``: exit status, what it told, standard error."""
-
-    def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
-        monkeypatch.setattr(sys, "argv", ["nextclick", "replay", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        status = caught.value.code
-        told = json.loads(captured.out) if captured.out else {}
-        return status if isinstance(status, int) else 0, told, captured.err
-
-    return run
-
-
-def past_of(settings: Settings) -> str:
-    return settings.events_topic.replace("events-", "past-")
-
-
-def click(number: int) -> bytes:
-    """Spaces, so that passing through and encoding anew differ."""
-    event = Click(
-        event_id=f"e{number}", user_id=f"u{number % 5}", ts=START + 1_000 * number, item_id="i"
-    )
-    return encode_event(event).replace(b",", b", ")
-
-
-def write(settings: Settings, values: list[bytes]) -> None:
-    with KafkaProducer(**kafka_python_producer_arguments(settings)) as producer:
-        for number, value in enumerate(values):
-            producer.send(
-                past_of(settings),
-                value,
-                b"another key",
-                [("trace", b"\xff")],
-                partition=number % PARTITIONS,
-                timestamp_ms=START + 1_000 * number,
-            )
-        producer.flush(30)
-
-
-def written(settings: Settings) -> list[Any]:
-    """Every record of the events topic."""
-    found: list[Any] = []
-    consumer = KafkaConsumer(**kafka_python_reader_arguments(settings))
-    try:
-        places = [TopicPartition(settings.events_topic, each) for each in range(PARTITIONS)]
-        ends = consumer.end_offsets(places)
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
-        while len(found) < sum(ends.values()):
-            for records in consumer.poll(200).values():
-                found += records
-    finally:
-        consumer.close()
-    return found
+    return replay_verb(monkeypatch, capsys)
 
 
 def test_a_topic_comes_back_as_it_was_keyed_and_marked(settings: Settings, verb: Verb) -> None:
@@ -201,6 +141,9 @@ def test_bad_records_are_told_counted_and_kept(
         (["--into", "shadow", "--rate", "5"], "a shadow set is built as fast as it goes"),
         (["--from", "yesterday"], "'yesterday' is no time"),
         (["--from-offset", "7"], "'7' is no place"),
+        (["--from", "2026-01-05", "--to", "2026-01-01"], "--from is not before --to"),
+        (["--from-offset", "3:9", "--to-offset", "3:9"], "--from-offset 3:9 is not before"),
+        (["--partition", "1", "--to-offset", "3:9"], "partition 3 has an offset and is none of"),
         (["--mapping", "segment", "--map", "a=user_id"], "give --mapping or --map, not both"),
     ],
 )

@@ -14,6 +14,7 @@ from model.events import Click, Search
 from model.ids import item_hash
 from model.items import Item
 from model.signals import TOGETHER_MS
+from serving.count_rows import ROW
 from serving.counts import LANDMARK_MS, MAX_NEIGHBOURS, Counts, Neighbours
 from serving.parts import Parts
 from serving.profile import QUERIES
@@ -200,19 +201,22 @@ async def test_pruning_keeps_the_strongest(parts: Parts) -> None:
     (near,) = await parts.counts.neighbours([item_hash("a")], most=1000)
     held = named(near)
     assert set(strong) <= set(held)
-    assert len(held) <= 2 * MAX_NEIGHBOURS
+    assert len(held) <= 3 * MAX_NEIGHBOURS
     (top,) = await parts.counts.neighbours([item_hash("a")], most=10)
     assert list(named(top)) == list(held)[:10]
 
 
-async def test_neighbours_stay_packed(parts: Parts) -> None:
-    """Past 128 members Redis gives a sorted set five times the memory."""
-    for user in range(2 * MAX_NEIGHBOURS + 20):
-        visit = [click(f"u{user}", f"i{user}"), click(f"u{user}", "a")]
+async def test_an_item_keeps_a_bounded_number_of_rows(parts: Parts) -> None:
+    redis = parts.store.redis
+    for user in range(4 * MAX_NEIGHBOURS):
+        # Rows of one item again are as many rows as those of others.
+        item = f"i{user if user > MAX_NEIGHBOURS else 0}"
+        visit = [click(f"u{user}", item), click(f"u{user}", "a")]
         await take(parts, records_of(visit, first=2 * user))
-    (key,) = await parts.store.redis.keys(f"*:with:{item_hash('a'):012x}")
-    assert await parts.store.redis.zcard(key) > MAX_NEIGHBOURS
-    assert await parts.store.redis.object("ENCODING", key) == b"listpack"
+        (key,) = await redis.keys(f"*:with:{item_hash('a'):012x}")
+        assert await redis.strlen(key) <= 3 * MAX_NEIGHBOURS * ROW.itemsize
+    (near,) = await parts.counts.neighbours([item_hash("a")], most=1)
+    assert named(near) == {"i0": pytest.approx((MAX_NEIGHBOURS + 1) * weight(NOW))}
 
 
 async def test_nothing_counted_is_nothing_found(parts: Parts) -> None:

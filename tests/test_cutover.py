@@ -13,7 +13,8 @@ from serving.intake import decode
 from serving.learning import learn
 from stream.offsets import OffsetReader
 from stream.replay.build import build
-from stream.replay.compare import Comparing, Comparison
+from stream.replay.compare import Comparing
+from stream.replay.comparison import Comparison
 from stream.replay.cutover import cutover, rollback
 from stream.replay.generations import learning_parts, open_shadow
 from stream.replay.topic_past import TopicPast

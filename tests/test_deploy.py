@@ -1,25 +1,25 @@
-"""deploy/ without a Docker engine: the schema, the settings, the ports, the Dockerfile."""
+"""The compose files without a Docker engine: the schema, the settings, the ports."""
 
 import copy
 import json
 import re
+import shutil
 import subprocess
 import sys
-import tomllib
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from stream.api.server import GRACE_S
 from stream.cli import app
 from stream.settings import Settings, SettingsError
 from stream.settings_sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
+from stream.worker_process import STOP_S
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
-DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 GIVEN = {"NEXTCLICK_REDIS_PASSWORD": "a1b2", "BUNDLE": "/srv/bundle"}
 """What a person puts into deploy/.env."""
 
@@ -31,6 +31,20 @@ class ComposeLoader(yaml.SafeLoader):
 
 
 ComposeLoader.add_constructor("!reset", lambda _loader, _node: [])
+
+
+def laid_over(compose: dict[str, Any], name: str) -> dict[str, Any]:
+    """A service with what compose.cpu.yaml changes of it: of mappings the keys, else the whole."""
+
+    def merge(below: Any, above: Any) -> Any:
+        if not (isinstance(below, dict) and isinstance(above, dict)):
+            return above
+        return below | {key: merge(below.get(key), value) for key, value in above.items()}
+
+    merged: dict[str, Any] = merge(
+        compose["services"][name], load_compose("compose.cpu.yaml")["services"].get(name, {})
+    )
+    return merged
 
 
 def load_compose(name: str) -> dict[str, Any]:
@@ -92,7 +106,10 @@ def test_what_services_name_is_there(compose: dict[str, Any]) -> None:
         assert set(service.get("depends_on", {})) <= services.keys(), name
         assert set(service.get("networks", [])) <= compose["networks"].keys(), name
         assert {item["source"] for item in service.get("configs", [])} <= compose["configs"].keys()
-        named = {item.split(":")[0] for item in service.get("volumes", []) if isinstance(item, str)}
+        sources = [
+            item.split(":")[0] for item in service.get("volumes", []) if isinstance(item, str)
+        ]
+        named = {source for source in sources if not source.startswith("./")}
         assert named <= compose["volumes"].keys(), name
 
 
@@ -107,14 +124,14 @@ def test_each_condition_can_come_true(compose: dict[str, Any]) -> None:
     for on, condition in conditions:
         if condition == "service_healthy":
             assert "healthcheck" in services[on], on
-        else:
+        elif condition != "service_started":
             assert condition == "service_completed_successfully"
             assert services[on]["restart"] == "no", on
 
 
 def test_ports_are_bound_to_this_machine_only(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 2
+    assert len(ports) == 5
     for port in ports:
         assert port.startswith("127.0.0.1:"), port
     assert not any(service.get("network_mode") for service in compose["services"].values())
@@ -125,7 +142,7 @@ def test_two_workers_and_their_command(compose: dict[str, Any]) -> None:
     assert compose["services"]["worker"]["command"] == ["worker"]
     assert compose["services"]["topics"]["command"] == ["topics"]
     verbs = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert {"worker", "topics"} <= verbs
+    assert {"worker", "topics", "api"} <= verbs
 
 
 def test_the_redis_password_comes_from_the_environment(compose: dict[str, Any]) -> None:
@@ -157,18 +174,28 @@ def apply_environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPat
     return Settings()
 
 
-@pytest.mark.parametrize("service", ["topics", "worker"])
+@pytest.mark.parametrize("service", ["topics", "worker", "api"])
 def test_containers_have_possible_settings(
-    service: str, compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    service: str, compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    settings = apply_environment(compose["services"][service]["environment"], monkeypatch)
+    environment = dict(compose["services"][service]["environment"])
+    mounts = {
+        item["target"]: item
+        for item in compose["services"][service].get("volumes", [])
+        if isinstance(item, dict)
+    }
+    if service == "api":
+        keys = environment["NEXTCLICK_API_KEYS"]
+        assert mounts[keys]["source"] == "${API_KEYS:-./keys}"
+        environment["NEXTCLICK_API_KEYS"] = str(tmp_path / "keys")
+        (tmp_path / "keys").touch()
+    settings = apply_environment(environment, monkeypatch)
     assert settings.broker_list == ["kafka:9092"]
     assert settings.redis_password is not None
     assert settings.redis_password.get_secret_value() == "a1b2"
-    if service == "worker":
-        assert settings.provider == "cuda"
-        [bundle] = compose["services"]["worker"]["volumes"]
-        assert str(settings.bundle) == bundle["target"]
+    if service != "topics":
+        assert settings.provider == {"worker": "cuda", "api": "cpu"}[service]
+        assert mounts[str(settings.bundle)]["source"].startswith("${BUNDLE:?")
 
 
 def test_a_misspelt_variable_would_be_found(
@@ -184,54 +211,74 @@ def test_the_cpu_file_asks_for_the_cpu_and_takes_the_gpu_away(
 ) -> None:
     reserved = compose["services"]["worker"]["deploy"]["resources"]["reservations"]
     assert reserved["devices"]
-    over = load_compose("compose.cpu.yaml")["services"]["worker"]
-    assert over["deploy"]["resources"]["reservations"] == {"devices": []}
-    environment = compose["services"]["worker"]["environment"] | over["environment"]
-    assert apply_environment(environment, monkeypatch).provider == "cpu"
+    worker = laid_over(compose, "worker")
+    assert worker["deploy"]["resources"]["reservations"]["devices"] == []
+    assert worker["deploy"]["replicas"] == 2
+    assert apply_environment(worker["environment"], monkeypatch).provider == "cpu"
 
 
-def test_the_image_copies_what_the_package_is_made_of() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = project["tool"]["setuptools"]["packages"]
-    needed = {f"{package.partition('.')[0]}/" for package in packages}
-    needed |= {"pyproject.toml", "constraints.txt", project["project"]["readme"]}
-    needed |= set(project["project"]["license-files"])
-    copied = set()
-    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
-        *sources, _ = line.split()
-        copied.update(sources)
-    assert copied == needed
-    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8")
-    assert set(re.findall(r"^!(.+)$", ignored, re.MULTILINE)) == needed
-    for source in copied - {"README.md"}:
-        assert (ROOT / source).exists(), source
+def test_the_cpu_file_builds_every_container_of_ours_without_cuda(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        if service["image"].startswith("nextclick:"):
+            over = laid_over(compose, name)
+            assert (over["image"], over["build"]["args"]) == (
+                "nextclick:0.1.0-cpu",
+                {"VARIANT": "cpu"},
+            )
+            assert over["build"]["dockerfile"] == "deploy/Dockerfile"
 
 
-def test_the_image_installs_the_worker_only_and_pinned() -> None:
-    installs = re.findall(r"pip install .*", DOCKERFILE)
-    assert installs
-    assert all("-c constraints.txt" in line for line in installs)
-    assert installs[-1].endswith(" .")
-    assert "[" not in "".join(installs)
+@pytest.mark.parametrize("name", ["topics", "worker", "api"])
+def test_a_container_of_ours_writes_only_where_there_is_memory(
+    name: str, compose: dict[str, Any]
+) -> None:
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert [each.split(":")[0] for each in service["tmpfs"]] == ["/tmp", "/var/lib/nextclick"]
+    assert "uid=10001,gid=10001" in service["tmpfs"][1]
+    assert all(item["read_only"] for item in service.get("volumes", []))
 
 
-def test_the_image_runs_as_a_user_of_its_own() -> None:
-    users = re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE)
-    assert users == ["nextclick"]
-    assert DOCKERFILE.index("USER nextclick") < DOCKERFILE.index("ENTRYPOINT")
-    assert 'ENTRYPOINT ["nextclick"]\nCMD ["worker"]' in DOCKERFILE
+def test_containers_are_given_the_time_that_they_take_to_end(compose: dict[str, Any]) -> None:
+    def grace(name: str) -> int:
+        return int(compose["services"][name]["stop_grace_period"].removesuffix("s"))
+
+    assert grace("worker") >= STOP_S
+    assert grace("api") > GRACE_S
 
 
-def test_the_image_has_the_cuda_that_onnxruntime_wants() -> None:
-    try:
-        wanted = requires("onnxruntime-gpu") or []
-    except PackageNotFoundError:
-        pytest.skip("onnxruntime-gpu is not installed on this kind of machine")
-    majors = {
-        match[1]
-        for line in wanted
-        if (match := re.match(r"nvidia-cuda-runtime\D*~=(\d+)\.", line)) is not None
-    }
-    base = re.search(r"^ARG BASE=nvidia/cuda:(\d+)\.\S*-cudnn-runtime-", DOCKERFILE, re.MULTILINE)
-    assert base is not None
-    assert majors == {base[1]}
+def test_prometheus_asks_the_workers_where_they_answer(compose: dict[str, Any]) -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text("utf-8"))
+    [job] = config["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+    assert job["job_name"] == "nextclick"  # the alerts look for it
+    assert found["names"] == ["worker"]
+    port = compose["services"]["worker"]["environment"]["NEXTCLICK_METRICS_PORT"]
+    assert str(found["port"]) == port
+    assert config["rule_files"] == ["alerts.yaml"]
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool here: Debian's package prometheus has it")
+    done = subprocess.run(
+        [promtool, "check", "config", "prometheus.yaml"],
+        cwd=DEPLOY / "prometheus",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_the_dashboard_and_its_source(compose: dict[str, Any]) -> None:
+    folder = DEPLOY / "grafana" / "provisioning"
+    sources = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text("utf-8"))
+    assert sources["datasources"][0]["url"] == "http://prometheus:9090"
+    assert "prometheus" in compose["services"]
+    providers = yaml.safe_load((folder / "dashboards" / "nextclick.yaml").read_text("utf-8"))
+    path = providers["providers"][0]["options"]["path"]
+    mounts = dict(item.split(":")[:2] for item in compose["services"]["grafana"]["volumes"])
+    assert mounts["./grafana/dashboard.json"] == f"{path}/dashboard.json"
+    for source in mounts:
+        assert (DEPLOY / source).exists(), source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.replay import file_past
+from stream.replay import event_batches
 from stream.replay.past import Past
 from stream.rows import RowsError
 from tests.past_files import (
@@ -76,7 +76,7 @@ def test_it_goes_on_behind_each_position(tmp_path: Path) -> None:
 def test_batches_of_long_events_are_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_past, "BATCH_BYTES", 10_000)
+    monkeypatch.setattr(event_batches, "BATCH_BYTES", 10_000)
     rows = [row | {"rec_id": "r" * (1_000 if n < 500 else 10)} for n, row in enumerate(ROWS)]
     (tmp_path / "a.jsonl").write_bytes(jsonl(rows))
     batches = list(past_of(tmp_path, [tmp_path / "a.jsonl"]).batches({}))
@@ -108,12 +108,16 @@ def test_what_was_sorted_is_not_sorted_again(tmp_path: Path) -> None:
     assert counted == []
 
 
-def test_all_done_leaves_nothing(tmp_path: Path) -> None:
+def test_all_done_leaves_a_summary(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(ROWS))
     past = past_of(tmp_path, [tmp_path / "a.jsonl"])
     whole = read(past)
     past.finish()
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["lock"]
+    left = {path.name for path in (tmp_path / "work").iterdir()}
+    assert left == {"lock", f"{past.digest}.summary.json"}
+    again = past_of(tmp_path, [tmp_path / "a.jsonl"])
+    again.identify()
+    assert again.known() == past.summary
     assert read(past) == whole, "another replay of it has to sort again"
 
 
@@ -151,7 +155,8 @@ def test_a_kill_while_it_sorts_breaks_nothing(tmp_path: Path) -> None:
     past = past_of(tmp_path, [folder])
     assert read(past) == expected(ROWS)
     past.finish()
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["lock"]
+    left = {path.name for path in (tmp_path / "work").iterdir()}
+    assert left == {"lock", f"{past.digest}.summary.json"}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -163,6 +168,8 @@ def test_standard_input_may_be_of_any_format(
     with path.open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)
         assert read(past_of(tmp_path, [Path("-")])) == expected(ROWS)
+    kept = list((tmp_path / "work").glob("*/*"))
+    assert kept and not [path for path in kept if path.name.startswith("stdin")]
 
 
 def test_nothing_is_read_before_it_is_told_what_will_be(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of foreign rows as a source of the past."""
 
 import gzip
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from model.events import ContractError, decode_event
-from stream.rows import BadRow
+from stream.rows import BadRow, RowsError
 from tests.past_files import (
     NOW,
     START,
@@ -37,6 +38,13 @@ class Foreign(msgspec.Struct):
     digest: str = "foreign"
     plain: dict[str, str] | None = None
 
+    name: str = "foreign"
+    refuses_others: bool = True
+
+    def lacking(self, columns: Iterable[str]) -> str:
+        """All three are needed."""
+        return ", ".join(sorted({"who", "what", "when"} - {*columns}))
+
     def events(self, fields: dict[str, Any]) -> list[bytes]:
         """Items are joined with a comma."""
         if not fields["who"]:
@@ -54,6 +62,12 @@ class Foreign(msgspec.Struct):
     def events_of_record(self, value: bytes) -> list[bytes]:
         """Of a record in JSON."""
         return self.events(msgspec.json.decode(value))
+
+
+def comma_of(rows: Sequence[dict[str, Any]]) -> bytes:
+    """With a row of names."""
+    lines = [rows[0], *(row.values() for row in rows)]
+    return "".join(",".join(map(str, line)) + "\n" for line in lines).encode()
 
 
 FOREIGN = [("u", "a,b", "5"), ("", "a", "1"), ("v", "c", "x"), ("w", "c", "3"), ("x", ",d", "4")]
@@ -78,6 +92,73 @@ def test_a_mapping_makes_the_events(tmp_path: Path, name: str) -> None:
     assert [(row.line, row.reason) for row in bad] == [(3, "invalid"), (5, "invalid")]
     assert past.summary is not None
     assert past.summary.unmapped == 1
+    assert "5 rows, 1 of which make no event by the mapping, on purpose" in past.told()
+
+
+def test_a_file_in_utf_16_is_read_by_its_encoding(tmp_path: Path) -> None:
+    lines = "".join("::".join(row) + "\n" for row in [*FOREIGN, ("用户", "茶", "9")])
+    (tmp_path / "log.dat.gz").write_bytes(gzip.compress(lines.encode("utf-16")))
+    bad: list[BadRow] = []
+    mapping = Foreign(Form(encoding="utf-16"))
+    past = past_of(tmp_path, [tmp_path / "log.dat.gz"], bad.append, mapping=mapping)
+    events = [decode_event(value, NOW) for *_, value in read(past)]
+    assert [event.user_id for event in events] == ["w", "u", "u", "用户"]
+    assert [row.raw for row in bad] == [b"v::c::x", b"x::,d::4"]
+
+
+def test_a_file_of_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "log.dat").write_bytes("用户::茶::9\nu::a::1\n".encode("gbk"))
+    bad: list[BadRow] = []
+    assert past_of(tmp_path, [tmp_path / "log.dat"], bad.append, mapping=Foreign()).prepare().events
+    assert "give its `encoding`, such as gbk" in bad[0].detail
+    past = past_of(tmp_path, [tmp_path / "log.dat"], mapping=Foreign(Form(encoding="gbk"), "gbk"))
+    assert past.prepare().events == 2
+
+
+@pytest.mark.parametrize("mapping", [None, Foreign(Form(separator=",", columns=None))])
+def test_names_of_columns_in_another_encoding_are_told(
+    tmp_path: Path, mapping: Foreign | None
+) -> None:
+    (tmp_path / "log.csv").write_bytes("用户,商品\nu,a\n".encode("gbk"))
+    with pytest.raises(RowsError, match=r"log\.csv: the text is not UTF-8; .* `encoding`, such"):
+        past_of(tmp_path, [tmp_path / "log.csv"], mapping=mapping).prepare()
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.csv.gz", "log.jsonl", "log.parquet"])
+def test_a_mapping_of_other_columns_is_told_once(tmp_path: Path, name: str) -> None:
+    rows = [{"kunde": f"u{n}", "what": "a", "when": n} for n in range(200)]
+    data = {".csv": comma_of(rows), ".jsonl": jsonl(rows), ".parquet": tables(rows)}[
+        Path(name.removesuffix(".gz")).suffix
+    ]
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    bad: list[BadRow] = []
+    mapping = Foreign(Form(separator=",", columns=None, quoted=True))
+    with pytest.raises(RowsError) as caught:
+        past_of(tmp_path, [tmp_path / name], bad.append, mapping=mapping).prepare()
+    assert str(caught.value) == (
+        f"{tmp_path / name} has no column who; it has `kunde`, `what`, `when`: correct foreign, or "
+        "name another mapping"
+    )
+    assert bad == []
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet"])
+def test_a_log_that_lacks_a_mapping_is_told_once(tmp_path: Path, name: str) -> None:
+    rows = [{"visitor": f"u{n}", "type": "click", "ts": n} for n in range(200)]
+    data = {".csv": comma_of, ".jsonl": jsonl, ".parquet": tables}[Path(name).suffix](rows)
+    (tmp_path / name).write_bytes(data)
+    sentence = (
+        "has no column `event_id`, `user_id`; it has `visitor`, `type`, `ts`: say with --mapping "
+        r"or --map what stands for it \(docs/mapping\.md\)"
+    )
+    with pytest.raises(RowsError, match=sentence):
+        past_of(tmp_path, [tmp_path / name]).prepare()
+
+
+def test_a_layout_of_other_cells_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "log.dat").write_bytes(b"u,a,1\n" * 200)
+    with pytest.raises(RowsError, match=r"no row of 3 cells; the first is b'u,a,1': correct `sep"):
+        past_of(tmp_path, [tmp_path / "log.dat"], mapping=Foreign()).prepare()
 
 
 @pytest.mark.parametrize("quoted", [False, True])

@@ -55,7 +55,13 @@ def test_a_file_counts_once(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("*.tsv", "nothing matches"), ("empty", "holds no file of events; name one with")],
+    [
+        ("*.tsv", "nothing matches"),
+        (
+            "empty",
+            r"holds no file of events; name one with \.jsonl.* also with \.gz or \.zst behind it",
+        ),
+    ],
 )
 def test_nothing_is_refused(folder: Path, name: str, sentence: str) -> None:
     (folder / "empty").mkdir()

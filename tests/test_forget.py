@@ -135,12 +135,14 @@ async def stored(settings: Settings, user_id: str) -> tuple[Profile, Recommendat
 def wait_until_served(settings: Settings) -> None:
     """Return once the group has committed everything in the events topic."""
 
-    async def lag() -> int:
+    async def is_served() -> bool:
         async with OffsetReader(settings) as offsets:
             places = await offsets.partitions(settings.events_topic)
-            return (await offsets.lag(settings.group, places)).records
+            committed = await offsets.committed(settings.group, places)
+            ends = await offsets.ends(places)
+        return all(committed.get(place, 0) == ends[place] for place in places)
 
-    wait_until(lambda: asyncio.run(lag()) == 0, "all events are committed")
+    wait_until(lambda: asyncio.run(is_served()), "all events are committed")
 
 
 def nextclick(settings: Settings, *arguments: str) -> dict[str, object]:

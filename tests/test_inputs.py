@@ -1,5 +1,7 @@
 """Workers read several topics, each as its producers write it."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from stream.replay.cutover import cutover
 from stream.replay.generations import open_shadow, opened
 from stream.replay.lag_gate import LagGate
 from stream.replay.topic_offsets import TopicOffsets
-from stream.settings import Settings
+from stream.settings import Settings, child_environment
 from tests.backends import Broker
 from tests.shop import Shop, running_shop
 from tests.tiny import tiny_bundle
@@ -43,6 +45,26 @@ def settings(stream_settings: Settings, broker: Broker, tmp_path: Path) -> Setti
     mapping = tmp_path / "searches.toml"
     mapping.write_text(SEARCHES)
     return stream_settings.model_copy(update={"inputs": f"clicks=segment,searches={mapping}"})
+
+
+def test_a_worker_whose_mapping_is_wrong_ends_with_status_2(
+    stream_settings: Settings, tmp_path: Path
+) -> None:
+    tiny_bundle(tmp_path / "bundle", ["i"])
+    settings = stream_settings.model_copy(
+        update={"inputs": "clicks=nothing", "bundle": tmp_path / "bundle"}
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "stream.cli", "worker"],
+        cwd=tmp_path,
+        env=child_environment(settings) | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("nextclick: there is no ready mapping 'nothing'; name one of")
 
 
 def test_a_replay_watches_the_lag_on_all_of_them(broker: Broker, stream_settings: Settings) -> None:

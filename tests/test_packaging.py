@@ -162,6 +162,8 @@ def closure() -> Iterator[tuple[str, str]]:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         name = canonicalize_name(requirement.name)
+        if name == "pip":
+            continue  # the environment's own, as Python is
         for wanted in ("", *requirement.extras):
             if (name, wanted) in seen:
                 continue

@@ -1,8 +1,7 @@
-"""Every command of the README and of the pages beside it exists, and its story happens."""
+"""The story of the README happens; tests/test_pages.py has its commands."""
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -10,14 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 from kafka import KafkaProducer
 
 from model.events import Click, encode_event
 from model.items import Item
 from serving.recommendation import Recommendation
 from serving.requests import REPLAY_HEADER
-from stream.cli import app
 from stream.settings import Settings
 from tests.backends import Broker
 from tests.shop import ITEMS, Shop, running_shop
@@ -26,13 +23,6 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = README + (ROOT / "docs/replay.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line.split("#")[0].strip()
-    for name, body in BLOCKS
-    if not name
-    for line in body.splitlines()
-    if re.match(r"(make|nextclick|\.venv/bin/nextclick|pip|export) ", line)
-]
 PRODUCTS = [
     Item(item_id="1082185", title="Bananas", category=("PRODUCE", "BANANAS")),
     Item(item_id="908531", title="Chocolate milk", category=("GROCERY", "CHOCOLATE MILK")),
@@ -43,40 +33,6 @@ PRODUCTS = [
 def program(name: str) -> str:
     (found,) = [body for block, body in BLOCKS if block == f"python {name}"]
     return str(found)
-
-
-def test_there_are_commands_to_check() -> None:
-    assert {"make demo", "make test"} <= set(COMMANDS)
-    assert len(COMMANDS) > 8
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if re.match(r"(\S*/)?nextclick ", c)])
-def test_a_command_takes_the_options_it_is_given(command: str) -> None:
-    words = shlex.split(command)
-    group = typer.main.get_command(app)
-    verb = group.get_command(None, words[1])  # type: ignore[attr-defined]
-    assert verb is not None, f"no such verb: {words[1]}"
-    parts = getattr(verb, "commands", {})
-    if parts:
-        verb = parts[words[2]]
-    options = {name for option in verb.params for name in option.opts}
-    assert {word for word in words if word.startswith("--")} <= options
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
-def test_a_make_target_exists(command: str) -> None:
-    subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, check=True, capture_output=True)
-
-
-def test_an_exported_variable_is_a_setting() -> None:
-    names = set(re.findall(r"NEXTCLICK_(\w+)", README))
-    assert names
-    assert {name.lower() for name in names} <= set(Settings.model_fields)
-
-
-def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
 
 
 @pytest.fixture(scope="module")

@@ -282,3 +282,49 @@ def test_each_says_what_it_is_for(name: str) -> None:
     mapping = Mapping.named(name)
     assert mapping.title
     assert mapping.makes_events or mapping.makes_items
+
+
+def test_gorse() -> None:
+    moment, ms = "2021-10-24T06:42:20Z", 1_635_057_740_000
+    found = events(
+        "gorse",
+        {"FeedbackType": "star", "UserId": "王芳", "ItemId": "绿茶", "Timestamp": moment},
+        {"feedback_type": "read", "user_id": "u", "item_id": "i", "time_stamp": moment},
+    )
+    assert without_ids(found) == [
+        Favorite(event_id="", user_id="王芳", item_id="绿茶", ts=ms),
+        Click(event_id="", user_id="u", item_id="i", ts=ms),
+    ]
+    with pytest.raises(ContractError, match="'shared', of which the mapping says nothing"):
+        events("gorse", {"FeedbackType": "shared", "UserId": "u", "ItemId": "i", "Timestamp": ms})
+    told = {"Categories": ["tea"], "Timestamp": moment, "Comment": "Green tea"}
+    hidden, shown = items(
+        "gorse", {"ItemId": "1", "IsHidden": True, **told}, {"item_id": "2", "is_hidden": "0"}
+    )
+    assert shown == Item(item_id="2")
+    assert hidden == Item(
+        item_id="1", title="Green tea", category=("tea",), available=False, created=ms
+    )
+
+
+def test_metarank() -> None:
+    shared = {"timestamp": "1599391467000", "session": "s"}
+    ranked = {"items": [{"id": "i3", "relevancy": 2.0}, {"id": "i1"}], "event": "ranking"}
+    query, price = {"name": "query", "value": "猫"}, {"name": "price", "value": 3.5}
+    bought = {"event": "interaction", "type": "purchase", "item": "i1", "ranking": "r"}
+    found = events(
+        "metarank",
+        {"id": "r", "user": "u", **shared, **ranked, "fields": [{"name": "x", "value": 1}, query]},
+        {"id": "no search", **shared, **ranked, "fields": []},
+        {"id": "b", **shared, **bought, "fields": [price]},
+        {"id": "of a user", **shared, "event": "user", "user": "u", "fields": []},
+    )
+    ts = 1_599_391_467_000
+    assert found == [
+        Search(event_id="r", user_id="u", query="猫", item_ids=("i3", "i1"), ts=ts, session_id="s"),
+        Purchase(event_id="b", user_id="s", item_id="i1", price=3.5, ts=ts, session_id="s"),
+    ]
+    fields = [{"name": "title", "value": "红茶"}, {"name": "tags", "value": ["black", "loose"]}]
+    assert items("metarank", {"event": "item", "item": "i1", **shared, "fields": fields}) == [
+        Item(item_id="i1", title="红茶", tags=("black", "loose"))
+    ]

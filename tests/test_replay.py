@@ -21,8 +21,8 @@ from stream.embedded_broker import EmbeddedBroker
 from stream.kafka import TopicError, aiokafka_arguments, producer_arguments
 from stream.replay import lag_gate
 from stream.replay.event_past import EventPast
-from stream.replay.lag_gate import LagGate, ReplayError
-from stream.replay.past import Position
+from stream.replay.lag_gate import LagGate
+from stream.replay.past import Position, ReplayError
 from stream.replay.record_sender import ORIGINAL_TIME
 from stream.replay.topic_offsets import TopicOffsets
 from stream.replay.topic_past import TopicPast
@@ -102,7 +102,7 @@ async def test_events_arrive_in_order_keyed_and_marked(settings: Settings) -> No
         replay, settings, past(events), {}, max_lag=0, progress=steps.append
     )
     assert (report.sent, report.first, report.last) == (2_000, events[0].ts, events[-1].ts)
-    assert steps[-1] == ReplayProgress(2_000, events[-1].time, -1)
+    assert steps[-1] == ReplayProgress(2_000, events[-1].time, -1, {"clicks": 2_000})
     async with member(settings, Joins()) as consumer:
         found = await read(consumer, 2_000)
     assert len(found) == 2_000

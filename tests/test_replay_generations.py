@@ -78,6 +78,13 @@ async def test_a_drop_deletes_a_generation_and_nothing_else(live: Parts) -> None
     assert set(await live.store.redis.keys()) == kept
 
 
+async def test_a_drop_takes_counts_of_an_earlier_version_along(live: Parts) -> None:
+    await take(live, records_of([click("ann", "a")]))
+    await live.store.redis.zadd(f"{live.store.prefix}:count:h14of4:{{0}}:with:12", {"member": 1})
+    await delete(live.store, 0)
+    assert await live.store.redis.keys() == []
+
+
 async def test_a_drop_of_the_first_generation_leaves_what_came_of_lists(live: Parts) -> None:
     await take(live, records_of([click("ann", "a", NOW - 99)]))
     sets = live.counts.sets

@@ -22,7 +22,8 @@ from kafka import KafkaProducer
 from model.events import Event, encode_event
 from serving.generations import Generations
 from stream.kafka import kafka_python_producer_arguments
-from stream.replay.compare import Comparing, Comparison
+from stream.replay.compare import Comparing
+from stream.replay.comparison import Comparison
 from stream.replay.generations import learning_parts
 from stream.settings import Settings, child_environment
 from tests.crowd import GUARD_S, fleet

@@ -15,7 +15,7 @@ from pyarrow import parquet
 from model.events import Click, Event, decode_event
 from stream.lines import MAX_LINE_BYTES
 from stream.parquet_rows import BATCH_BYTES, parquet_batches
-from stream.rows import BadRow, RowsError, decode_rows, read_rows
+from stream.rows import BadRow, DamagedFileError, RowsError, decode_rows, read_rows
 
 NOW = 1_800_000_000_000
 CLICKS: list[dict[str, Any]] = [
@@ -190,22 +190,42 @@ def test_an_endless_line_is_one_bad_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
 @pytest.mark.parametrize("lost", [1, 9, 900])
-def test_a_file_that_was_cut_off_is_told(
+def test_a_file_that_was_cut_off_is_told_and_what_was_before_is_read(
     tmp_path: Path, pack: Callable[[bytes], bytes], lost: int
 ) -> None:
     name = "a.jsonl.gz" if pack is gzip.compress else "a.jsonl.zst"
-    events, bad = read(write(tmp_path / name, pack(JSONL)[:-lost]))
-    assert len(events) < 1_000
-    assert len(bad) == 1
-    assert bad[0].line == len(events) + 1
-    assert "damaged from here on" in bad[0].detail
+    rows = read_rows(write(tmp_path / name, pack(JSONL)[:-lost]))
+    found = []
+    with pytest.raises(DamagedFileError, match=r"is damaged from line [\d,]+ on") as caught:
+        for row in rows:
+            found.append(decode_event(row.data, NOW))
+    assert len(found) == 1_000 if lost < 900 and pack is gzip.compress else len(found) < 1_000
+    assert caught.value.line == len(found) + 1
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.zst", "a.parquet"])
 def test_a_file_that_is_no_such_thing_is_told(tmp_path: Path, name: str) -> None:
-    events, bad = read(write(tmp_path / name, b"no archive and no table" * 99))
+    with pytest.raises(DamagedFileError, match=r"is damaged from line 1 on .*; mend it, or name"):
+        read(write(tmp_path / name, b"no archive and no table" * 99))
+
+
+def test_text_that_is_not_utf_8_says_where_to_name_its_encoding(tmp_path: Path) -> None:
+    data = CSV.replace("🍐".encode(), "梨".encode("gbk"))
+    events, bad = read(write(tmp_path / "a.csv", data))
     assert events == []
-    assert "damaged from here on" in bad[0].detail
+    assert len(bad) == 1_000
+    assert "give its `encoding`, such as gbk, in the table [file] of a mapping" in bad[0].detail
+    data = JSONL.replace(b"\\ud83c\\udf50", "梨".encode("gbk"))
+    assert "give its `encoding`" in read(write(tmp_path / "a.jsonl", data))[1][0].detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl"])
+def test_utf_16_is_refused_at_once(tmp_path: Path, encoding: str, suffix: str) -> None:
+    data = (JSONL if suffix == ".jsonl" else CSV).decode().encode(encoding)
+    path = write(tmp_path / f"a{suffix}", gzip.compress(data) if ".gz" in suffix else data)
+    with pytest.raises(RowsError, match=r'UTF-16; save it as UTF-8, or give `encoding = "utf-16"`'):
+        read(path)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.parquet.gz", "a.jsonl.bz2"])

@@ -1,14 +1,20 @@
-"""What a replay leaves out because it breaks the contract: counted, shown, and kept in a file."""
+"""What a replay leaves out because it breaks the contract: counted, shown, and kept in a file.
 
-import json
+The file has one JSON object a line, as they were met: the place, reason and detail, and what it
+was, as text or in base64 where it is none.
+"""
+
 import os
-from base64 import b64encode
-from collections.abc import Callable
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
-from stream.rows import BadRow
+import msgspec
+
+from stream.rows import BadRow, DamagedFileError, RowsError
 
 
 class BadRecord(NamedTuple):
@@ -32,15 +38,24 @@ class StrictError(RuntimeError):
     """A row or record breaks the contract, and none was to be left out."""
 
 
+ALIKE = 3
+"""Shown of those that have the same fault: a wrong mapping has one for all records."""
+MOST_FAULTS = 1_000
+"""Remembered; with values in them they are without end."""
+
+
 class BadPile:
     """A context manager that takes what is left out.
 
     Args:
-        path: a JSON line is added to this file for each, with its place, reason and detail and what
-            it was: as text, or in base64 where it is none. Only its owner may read it. None: no
-            file.
+        path: file for it, which only its owner may read; None: no file. It is opened when there is
+            something to keep.
         strict: raise at the first instead.
-        show: called with each.
+        anew: begin the file anew; else what is left out is added to it.
+        show: called with each that is not like several before, and with each file that is damaged.
+
+    Raises:
+        RowsError: the file cannot be written.
     """
 
     def __init__(
@@ -48,15 +63,20 @@ class BadPile:
         path: Path | None = None,
         *,
         strict: bool = False,
-        show: Callable[[Bad], None] = lambda _: None,
+        anew: bool = False,
+        show: Callable[[Bad | DamagedFileError], None] = lambda _: None,
     ) -> None:
         self.path = path
         self._strict = strict
+        self._how = os.O_TRUNC if anew else os.O_APPEND
         self._show = show
         self._file: BinaryIO | None = None
         self.count = 0
+        self._alike: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Self:
+        if self.path is not None:
+            _refuse_unwritable(self.path)
         return self
 
     def __exit__(
@@ -69,27 +89,109 @@ class BadPile:
             self._file.close()
 
     def report(self, bad: Bad) -> None:
-        """Take one. Raises StrictError where none is to be left out."""
+        """Take one. Raises StrictError where none is to be left out, and RowsError."""
         if self._strict:
             raise StrictError(f"{bad}; correct it, or leave it out by leaving out --strict")
         self.count += 1
-        self._show(bad)
+        if self._is_news(bad):
+            self._show(bad)
         if self.path is not None:
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                number = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-                self._file = os.fdopen(number, "ab", buffering=0)
-            self._file.write(_line(bad))
-
-
-def _line(bad: Bad) -> bytes:
-    fields: dict[str, Any] = {}
-    for name, value in bad._asdict().items():
-        if isinstance(value, bytes):
             try:
-                fields[name] = value.decode()
-            except UnicodeDecodeError:
-                fields[f"{name}_base64"] = b64encode(value).decode()
-        else:
-            fields[name] = str(value) if isinstance(value, Path) else value
-    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+                if self._file is None:
+                    self._file = self._opened(self.path)
+                self._file.write(bad_line(bad))
+            except OSError as error:
+                raise _unwritable(self.path, error.strerror or str(error)) from None
+
+    def _is_news(self, bad: Bad) -> bool:
+        fault = bad.reason, bad.detail
+        if fault not in self._alike and len(self._alike) == MOST_FAULTS:
+            return True
+        self._alike[fault] += 1
+        return self._alike[fault] <= ALIKE
+
+    def damage(self, error: DamagedFileError) -> None:
+        """Take what stands before a damage for the whole file; raises it where that is strict."""
+        if self._strict:
+            raise error
+        self._show(error)
+
+    def _opened(self, path: Path) -> BinaryIO:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | self._how, 0o600)
+        return os.fdopen(number, "wb", buffering=0)
+
+
+def bad_line(bad: Bad) -> bytes:
+    """The line of a row or record, with its end."""
+    fields: dict[str, Any]
+    if isinstance(bad, BadRow):
+        name, raw = "row", bad.raw
+        fields = {"file": told_name(bad.path), "line": bad.line}
+    else:
+        name, raw = "value", bad.value or b""
+        fields = {"topic": bad.topic, "partition": bad.partition, "offset": bad.offset}
+    fields |= {"reason": bad.reason, "detail": _told(bad.detail)}
+    if raw:
+        try:
+            fields[name] = raw.decode()
+        except UnicodeDecodeError:
+            fields[f"{name}_base64"] = b64encode(raw).decode()
+    return msgspec.json.encode(fields) + b"\n"
+
+
+class _Row(msgspec.Struct):
+    file: str
+    line: int
+    reason: str
+    detail: str
+    row: str = ""
+    row_base64: str = ""
+
+
+def read_bad_rows(path: Path, names: Mapping[str, Path]) -> Iterator[BadRow]:
+    """The rows of a file of bad rows.
+
+    Args:
+        path: the file.
+        names: what the files of the rows are called by now.
+    """
+    decoder = msgspec.json.Decoder(_Row)
+    with path.open("rb") as lines:
+        for line in lines:
+            row = decoder.decode(line)
+            raw = b64decode(row.row_base64) if row.row_base64 else row.row.encode()
+            yield BadRow(names[row.file], row.line, row.reason, row.detail, raw)
+
+
+def told_name(path: Path) -> str:
+    """The name of a file as JSON can hold it: it need not be Unicode."""
+    return _told(str(path))
+
+
+def _told(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Before hours of reading; and what holds something else is not written over."""
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise _unwritable(path, "it is a folder")
+    if not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise _unwritable(path, f"{folder} is no folder, or none to write in")
+    if path.exists():
+        with path.open("rb") as file:
+            first = file.readline()
+        try:
+            is_ours = not first or {"reason", "detail"} <= {*msgspec.json.decode(first, type=dict)}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            is_ours = False
+        if not is_ours:
+            raise _unwritable(path, "it holds something else")
+
+
+def _unwritable(path: Path, why: str) -> RowsError:
+    return RowsError(f"{path} cannot be written ({why}); name another file with --bad-rows")

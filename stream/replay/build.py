@@ -21,7 +21,7 @@ from serving.past_events import PastEvents
 from serving.past_learning import counts_of, held_profiles, past_profiles, write_profiles
 from serving.waves import in_waves
 from stream.replay.build_state import Builder, BuildError, BuildState, Step, the_builder
-from stream.replay.past import Past, PastBatch, Position
+from stream.replay.past import Learnt, Past, PastBatch, Position
 from stream.replay.read_ahead import NothingYetError, ReadAhead, read_ahead
 
 __all__ = ["BuildError", "build"]
@@ -72,7 +72,7 @@ async def build(
     done: Position,
     *,
     keep: Keep = kept_nowhere,
-    progress: Callable[[int, int], None] = lambda events, newest: None,
+    progress: Callable[[Learnt], None] = lambda learnt: None,
     count: bool = True,
 ) -> Position:
     """Learn all events behind a position. May be repeated: the same profiles and counts come out.
@@ -82,7 +82,7 @@ async def build(
         past: where the events come from.
         done: how far its events are learnt; empty for none.
         keep: stores a position, once all before it is learnt.
-        progress: called with the number of events learnt so far, and the event time of the newest.
+        progress: called after each epoch.
         count: add what is new to the shared counts too. After a few half lives an event weighs
             nothing there.
 
@@ -112,7 +112,7 @@ class _Build:
         builder: Builder,
         state: BuildState,
         keep: Keep,
-        progress: Callable[[int, int], None],
+        progress: Callable[[Learnt], None],
         count: bool,
     ) -> None:
         self._parts = parts
@@ -121,7 +121,7 @@ class _Build:
         self._keep = keep
         self._progress = progress
         self._count = count
-        self._learnt = 0
+        self._learnt = self._newest = 0
         self._learning: asyncio.Task[None] | None = None
 
     async def run(self, reading: ReadAhead, done: Position) -> Position:
@@ -218,7 +218,8 @@ class _Build:
         if events.taken:
             await self._step("done")
         self._learnt += events.taken
-        self._progress(self._learnt, epoch.newest)
+        self._newest = max(self._newest, epoch.newest)
+        self._progress(Learnt(self._learnt, self._newest, epoch.end))
 
     async def _learn_apart(self, decoded: Sequence[Decoded]) -> None:
         for start in range(0, len(decoded), WAVES_AT_ONCE):

@@ -1,15 +1,20 @@
 """Two generations compared: each profile byte for byte, each shared count up to rounding."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from serving.candidates import wall_clock_ms
-from serving.counts import KEYS_AT_ONCE, Counts, Neighbours
+from serving.counts import KEYS_AT_ONCE, MAX_NEIGHBOURS, Counts, Neighbours
+from serving.generations import GenerationError
 from serving.store import Store
-from stream.replay.first_difference import EventDifference, first_difference
+from stream.replay.comparison import (
+    Comparison,
+    CountDifference,
+    ProfileDifference,
+    UserComparison,
+)
+from stream.replay.first_difference import first_difference
 from stream.replay.stored_keys import (
     count_pattern,
     is_of_lists,
@@ -20,61 +25,11 @@ from stream.replay.stored_keys import (
 
 TOLERANCE = 1e-9
 """Relative: sums of the same weights in another order differ by rounding, some 1e-16 each."""
-MAY_BE_CUT = 96
+MAY_BE_CUT = 2 * MAX_NEIGHBOURS
 """A set of so many members may have been cut to them, and which ones it kept depends on the order
 in which partitions came."""
 NEITHER, EQUAL, FIRST_ONLY, SECOND_ONLY, DIFFERENT = range(5)
 """What ``same`` of functions.lua answers."""
-
-
-class ProfileDifference(NamedTuple):
-    """A user whose profiles differ, with the first event in which they do."""
-
-    user: str
-    """Digest, as keys have it."""
-    event: EventDifference
-
-
-class CountDifference(NamedTuple):
-    """A count that differs."""
-
-    name: str
-    """Of the set, as its key ends."""
-    member: int
-    first: float
-    """In events of this moment; 0 for none."""
-    second: float
-
-
-@dataclass
-class Comparison:
-    """Totals, and a sample of the differences."""
-
-    first: int
-    second: int
-    """Generations."""
-    profiles_equal: int = 0
-    profiles_only_first: int = 0
-    profiles_only_second: int = 0
-    profiles_different: int = 0
-    counts_equal: int = 0
-    counts_different: int = 0
-    """Sets with a member that only one has, or has with another weight; sets that are missing
-    altogether included."""
-    counts_different_where_cut: int = 0
-    """Of large sets, whose weakest members depend on the order in which partitions came."""
-    profiles: list[ProfileDifference] = field(default_factory=list)
-    counts: list[CountDifference] = field(default_factory=list)
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether nothing differs but what depends on order."""
-        return not (
-            self.profiles_only_first
-            or self.profiles_only_second
-            or self.profiles_different
-            or self.counts_different
-        )
 
 
 class Comparing:
@@ -120,13 +75,22 @@ class Comparing:
         await self._compare_counts()
         return self.found
 
-    async def user(self, user_id: str) -> EventDifference | None:
-        """The first event in which the profiles of a user differ; None where they are equal."""
-        return await self._difference(self._one.digest(user_id))
+    async def user(self, user_id: str) -> UserComparison:
+        """Compare the profiles of one user.
 
-    async def _difference(self, digest: bytes) -> EventDifference | None:
+        Raises:
+            GenerationError: neither generation has one.
+        """
+        digest = self._one.digest(user_id)
         (ours,), (theirs,) = [await each.read([digest]) for each in (self._one, self._other)]
-        return first_difference(ours.profile, theirs.profile)
+        first, second = self.found.first, self.found.second
+        if not any(ours.profile) and not any(theirs.profile):
+            raise GenerationError(
+                f"neither generation {first} nor generation {second} has a profile of {user_id!r}; "
+                "correct the id"
+            )
+        difference = first_difference(ours.profile, theirs.profile)
+        return UserComparison(user_id, first, second, difference)
 
     async def _compare(self, heads: Sequence[str], *, is_first: bool) -> None:
         """The users of these keys; those of the second walk count only where the first has none."""
@@ -183,15 +147,14 @@ class Comparing:
                 await self._compare_sets(pairs)
 
     async def _only_second(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        held = await self._one_counts.strongest_of([one for one, _ in pairs], 1)
+        held = await self._one_counts.held_in([one for one, _ in pairs])
         return [pair for pair, each in zip(pairs, held, strict=True) if not len(each.items)]
 
     async def _compare_sets(self, pairs: Sequence[tuple[str, str]]) -> None:
         for at in range(0, len(pairs), KEYS_AT_ONCE):
             some = pairs[at : at + KEYS_AT_ONCE]
-            everything = 1 << 31
-            ours = await self._one_counts.strongest_of([one for one, _ in some], everything)
-            theirs = await self._one_counts.strongest_of([two for _, two in some], everything)
+            ours = await self._one_counts.held_in([one for one, _ in some])
+            theirs = await self._one_counts.held_in([two for _, two in some])
             for (key, _), one, two in zip(some, ours, theirs, strict=True):
                 self._compare_set(key[key.index("{") :], one, two)
 

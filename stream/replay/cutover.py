@@ -12,6 +12,7 @@ from stream.replay.build import build
 from stream.replay.build_state import the_builder
 from stream.replay.generations import Shadow, Told, opened
 from stream.replay.markers import forget_again
+from stream.replay.past import Learnt
 from stream.replay.topic_past import TopicPast
 from stream.settings import Settings
 
@@ -35,7 +36,7 @@ class Flip(NamedTuple):
 
 
 async def cutover(settings: Settings, *, told: Told = lambda line: None) -> Flip:
-    """Bring the shadow to the end of the events topic and make it live.
+    """Bring the shadow to the end of all topics that workers read and make it live.
 
     Raises:
         GenerationError: there is no shadow, or somebody else was quicker.
@@ -53,7 +54,7 @@ async def cutover(settings: Settings, *, told: Told = lambda line: None) -> Flip
 
 
 async def rollback(settings: Settings, *, told: Told = lambda line: None) -> Flip:
-    """Bring the generation that was live before to the end of the topic and make it live again.
+    """Bring the generation that was live before to the end of the topics and make it live again.
 
     Raises:
         GenerationError: there is none, or somebody else was quicker.
@@ -137,10 +138,10 @@ async def build_tail(settings: Settings, shadow: Shadow, told: Told = lambda lin
         for topic in settings.source_topics:
             learnt = 0
 
-            def count(done: int, newest: int, so_far: int = total) -> None:
+            def count(done: Learnt, so_far: int = total) -> None:
                 nonlocal learnt
-                learnt = done
-                told(f"{so_far + done:,} events of the tail built")
+                learnt = done.events
+                told(f"{so_far + learnt:,} events of the tail built")
 
             past = TopicPast(settings, topic, mapping=shadow.parts.mappings.get(topic))
             done = await shadow.positions()

@@ -5,7 +5,7 @@ from itertools import islice
 
 from model.events import Event
 from serving.intake import Decoded
-from stream.replay.past import PastBatch, PastRecord, Position, partition_of
+from stream.replay.past import Extent, PastBatch, PastRecord, Position, partition_of
 
 
 class EventPast:
@@ -30,6 +30,10 @@ class EventPast:
     def total(self) -> int | None:
         """How many there are."""
         return self._total
+
+    def extent(self) -> Extent:
+        """The one part, where it is known how many there are."""
+        return {} if self._total is None else {self._name: (0, self._total)}
 
     def batches(self, done: Position) -> Iterator[PastBatch]:
         """See `stream.replay.past.Past`."""

@@ -9,57 +9,38 @@ are another. On disk an event takes about as much as in a packed file; in memory
 that is being sorted and a block of each run that is being merged, whatever the number of events.
 """
 
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from hashlib import blake2b
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
-from msgspec import Struct
 
 from model.events import MAX_TIME_MS, decode_event
 from model.mapping import Mapping
 from serving.intake import Decoded
 from stream.event_columns import EventReader
-from stream.file_set import STDIN, digest_of, files_of
-from stream.replay.bad_row_file import bad_row_line, read_bad_rows
-from stream.replay.past import PastBatch, PastRecord, Position, partition_of
-from stream.replay.sorted_runs import RUN_BYTES, Events, RunWriter, merged
+from stream.file_set import STDIN, files_of
+from stream.replay.bad_records import bad_line, read_bad_rows, told_name
+from stream.replay.event_batches import BATCH, in_batches
+from stream.replay.input_set import InputSet, format_with, input_set
+from stream.replay.past import Extent, PastBatch, PastRecord, Position, partition_of
+from stream.replay.set_summary import Damage, Summary, read_summary, write_summary
+from stream.replay.sorted_runs import RUN_BYTES, RunWriter, merged
 from stream.replay.stdin_file import spooled
-from stream.replay.work_folder import Held, WorkFolder
-from stream.rows import BadRow, RowsError, format_of
+from stream.replay.work_folder import FOLDER, Held, WorkFolder
+from stream.rows import BadRow, DamagedFileError, RowsError
 
-FOLDER = Path(".nextclick/replay")
-BATCH = 5_000
-"""Events merged in one trip."""
-BATCH_BYTES = 8 * 1024 * 1024
-"""Of JSON; a usual batch has 1 MB."""
 MOST_TOLD = 20
 """Files by name; of more there is one line."""
-FORMAT = 1
-"""Of what is sorted: another version sorts anew."""
 _SUMMARY = "summary.json"
 _BAD_ROWS = "bad-rows.jsonl"
 
 
-class Summary(Struct, frozen=True):
-    """What a set of files holds."""
-
-    runs: list[str]
-    events: int
-    rows: int
-    first: int
-    """Event time of the oldest event, epoch milliseconds; 0 where there is none."""
-    newest: int
-    bad: dict[str, int]
-    """Rows left out, by reason."""
-    unmapped: int
-    """Rows of which the mapping makes no event, on purpose."""
+def refuse(damage: DamagedFileError) -> None:
+    """Read no set of which a file is damaged."""
+    raise damage
 
 
 class FilePast:
@@ -70,8 +51,9 @@ class FilePast:
         report: gets each bad row, the first time and whenever the same set is read again; what it
             raises ends the read before anything is handed on.
         mapping: what makes events of foreign rows.
+        on_damage: gets each file that cannot be read to its end, at the same times; where it
+            returns, what stands before the damage is taken.
         folder: where sorted events are kept until `finish`.
-        bad_rows: file that bad rows are written to; by default one in ``folder``.
         progress: called with the number of rows read, while they are sorted.
         batch: events handed on together.
         run_bytes: sorted in memory at a time.
@@ -83,8 +65,8 @@ class FilePast:
         report: Callable[[BadRow], None],
         mapping: Mapping | None = None,
         *,
+        on_damage: Callable[[DamagedFileError], None] = refuse,
         folder: Path = FOLDER,
-        bad_rows: Path | None = None,
         progress: Callable[[int], None] = lambda rows: None,
         batch: int = BATCH,
         run_bytes: int = RUN_BYTES,
@@ -92,29 +74,32 @@ class FilePast:
         self._paths = list(paths)
         self._report = report
         self._mapping = mapping
+        self._on_damage = on_damage
         self._folder = folder
-        self._bad_rows = bad_rows
         self._progress = progress
         self._batch = batch
         self._run_bytes = run_bytes
-        self._digest = ""
+        self._set: InputSet | None = None
         self.summary: Summary | None = None
         """Known once the files have been sorted."""
 
     @property
     def part(self) -> str:
-        """The name of this set in a position; known once the files have been sorted."""
-        return f"files:{self._digest}"
+        """The name of this set in a position; known once it has been looked at."""
+        return f"files:{self.digest}"
 
     @property
-    def bad_rows(self) -> Path | None:
-        """The side file; None where no row was left out."""
-        if self.summary is None or not self.summary.bad:
-            return None
-        return self._side_file()
+    def digest(self) -> str:
+        """Of the set; empty before it has been looked at."""
+        return "" if self._set is None else self._set.digest
+
+    @property
+    def names(self) -> list[str]:
+        """What the files of the set are called; empty before it has been looked at."""
+        return [] if self._set is None else [name for name, _ in self._set.named()]
 
     def told(self) -> Sequence[str]:
-        """The files that will be read, and where they are sorted; nothing is read yet."""
+        """The files, each with its size, and where their events are sorted."""
         files = self._files()
         lines = [
             "standard input" if path == STDIN else f"{path} ({_size([path])})"
@@ -122,11 +107,32 @@ class FilePast:
         ]
         if others := files[MOST_TOLD:]:
             lines.append(f"and {len(others):,} more files ({_size(others)})")
+        if self.summary is not None and self.summary.unmapped:
+            lines.append(
+                f"{self.summary.rows:,} rows, {self.summary.unmapped:,} of which make no event by "
+                "the mapping, on purpose"
+            )
         return [*lines, f"sorted events are kept in {self._folder} until all is done"]
 
     def total(self) -> int | None:
         """How many events there are; None before they are sorted."""
         return None if self.summary is None else self.summary.events
+
+    def extent(self) -> Extent:
+        """The one part, once it has been sorted."""
+        return {} if self.summary is None else {self.part: (0, self.summary.events)}
+
+    def identify(self) -> str:
+        """Tell the set by what stands in its files: they are read, and nothing is sorted, unless it
+        is standard input, which can be read once only. Returns `part`. Raises RowsError.
+        """
+        if self._set is None:
+            files = self._files()
+            if STDIN in files:
+                self.prepare()
+            else:
+                self._set = input_set([(path, path) for path in files], self._mapping)
+        return self.part
 
     def prepare(self) -> Summary:
         """Read, check and sort the files, unless this set has been; `batches` does so, too.
@@ -151,7 +157,7 @@ class FilePast:
         first = done.get(self.part, 0)
         with held, closing(merged([held.path / run for run in summary.runs])) as blocks:
             try:
-                for values in _in_batches(blocks, first, self._batch):
+                for values in in_batches(blocks, first, self._batch):
                     decoded = self._decoded(values, first)
                     first += len(values)
                     yield PastBatch(decoded, {self.part: first}, decoded[-1].event.time)
@@ -160,9 +166,32 @@ class FilePast:
         if first < summary.events:
             raise _damaged(held.path, f"{first:,} events of {summary.events:,}")
 
+    def known(self) -> Summary | None:
+        """What the set holds, where this run has read it, or an earlier one has come to its end."""
+        if self.summary is None and self._set is not None:
+            try:
+                return read_summary(self._finished)
+            except FileNotFoundError:
+                return None
+        return self.summary
+
+    def damages(self) -> list[DamagedFileError]:
+        """The files of a known set that cannot be read to their end."""
+        summary = self.known()
+        if summary is None or self._set is None:
+            return []
+        names = self._set.names_of(summary.files)
+        return [DamagedFileError(names[it.file], it.line, it.why) for it in summary.damages]
+
     def finish(self) -> None:
-        """Remove what was kept for the next run: all is done."""
-        WorkFolder(self._folder).remove(self._digest)
+        """Remove what was kept for the next run: all is done. The summary stays."""
+        if self.summary is not None:
+            write_summary(self._finished, self.summary)
+        WorkFolder(self._folder).remove(self.digest)
+
+    @property
+    def _finished(self) -> Path:
+        return self._folder / f"{self.digest}.{_SUMMARY}"
 
     def _files(self) -> list[Path]:
         form = None if self._mapping is None else self._mapping.form
@@ -171,16 +200,13 @@ class FilePast:
         files = files_of(self._paths, any_format=is_own)
         for path in files:
             if path != STDIN:
-                self._format_of(path)
+                format_with(path, self._mapping)
         return files
-
-    def _format_of(self, path: Path) -> tuple[str, str]:
-        return format_of(path, unknown="" if self._mapping is None else "csv")
 
     def _held(self) -> tuple[Summary, Held]:
         while True:
             summary = self.prepare()
-            held = WorkFolder(self._folder).hold(self._digest)
+            held = WorkFolder(self._folder).hold(self.digest)
             if held is not None:
                 return summary, held
             self.summary = None  # a replay of the same set has come to its end meanwhile
@@ -188,55 +214,61 @@ class FilePast:
     def _prepared(self) -> Summary:
         work = WorkFolder(self._folder)
         with work.unfinished() as unfinished:
-            files = [
-                (spooled(sys.stdin.buffer, unfinished.path) if path == STDIN else path, path)
-                for path in self._files()
-            ]
-            self._digest = self._digest_of([path for path, _ in files])
-            kept = work.hold(self._digest)
+            if self._set is None:
+                self._set = input_set(
+                    [
+                        (
+                            spooled(sys.stdin.buffer, unfinished.path) if path == STDIN else path,
+                            path,
+                        )
+                        for path in self._files()
+                    ],
+                    self._mapping,
+                )
+            kept = work.hold(self.digest)
             if kept is not None:
                 with kept:
-                    return self._known(kept.path)
-            summary = self._sort(files, unfinished.path)
-            self._keep_bad_rows(summary, unfinished.path)
-            unfinished.keep(self._digest)
+                    return self._known(kept.path, self._set)
+            summary = self._sort(self._set, unfinished.path)
+            for each in self._set.inputs:
+                if each.name == STDIN:
+                    each.path.unlink()
+            unfinished.keep(self.digest)
             return summary
 
-    def _digest_of(self, files: Sequence[Path]) -> str:
-        digest = blake2b(digest_size=8)
-        digest.update(f"{FORMAT} {'' if self._mapping is None else self._mapping.digest}".encode())
-        for each in sorted(
-            digest_of(path) + "/".join(self._format_of(path)).encode() for path in files
-        ):
-            digest.update(each)
-        return digest.hexdigest()
-
-    def _known(self, folder: Path) -> Summary:
-        """What an earlier run has sorted; its bad rows are told again."""
-        summary = msgspec.json.decode((folder / _SUMMARY).read_bytes(), type=Summary)
-        if summary.bad:
-            for row in read_bad_rows(folder / _BAD_ROWS):
-                self._report(row)
-        self._keep_bad_rows(summary, folder)
+    def _known(self, folder: Path, files: InputSet) -> Summary:
+        """What an earlier run has sorted; what it left out is told again, by the names of today."""
+        summary = read_summary(folder / _SUMMARY)
+        names = files.names_of(summary.files)
+        for row in read_bad_rows(folder / _BAD_ROWS, names):
+            self._report(row)
+        for it in summary.damages:
+            self._on_damage(DamagedFileError(names[it.file], it.line, it.why))
         return summary
 
-    def _sort(self, files: Sequence[tuple[Path, Path]], folder: Path) -> Summary:
-        """Write runs, side file and summary into a folder."""
+    def _sort(self, files: InputSet, folder: Path) -> Summary:
+        """Write runs, bad rows and summary into a folder."""
+        damages: list[Damage] = []
         writer = RunWriter(folder, self._run_bytes)
         with (folder / _BAD_ROWS).open("wb") as side:
 
             def report(row: BadRow) -> None:
-                side.write(bad_row_line(row))
+                side.write(bad_line(row))
                 self._report(row)
 
             now_ms = int(time.time() * 1000)
             reader = EventReader(report, now_ms, self._mapping)
-            for path, name in files:
-                for events in reader.read(path, name):
-                    writer.add(events)
-                    self._progress(reader.rows)
+            for path, name, _ in files.inputs:
+                try:
+                    for events in reader.read(path, name):
+                        writer.add(events)
+                        self._progress(reader.rows)
+                except DamagedFileError as error:
+                    self._on_damage(error)
+                    damages.append(Damage(told_name(name), error.line, error.why))
         runs = writer.close()
         summary = Summary(
+            files.named(),
             [path.name for path in runs],
             writer.events,
             reader.rows,
@@ -244,29 +276,13 @@ class FilePast:
             writer.newest,
             dict(reader.bad),
             reader.unmapped,
+            damages,
         )
-        (folder / _SUMMARY).write_bytes(msgspec.json.encode(summary))
+        write_summary(folder / _SUMMARY, summary)
         return summary
 
-    def _keep_bad_rows(self, summary: Summary, folder: Path) -> None:
-        if not summary.bad:
-            return
-        side = self._side_file()
-        try:
-            private = os.open(side, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(private, "wb") as copy, (folder / _BAD_ROWS).open("rb") as kept:
-                shutil.copyfileobj(kept, copy)
-        except OSError as error:
-            raise RowsError(
-                f"{side} cannot be written ({error.strerror or error}); name another file with "
-                "--bad-rows"
-            ) from None
-
-    def _side_file(self) -> Path:
-        return self._bad_rows or self._folder / f"bad-rows-{self._digest}.jsonl"
-
     def _decoded(self, values: Sequence[bytes], first: int) -> list[Decoded]:
-        topic = f"files-{self._digest}"
+        topic = f"files-{self.digest}"
         decoded: list[Decoded] = []
         for offset, value in enumerate(values, first):
             # It has been checked, so that the present does not matter any more.
@@ -275,37 +291,6 @@ class FilePast:
             record = PastRecord(topic, partition_of(key), offset, key, value)
             decoded.append(Decoded(record, event))
         return decoded
-
-
-def _in_batches(blocks: Iterator[Events], first: int, size: int) -> Iterator[list[bytes]]:
-    """The JSON of events behind the first ones, in batches of a size, smaller where it is long."""
-    held: list[bytes] = []
-    held_bytes = 0
-    for events in blocks:
-        rows = len(events)
-        if first < rows:
-            values = events.column("data").slice(first).to_pylist()
-            held += values
-            held_bytes += sum(map(len, values))
-            while len(held) >= size or held_bytes > BATCH_BYTES:
-                cut = _fitting(held, size)
-                if cut > len(held):
-                    break
-                yield held[:cut]
-                held_bytes -= sum(map(len, held[:cut]))
-                del held[:cut]
-        first = max(first - rows, 0)
-    while held:
-        cut = _fitting(held, size)
-        yield held[:cut]
-        del held[:cut]
-
-
-def _fitting(values: Sequence[bytes], size: int) -> int:
-    """A batch's size: halved until it fits, so that it depends on nothing but what comes next."""
-    while size > 1 and sum(map(len, values[:size])) > BATCH_BYTES:
-        size //= 2
-    return size
 
 
 def _damaged(folder: Path, what: str) -> RowsError:

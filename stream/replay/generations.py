@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, cast
 from model.bundle import load_bundle
 from serving.candidates import CandidateSources
 from serving.catalog import Catalog
-from serving.generations import Generations, Pointer
+from serving.generations import GenerationError, Generations, Pointer, is_live_error
 from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store
 from stream.inputs import read_mappings
 from stream.redis_login import log_in_to_redis
-from stream.replay.past import Position
+from stream.replay.past import Extent, Position
 from stream.replay.stored_keys import (
     count_pattern,
     is_of_lists,
@@ -66,6 +66,21 @@ class Shadow:
             if source in topics or source == "files":
                 found[f"{topics.get(source, source)}:{part}"] = number
         return found
+
+    async def expect(self, extent: Extent) -> None:
+        """Note what is to be built; `is_built` and ``nextclick replay status`` hold it against the
+        positions."""
+        named = {self._stored(name): found for name, found in extent.items()}
+        await self._generations.expect(self.generation, named)
+
+    async def is_built(self, part: str) -> bool:
+        """Whether all that was to be built of a part is in it."""
+        name = self._stored(part)
+        expected = (await self._generations.expected(self.generation)).get(name)
+        if expected is None:
+            return False
+        positions = await self._generations.positions(self.generation)
+        return positions.get(name, expected[0]) >= expected[1]
 
     async def keep(self, position: Position) -> None:
         """All before this position is merged and counted.
@@ -140,7 +155,7 @@ async def open_shadow(settings: Settings, topics: Sequence[str] = ()) -> AsyncIt
 
 
 class Dropped(NamedTuple):
-    """What a drop has deleted."""
+    """What a drop has deleted, or would delete."""
 
     generation: int
     profiles: int
@@ -148,27 +163,80 @@ class Dropped(NamedTuple):
     """Keys of the shared counts."""
 
 
-async def drop(settings: Settings, generation: int, *, told: Told = lambda line: None) -> Dropped:
-    """Delete a generation that is not live. May be repeated, also where it broke off.
+async def drop(
+    settings: Settings,
+    generation: int,
+    *,
+    dry_run: bool = False,
+    told: Told = lambda line: None,
+) -> Dropped:
+    """Delete a generation that is not live; go on with it where that broke off.
+
+    Args:
+        settings: of Redis and the bundle.
+        generation: its number.
+        dry_run: only count what would be deleted.
+        told: takes lines for the person who waits.
 
     Raises:
-        GenerationError: it is live.
+        GenerationError: it is live, or there is nothing of it.
     """
     async with opened(settings) as (parts, generations):
-        # First: whoever builds it stops at the next checkpoint.
-        await generations.remove(generation)
-        return await delete(parts.store, generation, told=told)
+        pointer = await generations.read()
+        if generation == pointer.live:
+            raise is_live_error(generation)
+        if not dry_run:
+            # First: whoever builds it stops at the next checkpoint.
+            await generations.remove(generation)
+        done = await delete(parts.store, generation, dry_run=dry_run, told=told)
+        if generation not in pointer.made and not (done.profiles or done.counts):
+            raise unknown_generation_error(pointer, generation)
+        return done
 
 
-async def delete(store: Store, generation: int, *, told: Told = lambda line: None) -> Dropped:
-    """Delete the keys of a generation. Raises redis.RedisError."""
+def unknown_generation_error(pointer: Pointer, generation: int) -> GenerationError:
+    """What to say of a number that is none."""
+    return GenerationError(
+        f"there is no generation {generation}; there are these: {pointer.told()}; see `nextclick "
+        "replay status`"
+    )
+
+
+def other_generation(pointer: Pointer, asked: int | None) -> int:
+    """The one to hold against the live one: as asked for, or the shadow, or the previous one.
+
+    Raises:
+        GenerationError: there is no such one, or it is the live one itself.
+    """
+    if asked is not None:
+        if asked not in pointer.made:
+            raise unknown_generation_error(pointer, asked)
+        if asked == pointer.live:
+            raise GenerationError(
+                f"generation {asked} is the live one, which is what others are compared with; name "
+                f"another: {pointer.told()}"
+            )
+        return asked
+    other = pointer.previous if pointer.building is None else pointer.building
+    if other is None:
+        raise GenerationError(
+            f"generation {pointer.live} is live, and there is no other one to compare it "
+            "with; build a shadow with `nextclick replay ... --into shadow`"
+        )
+    return other
+
+
+async def delete(
+    store: Store, generation: int, *, dry_run: bool = False, told: Told = lambda line: None
+) -> Dropped:
+    """Delete the keys of a generation, or only count them. Raises redis.RedisError."""
     deleted = [0, 0]
     patterns = profile_pattern(store.prefix, generation), count_pattern(store.prefix, generation)
     for which, pattern in enumerate(patterns):
         async for keys in stored_keys(store.redis, pattern):
             own = keys if which == 0 else [key for key in keys if not is_of_lists(key)]
-            deleted[which] += await unlink(store.redis, own)
-            told(f"{sum(deleted):,} keys deleted")
+            deleted[which] += len(own) if dry_run else await unlink(store.redis, own)
+            told(f"{sum(deleted):,} keys {'counted' if dry_run else 'deleted'}")
     return Dropped(generation, *deleted)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from kafka import TopicPartition
 
 from stream.kafka import TopicError
+from stream.replay.past import ReplayError
 from stream.replay.topic_offsets import Lag, Offsets, TopicOffsets
 from stream.settings import Settings
 
@@ -14,10 +15,6 @@ MAX_LAG = 5_000
 LAG_PAUSE_S = 0.1
 STALL_S = 120.0
 """Longer than a worker takes to start, load its bundle and read a large catalogue."""
-
-
-class ReplayError(RuntimeError):
-    """The replay cannot go on; the message says what to do."""
 
 
 class LagGate:

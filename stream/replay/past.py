@@ -20,6 +20,14 @@ which there is one, by its digest, and numbered by events in the order in which 
 """
 
 
+Extent = Mapping[str, tuple[int, int]]
+"""Of each part of a source the number of its first record, and of the one behind its last."""
+
+
+class ReplayError(RuntimeError):
+    """A replay cannot go on; the message says what to do."""
+
+
 class PastRecord(Struct, frozen=True, gc=False):
     """Stands where a Kafka record stands in the live path, for an event that comes from none."""
 
@@ -42,6 +50,16 @@ class PastBatch(NamedTuple):
     """Event time of the newest, epoch milliseconds; 0 where there is none."""
 
 
+class Learnt(NamedTuple):
+    """How much of a source this run has learnt."""
+
+    events: int
+    newest: int
+    """Event time of the newest, epoch milliseconds; 0 where there is none."""
+    position: Position
+    """Behind them."""
+
+
 class Past(Protocol):
     """A source of past events. What breaks the contract it reports, counts and leaves out."""
 
@@ -50,6 +68,9 @@ class Past(Protocol):
 
     def total(self) -> int | None:
         """How many records there are; None where nobody knows."""
+
+    def extent(self) -> Extent:
+        """Where its parts begin and end; those of which nobody knows are left out."""
 
     def batches(self, done: Position) -> Iterator[PastBatch]:
         """The events behind a position, all of them for an empty one.

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -11,13 +12,12 @@ from rich.console import Console
 from stream.cluster import terminable
 from stream.kafka_login import require_broker
 from stream.replay.checkpoint import Checkpoint, default_path
-from stream.replay.lag_gate import ReplayError
 from stream.replay.orders import Orders, plan
-from stream.replay.past import Past
-from stream.replay.progress import replay_bar, show
-from stream.replay.shadow_target import into_shadow
+from stream.replay.past import Past, Position, ReplayError
+from stream.replay.progress import one_replay_bar
+from stream.replay.shadow_target import ShadowReport, into_shadow, shadow_that_has
 from stream.replay.sources import Source
-from stream.replay.topic_target import ReplayProgress, replay
+from stream.replay.topic_target import ReplayReport, replay
 from stream.settings import Settings
 
 SHADOW_STATE = "in Redis, beside the shadow set"
@@ -50,129 +50,156 @@ def run(
         Interrupted: by Ctrl-C or SIGTERM; the message says how to go on.
         ReplayError, BrokerError, TopicError, RowsError, StrictError, and errors of the clients.
     """
-    if orders.into == "shadow":
-        past = source.open({})
-        return (
-            _told(settings, orders, past, SHADOW_STATE, console)
-            if dry_run
-            else _shadow(settings, orders, source, past, console)
-        )
-    work = {
-        "reads": source.reads, "writes": settings.events_topic, "brokers": settings.brokers,
-    }  # fmt: skip
-    state = orders.state or default_path(work)
-    checkpoint = Checkpoint(state, work, again=orders.again)
-    if checkpoint.is_complete and not dry_run:
+    with _interruptible() as phase:
+        it = _Run(settings, orders, source, console, phase, dry_run)
+        return it.into_shadow() if orders.into == "shadow" else it.into_topic()
+
+
+class _Phase:
+    """What there is to say to who ends it now."""
+
+    def __init__(self) -> None:
+        self.told = "stopped before anything was sent or built; the same command begins again"
+
+    def begin(self, state: object) -> None:
+        """From now on there is something to go on with."""
+        self.told = f"stopped; the same command goes on where it was ({state})"
+
+
+@dataclass
+class _Run:
+    settings: Settings
+    orders: Orders
+    source: Source
+    console: Console
+    phase: _Phase
+    dry_run: bool
+
+    def into_topic(self) -> Outcome:
+        """Send it, and remember in a file how far it is."""
+        settings, source = self.settings, self.source
+        work = {
+            "reads": source.reads, "writes": settings.events_topic, "brokers": settings.brokers,
+        }  # fmt: skip
+        state = self.orders.state or default_path(work)
+        checkpoint = Checkpoint(state, work, again=self.orders.again)
+        source.recall(checkpoint.notes)
+        if checkpoint.is_complete and not self.dry_run:
+            return self._sent_before(checkpoint)
+        past = source.open()
+        if self.dry_run:
+            return self._told(past, checkpoint.told())
+        require_broker(settings)
+        self._tell(plan(settings, self.orders, past, checkpoint.told()))
+        with checkpoint:
+            checkpoint.notes, before = source.notes, checkpoint.position
+            self.phase.begin(checkpoint.path)
+            report = self._send(past, checkpoint)
+            checkpoint.complete()
         source.finish()
-        return Outcome(
-            {"into": "events", "complete": True, "sent": 0, "state": str(state)},
-            f"all of it has been sent before ({state}); --again sends it once more, which changes "
-            "no profile",
-        )
-    past = source.open(checkpoint.notes)
-    if dry_run:
-        return _told(settings, orders, past, checkpoint.told(), console)
-    require_broker(settings)
-    _tell(plan(settings, orders, past, checkpoint.told()), console)
-    with checkpoint:
-        checkpoint.notes = source.notes
-        return _topic(settings, orders, source, past, checkpoint, console)
+        lag = f"highest lag {report.highest_lag:,}"
+        person = f"{report.sent:,} events in {report.seconds:.1f} s, {lag}"
+        return self._sent(checkpoint, before, report, person)
 
+    def _sent_before(self, checkpoint: Checkpoint) -> Outcome:
+        self.source.look_back()
+        self.source.finish()
+        return self._sent(
+            checkpoint, checkpoint.position, ReplayReport(0, 0.0, 0, 0, 0),
+            f"all of it has been sent before ({checkpoint.path}); --again sends it once more, "
+            "which changes no profile",
+        )  # fmt: skip
 
-def _topic(
-    settings: Settings,
-    orders: Orders,
-    source: Source,
-    past: Past,
-    checkpoint: Checkpoint,
-    console: Console,
-) -> Outcome:
-    before = source.done(checkpoint.position)
-    checkpoint.keep(checkpoint.position)
-    with _bar(console, past, before) as update, _interruptible(checkpoint.path):
-        report = replay(
-            settings,
-            past,
-            checkpoint.position,
-            rate=orders.rate,
-            speed=orders.speed,
-            max_lag=orders.lag_bound,
-            progress=update,
-            keep=checkpoint.keep,
-        )
-    checkpoint.complete()
-    source.finish()
-    machine = {"into": "events", "complete": True, "state": str(checkpoint.path), "before": before}
-    return Outcome(
-        machine | report._asdict(),
-        f"{report.sent:,} events in {report.seconds:.1f} s, highest lag {report.highest_lag:,}",
-    )
+    def _send(self, past: Past, checkpoint: Checkpoint) -> ReplayReport:
+        orders, done = self.orders, self.source.done
 
+        def keep(position: Position) -> None:
+            checkpoint.keep(position, done(position))
 
-def _shadow(
-    settings: Settings, orders: Orders, source: Source, past: Past, console: Console
-) -> Outcome:
-    _tell(plan(settings, orders, past, SHADOW_STATE), console)
-    started = time.monotonic()
-    with _bar(console, past, 0) as update, _interruptible(SHADOW_STATE):
-        report = asyncio.run(
-            into_shadow(
-                settings,
+        keep(checkpoint.position)
+        with one_replay_bar(self.console, total=past.total()) as bar:
+            bar.begin(checkpoint.done)
+            return replay(
+                self.settings,
                 past,
-                source.topics,
-                begin=lambda done: update.begin(source.done(done)),
-                progress=lambda done, newest: update(ReplayProgress(done, newest, -1)),
+                checkpoint.position,
+                rate=orders.rate,
+                speed=orders.speed,
+                max_lag=orders.lag_bound,
+                progress=lambda at: bar.show(done(at.position), at.event_time, at.lag),
+                keep=keep,
             )
+
+    def _sent(
+        self, checkpoint: Checkpoint, before: Position, report: ReplayReport, person: str
+    ) -> Outcome:
+        """The same keys, whatever was done."""
+        machine = {"into": "events", "complete": True, "state": str(checkpoint.path)}
+        machine["before"] = self.source.done(before)
+        return Outcome(machine | report._asdict(), person)
+
+    def into_shadow(self) -> Outcome:
+        """Build it; how far it is stands in Redis."""
+        source = self.source
+        if not self.dry_run and (part := source.whole) is not None:
+            built = asyncio.run(shadow_that_has(self.settings, part))
+            if built is not None:
+                source.look_back()
+                source.finish()
+                person = f"all of it is in generation {built.generation}, the shadow set, already"
+                return _built(built, 0.0, person)
+        past = source.open()
+        if self.dry_run:
+            return self._told(past, SHADOW_STATE)
+        self._tell(plan(self.settings, self.orders, past, SHADOW_STATE))
+        started = time.monotonic()
+        self.phase.begin(SHADOW_STATE)
+        report = self._build(past)
+        source.finish()
+        seconds = time.monotonic() - started
+        return _built(
+            report, seconds,
+            f"{report.events:,} events in {seconds:.1f} s are in generation {report.generation}, "
+            "the shadow set; `nextclick replay compare` and `cutover` follow",
+        )  # fmt: skip
+
+    def _build(self, past: Past) -> ShadowReport:
+        done = self.source.done
+        with one_replay_bar(self.console, total=past.total()) as bar:
+            return asyncio.run(
+                into_shadow(
+                    self.settings,
+                    past,
+                    self.source.topics,
+                    begin=lambda position: bar.begin(done(position)),
+                    progress=lambda at: bar.show(done(at.position), at.newest),
+                )
+            )
+
+    def _told(self, past: Past, state: str) -> Outcome:
+        lines = plan(self.settings, self.orders, past, state)
+        self._tell(lines)
+        machine = {"into": self.orders.into, "dry_run": True, "total": past.total()}
+        return Outcome(
+            machine | {"plan": [f"{word} {line}".strip() for word, line in lines]},
+            f"nothing was sent or built{self.source.left}; leave out --dry-run to do it",
         )
-    source.finish()
-    seconds = time.monotonic() - started
-    return Outcome(
-        {"into": "shadow", "complete": True, "seconds": seconds} | report._asdict(),
-        f"{report.events:,} events in {seconds:.1f} s are in generation {report.generation}, the "
-        "shadow set; `nextclick replay compare` and `cutover` follow",
-    )
+
+    def _tell(self, lines: Sequence[tuple[str, str]]) -> None:
+        for word, line in lines:
+            self.console.print(f"{word:8}{line}", markup=False, highlight=False)
 
 
-def _told(settings: Settings, orders: Orders, past: Past, state: str, console: Console) -> Outcome:
-    lines = plan(settings, orders, past, state)
-    _tell(lines, console)
-    machine = {"into": orders.into, "dry_run": True, "total": past.total()}
-    return Outcome(
-        machine | {"plan": [f"{word} {line}".strip() for word, line in lines]},
-        "nothing was sent or built; leave out --dry-run to do it",
-    )
-
-
-def _tell(lines: Sequence[tuple[str, str]], console: Console) -> None:
-    for word, line in lines:
-        console.print(f"{word:8}{line}", markup=False, highlight=False)
-
-
-class _Bar:
-    """Takes progress; ``before`` is what earlier runs have done."""
-
-    def __init__(self, show: Callable[[ReplayProgress, int], None], before: int) -> None:
-        self._show, self._before = show, before
-
-    def begin(self, before: int) -> None:
-        """Say what has been done before."""
-        self._before = before
-
-    def __call__(self, progress: ReplayProgress) -> None:
-        self._show(progress, self._before)
+def _built(report: ShadowReport, seconds: float, person: str) -> Outcome:
+    machine = {"into": "shadow", "complete": True, "seconds": seconds}
+    return Outcome(machine | report._asdict(), person)
 
 
 @contextmanager
-def _bar(console: Console, past: Past, before: int) -> Iterator[_Bar]:
-    with replay_bar(console) as bar:
-        task = bar.add_task("replay", total=past.total(), completed=before, position="", lag="")
-        yield _Bar(lambda progress, done: show(bar, task, progress, done), before)
-
-
-@contextmanager
-def _interruptible(state: object) -> Iterator[None]:
+def _interruptible() -> Iterator[_Phase]:
+    phase = _Phase()
     try:
         with terminable():
-            yield
+            yield phase
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped; the same command goes on where it was ({state})") from None
+        raise Interrupted(phase.told) from None

@@ -1,5 +1,6 @@
 """Which generations there are, and about how large they are."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from serving.generations import Generations, Pointer
@@ -24,6 +25,16 @@ class GenerationState(NamedTuple):
     """Mean of some profiles, as Redis allots memory to them."""
     positions: int
     """Parts of sources that are known to be in it up to some place."""
+    left: int | None
+    """Records that were to be built into it and are not in it yet; None where nothing was noted."""
+
+    def __str__(self) -> str:
+        left = "" if self.left is None else f"; {self.left:,} records are still to be built"
+        return (
+            f"generation {self.number} ({self.role}): {'about ' if self.is_estimate else ''}"
+            f"{self.users:,} users, {self.bytes_each:,} bytes each"
+            f"{'; complete' if self.left == 0 else left}"
+        )
 
 
 async def states_of(
@@ -59,6 +70,7 @@ async def states_of(
     states = []
     for number in sorted(pointer.made, key=lambda each: (each != pointer.live, each)):
         sizes = [await _memory(store, key) for key in some[number]]
+        positions = await generations.positions(number)
         states.append(
             GenerationState(
                 number,
@@ -66,10 +78,20 @@ async def states_of(
                 round(found[number] * share),
                 is_estimate,
                 round(sum(sizes) / max(len(sizes), 1)),
-                len(await generations.positions(number)),
+                len(positions),
+                _left(positions, await generations.expected(number)),
             )
         )
     return pointer, states
+
+
+def _left(positions: Mapping[str, int], expected: Mapping[str, tuple[int, int]]) -> int | None:
+    if not expected:
+        return None
+    return sum(
+        max(end - max(positions.get(part, first), first), 0)
+        for part, (first, end) in expected.items()
+    )
 
 
 async def _memory(store: Store, key: str) -> int:

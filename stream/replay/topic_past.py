@@ -15,7 +15,7 @@ from stream.fetched_record import FetchedRecord
 from stream.kafka import TopicError, kafka_python_reader_arguments
 from stream.replay.bad_records import BadRecord
 from stream.replay.bulk_records import read_in_bulk
-from stream.replay.past import PastBatch, Position
+from stream.replay.past import Extent, PastBatch, Position
 from stream.replay.time_merge import TimeMerge
 from stream.replay.topic_offsets import TopicOffsets
 from stream.replay.topic_span import WHOLE, Ranges, Span, ranges_of, refuse_missing
@@ -94,6 +94,10 @@ class TopicPast:
     def total(self) -> int | None:
         """Offsets in the span; transactions and compaction leave some of them without a record."""
         return sum(end - first for first, end in self.ranges.values())
+
+    def extent(self) -> Extent:
+        """The offsets of each partition."""
+        return {self._part(partition): found for partition, found in self.ranges.items()}
 
     def batches(self, done: Position) -> Iterator[PastBatch]:
         """The events behind a position; see `stream.replay.past.Past`.

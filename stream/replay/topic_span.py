@@ -1,6 +1,6 @@
 """Which part of a topic is read: all of it, some partitions, by offsets or by time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -30,6 +30,36 @@ class Span:
 
 
 WHOLE = Span()
+
+
+def span_of(
+    partitions: Iterable[int],
+    first: Mapping[int, int],
+    end: Mapping[int, int],
+    since: int | None,
+    until: int | None,
+) -> Span:
+    """A span that can hold something.
+
+    Raises:
+        ValueError: it begins behind its end; the message names the options.
+    """
+    if since is not None and until is not None and since >= until:
+        raise ValueError("--from is not before --to, so that nothing is between them; swap them")
+    for partition in sorted(first.keys() & end.keys()):
+        if first[partition] >= end[partition]:
+            raise ValueError(
+                f"--from-offset {partition}:{first[partition]} is not before --to-offset "
+                f"{partition}:{end[partition]}, so that nothing is between them; swap them"
+            )
+    asked = frozenset(partitions)
+    others = (first.keys() | end.keys()) - asked
+    if asked and others:
+        raise ValueError(
+            f"partition {min(others)} has an offset and is none of --partition; name it there, or "
+            "leave its offset out"
+        )
+    return Span(asked, first, end, since, until)
 
 
 def ranges_of(offsets: TopicOffsets, topic: str, span: Span) -> Ranges:

@@ -27,6 +27,8 @@ class ReplayProgress(NamedTuple):
     sent: int
     event_time: int
     lag: int
+    position: Position
+    """Of the source, behind what was sent and what was left out."""
 
 
 class ReplayReport(NamedTuple):
@@ -116,12 +118,17 @@ class _Replay:
             self._first = min(times) if not self._sent else min(self._first, *times)
             self._last = max(self._last, *times)
             self._sent += len(events)
-            self._progress(ReplayProgress(self._sent, self._last, self._gate.lag))
+            self._tell()
             if time.monotonic() - self._kept_at > KEEP_S:
                 self.keep_now()
         if not batch.decoded:  # all of it was bad
             self._position |= batch.position
             self._sender.send((), dict(self._position))
+            self._tell()
+
+    def _tell(self) -> None:
+        position = dict(self._position)
+        self._progress(ReplayProgress(self._sent, self._last, self._gate.lag, position))
 
     def keep_now(self) -> None:
         """Have what is acknowledged stored."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+FOLDER = Path(".nextclick/replay")
+"""Of what replays keep, unless they are told another."""
 UNFINISHED = ".unfinished"
 _LOCK = "lock"
 

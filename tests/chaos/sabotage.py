@@ -82,7 +82,7 @@ SABOTAGES = {
         frozenset({"profiles", "forgotten and still stored"}),
     ),
     "no-count-guard": Sabotage(
-        BrokenFunctions("return offset > applied[source]", "return true"),
+        BrokenFunctions("if not is_new then return applied end", ""),
         frozenset({"popularity", "co-visits", "items after a query"}),
     ),
 }
