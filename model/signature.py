@@ -42,7 +42,13 @@ def verify(manifest: bytes, signature: bytes | None, key_file: Path) -> None:
     Raises:
         SignatureError: it is not.
     """
-    from cryptography.exceptions import InvalidSignature
+    try:
+        from cryptography.exceptions import InvalidSignature
+    except ModuleNotFoundError:
+        raise SignatureError(
+            "cannot be checked, for the package cryptography is not installed; run: pip install "
+            "'nextclick[signed]'"
+        ) from None
 
     key = _public_key(key_file)
     if signature is None:

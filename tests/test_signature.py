@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +112,14 @@ def test_a_worker_refuses_what_is_not_signed(folder: Path, bundle: Path) -> None
     settings = Settings(bundle=bundle, bundle_public_key=folder / "own.pub", provider="cpu")
     with pytest.raises(BundleError, match="nextclick sign-bundle"):
         build_parts(settings)
+
+
+def test_without_the_package_nothing_is_served(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(BundleError, match=r"pip install 'nextclick\[signed\]'"):
+        load_bundle(folder / "bundle", folder / "own.pub")
 
 
 def test_whatever_opens_a_bundle_asks_for_the_signature() -> None:
