@@ -23,6 +23,7 @@ from model.index_report import IndexReport
 from model.item_index import IndexFiles
 from model.platt import TaskCalibration
 from model.quotas import SourceQuotas
+from model.signature import SIGNATURE_FILE, SignatureError, read_signature, verify
 from model.source_report import SourceReport
 from model.training_report import SearchReport, TrainingReport
 
@@ -254,14 +255,18 @@ def write_bundle(
     return complete
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, public_key: Path | None = None) -> Bundle:
     """Read and check a bundle. Never imports torch.
 
+    Args:
+        path: its folder.
+        public_key: PEM; where it is given, the bundle has to be signed by the private one.
+
     Raises:
-        BundleError: when it is missing, damaged, incomplete, or made for other code.
+        BundleError: when it is missing, damaged, incomplete, made for other code, or not signed.
     """
-    manifest = read_manifest(path)
-    found = {entry.name for entry in path.iterdir()} - {MANIFEST_FILE}
+    manifest = read_manifest(path, public_key)
+    found = {entry.name for entry in path.iterdir()} - {MANIFEST_FILE, SIGNATURE_FILE}
     if missing := sorted(set(manifest.files) - found) or sorted(set(FILES) - set(manifest.files)):
         raise BundleError(f"{path} lacks {', '.join(missing)}; copy the whole folder again")
     if extra := sorted(found - set(manifest.files)):
@@ -285,20 +290,20 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(path, manifest, vocabulary)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of a bundle, checked for format and feature version only.
+def read_manifest(path: Path, public_key: Path | None = None) -> Manifest:
+    """The manifest of a bundle, checked for format, feature version and signature only.
 
     Raises:
-        BundleError: when there is none, it cannot be read, or it is made for other code.
+        BundleError: when there is none, it cannot be read, is made for other code, or is not
+            signed though it has to be.
     """
-    file = path / MANIFEST_FILE
-    try:
-        data = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(
-            f"no bundle at {path} ({MANIFEST_FILE} is not there); "
-            "make one with `nextclick train`, or name another with NEXTCLICK_BUNDLE"
-        ) from None
+    file, data = path / MANIFEST_FILE, manifest_bytes(path)
+    if public_key is not None:
+        # First: what nobody vouches for is not looked into.
+        try:
+            verify(data, read_signature(path), public_key)
+        except SignatureError as error:
+            raise BundleError(f"{path} {error}") from None
     try:
         version = msgspec.json.decode(data, type=_Version)
         if version.format > FORMAT:
@@ -314,6 +319,17 @@ def read_manifest(path: Path) -> Manifest:
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise BundleError(f"{file} is damaged ({error}); copy the whole folder again") from None
+
+
+def manifest_bytes(path: Path) -> bytes:
+    """The manifest as it stands there. Raises BundleError where there is none."""
+    try:
+        return (path / MANIFEST_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"no bundle at {path} ({MANIFEST_FILE} is not there); "
+            "make one with `nextclick train`, or name another with NEXTCLICK_BUNDLE"
+        ) from None
 
 
 def digest_of(file: Path) -> str:

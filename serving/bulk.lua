@@ -66,7 +66,9 @@ local function leave(keys, args)
   return 1
 end
 
-redis.register_function('@LIBRARY@_held', held)
+redis.register_function{
+  function_name = '@LIBRARY@_held', callback = held, flags = {'no-writes'}
+}
 redis.register_function('@LIBRARY@_replace', replace)
 redis.register_function('@LIBRARY@_add', add)
 redis.register_function('@LIBRARY@_build', build)

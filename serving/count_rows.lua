@@ -58,4 +58,6 @@ local function rows(keys)
   return found
 end
 
-redis.register_function('@LIBRARY@_rows', rows)
+redis.register_function{
+  function_name = '@LIBRARY@_rows', callback = rows, flags = {'no-writes'}
+}

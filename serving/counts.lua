@@ -81,4 +81,6 @@ local function strongest(keys, args)
 end
 
 redis.register_function('@LIBRARY@_count', count)
-redis.register_function('@LIBRARY@_strongest', strongest)
+redis.register_function{
+  function_name = '@LIBRARY@_strongest', callback = strongest, flags = {'no-writes'}
+}

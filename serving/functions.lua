@@ -509,6 +509,10 @@ end
 
 redis.register_function('@LIBRARY@_merge', merge)
 redis.register_function('@LIBRARY@_link', link)
-redis.register_function('@LIBRARY@_read', read)
+redis.register_function{
+  function_name = '@LIBRARY@_read', callback = read, flags = {'no-writes'}
+}
 redis.register_function('@LIBRARY@_keep', keep)
-redis.register_function('@LIBRARY@_same', same)
+redis.register_function{
+  function_name = '@LIBRARY@_same', callback = same, flags = {'no-writes'}
+}

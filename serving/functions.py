@@ -2,11 +2,13 @@
 
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
@@ -41,13 +43,16 @@ class FunctionLibrary:
         self._code = code.replace("@LIBRARY@", self.name)
 
     async def load(self, redis: RedisClient) -> None:
-        """Load the library on every primary.
+        """Load the library on every primary, unless it is there.
 
         Raises:
             StoreError: the server is older than Redis 7, or forbids FUNCTION.
             redis.RedisError: it is away, or cannot write at present.
         """
         try:
+            if await self._is_loaded(redis):
+                # A user of Redis who may only read needs no more.
+                return
             if isinstance(redis, RedisCluster):
                 # redis-py's function_load takes no nodes.
                 await redis.execute_command(
@@ -62,8 +67,25 @@ class FunctionLibrary:
         except ResponseError as error:
             raise StoreError(
                 f"Redis refused FUNCTION LOAD ({error}); nextclick needs Redis 7 or later, or "
-                "Valkey, and a user that may run FUNCTION and FCALL"
+                "Valkey, and a user that may run FUNCTION LOAD (nextclick acl prints all it needs) "
+                "or a worker of this version that has done so"
             ) from error
+
+    async def _is_loaded(self, redis: RedisClient) -> bool:
+        """Whether every primary has the library, as far as this user may know."""
+        command: Any = redis.execute_command
+        targets: list[dict[str, Any]] = [{}]
+        if isinstance(redis, RedisCluster):
+            await redis.initialize()
+            targets = [{"target_nodes": node} for node in redis.get_primaries()]
+        try:
+            found = [
+                await command("FUNCTION LIST", "LIBRARYNAME", self.name, **target)
+                for target in targets
+            ]
+        except NoPermissionError:
+            return False
+        return all(found)
 
 
 def library_text() -> str:

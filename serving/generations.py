@@ -135,7 +135,7 @@ class Generations:
     async def _run(self, script: str, keys: list[str], *arguments: Any, reads: bool = False) -> Any:
         """One atomic step, routed by its keys; what it writes is as durable as a profile: a flip
         that a failover loses would hurt."""
-        command = ("EVAL", script, len(keys), *keys, *arguments)
+        command = ("EVAL_RO" if reads else "EVAL", script, len(keys), *keys, *arguments)
         waiting = Acknowledgement() if reads else self._acknowledgement
         (reply,) = await round_trip(self._redis, [command], waiting)
         if isinstance(reply, Exception):

@@ -162,7 +162,7 @@ async def _make_lists(
     version = parts.bundle.manifest.version
     return [
         Recommendation(
-            rec_id=recommendation_id(request.user_id, request.as_of, version),
+            rec_id=recommendation_id(parts.store.name_of(request.user_id), request.as_of, version),
             user_id=request.user_id,
             event_id=request.event_id,
             ts=request.time,

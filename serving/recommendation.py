@@ -1,5 +1,6 @@
 """The wire contract of the ``recommendations`` topic: one JSON object per list, keyed by user."""
 
+import re
 from hashlib import blake2b
 from typing import Annotated, Literal, TypeAlias, get_args
 
@@ -95,14 +96,19 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ]
 
 
-def recommendation_id(user_id: str, as_of: AsOf, bundle: str) -> str:
-    """The same for every copy of a list, whoever computes it again (32 hex characters)."""
-    name = f"{user_id}\0{as_of.topic}\0{as_of.partition}\0{as_of.offset}\0{bundle}"
+def recommendation_id(user: str, as_of: AsOf, bundle: str) -> str:
+    """The same for every copy of a list, whoever computes it again (32 hex characters).
+
+    ``user`` is the id, or the pseudonym, for which nobody can try ids.
+    """
+    name = f"{user}\0{as_of.topic}\0{as_of.partition}\0{as_of.offset}\0{bundle}"
     return blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Recommendation)
+_USER_ID = re.compile(rb'(?<="user_id":)"(?:[^"\\]|\\.)*"')
+"""Before it stands only ``rec_id``."""
 
 
 def encode_recommendation(recommendation: Recommendation) -> bytes:
@@ -113,3 +119,9 @@ def encode_recommendation(recommendation: Recommendation) -> bytes:
 def decode_recommendation(data: bytes) -> Recommendation:
     """A list from its JSON bytes. Raises msgspec.ValidationError where it is none."""
     return _decoder.decode(data)
+
+
+def with_user_id(data: bytes, user_id: str) -> bytes:
+    """The JSON bytes of a list, with another user id."""
+    encoded = _encoder.encode(user_id)
+    return _USER_ID.sub(lambda _: encoded, data, count=1)

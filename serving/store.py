@@ -30,6 +30,7 @@ from serving.recommendation import (
     Recommendation,
     decode_recommendation,
     encode_recommendation,
+    with_user_id,
 )
 from serving.round_trip import (
     Acknowledgement,
@@ -38,10 +39,13 @@ from serving.round_trip import (
     StoreError,
     round_trip,
 )
+from serving.user_key import require_user_key
 
 __all__ = ["Store", "StoreError"]
 
 _DURABLE = frozenset({"merge", "link", "count", "keep", "attribute", "replace", "add", "build"})
+_READING = frozenset({"read", "same", "strongest", "rows", "held"})
+"""Called so that a user of Redis who may write nothing can call them."""
 
 
 class UserKeys(NamedTuple):
@@ -80,6 +84,8 @@ class Store:
         generation: of the profiles and counts; last lists, forget markers and links between ids
             are the same for all of them.
         secret: keys the hash that stands for a user id, so that nobody can try ids against it.
+        pseudonymous: whether last lists, too, name that hash and no user id; whoever looks one up
+            gets it back with the id that was asked for.
         acknowledgement: what writes wait for.
         functions: the server's half.
         cached_profiles: how many profiles to hold in memory, see ``serving.profile_cache``.
@@ -96,6 +102,7 @@ class Store:
         list_ttl_ms: int,
         generation: int = 0,
         secret: bytes = b"",
+        pseudonymous: bool = False,
         acknowledgement: Acknowledgement | None = None,
         functions: FunctionLibrary | None = None,
         cached_profiles: int = 32_768,
@@ -114,6 +121,7 @@ class Store:
         self.acknowledgement = acknowledgement or Acknowledgement()
         # blake2b takes keys of at most 64 bytes.
         self._secret = blake2b(secret).digest() if secret else b""
+        self._pseudonymous = pseudonymous
         self._open_caches()
 
     def _open_caches(self) -> None:
@@ -136,15 +144,25 @@ class Store:
         return other
 
     async def open(self) -> None:
-        """Load the server-side functions. Raises StoreError or redis.RedisError."""
+        """Load the server-side functions.
+
+        Raises:
+            StoreError: Redis forbids that or is too old, or users are hashed with another key.
+            redis.RedisError: it is away.
+        """
         await self.functions.load(self.redis)
+        await require_user_key(self.redis, self.prefix, self._secret)
 
     def _digest(self, user_id: str) -> bytes:
         return blake2b(user_id.encode(), digest_size=16, key=self._secret).digest()
 
+    def name_of(self, user_id: str) -> str:
+        """By which Redis knows the user in what is stored, and what ids of lists are made from."""
+        return _name(self.digest(user_id)) if self._pseudonymous else user_id
+
     def _keys(self, user: UserOrDigest) -> UserKeys:
         digest = user if isinstance(user, bytes) else self.digest(user)
-        tag = f"{self.prefix}:{{{urlsafe_b64encode(digest).decode().rstrip('=')}}}"
+        tag = f"{self.prefix}:{{{_name(digest)}}}"
         return UserKeys(f"{tag}{profile_suffix(self.generation)}", f"{tag}:identity", f"{tag}:list")
 
     @staticmethod
@@ -167,7 +185,8 @@ class Store:
             return []
         library = self.functions.name
         commands: list[Command] = [
-            ("FCALL", f"{library}_{function}", *arguments) for function, *arguments in calls
+            ("FCALL_RO" if function in _READING else "FCALL", f"{library}_{function}", *arguments)
+            for function, *arguments in calls
         ]
         is_write = any(call[0] in _DURABLE for call in calls)
         waiting = self.acknowledgement if is_write else Acknowledgement()
@@ -270,6 +289,9 @@ class Store:
         """
         if encoded is None:
             encoded = [encode_recommendation(each) for each in lists]
+        if self._pseudonymous:
+            names = [self.name_of(each.user_id) for each in lists]
+            encoded = [with_user_id(*each) for each in zip(encoded, names, strict=True)]
         await self.run(
             [
                 (
@@ -302,9 +324,19 @@ class Store:
         return None if data is None else decode_recommendation(data)
 
     async def last_lists_json(self, user_ids: Sequence[str]) -> list[bytes | None]:
-        """The last list of each user as its JSON bytes, in one trip. Raises redis.RedisError."""
+        """The last list of each user as its JSON bytes, with the id as given here, in one trip.
+
+        Raises redis.RedisError.
+        """
         pipeline: Any = self.redis.pipeline(transaction=False)
         for user in user_ids:
             pipeline.hget(self.keys(user).last_list, "list")
         found: list[bytes | None] = await pipeline.execute()
-        return found
+        return [
+            None if data is None else with_user_id(data, user)
+            for data, user in zip(found, user_ids, strict=True)
+        ]
+
+
+def _name(digest: bytes) -> str:
+    return urlsafe_b64encode(digest).decode().rstrip("=")

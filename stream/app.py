@@ -12,7 +12,7 @@ from mode import ServiceT
 
 from stream.agents import run_agent
 from stream.batches import RecordBatch, batch_topic, faust_settings
-from stream.kafka import faust_credentials
+from stream.kafka_security import faust_credentials
 from stream.settings import Settings
 from stream.worker import Worker
 

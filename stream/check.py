@@ -7,6 +7,7 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
 from stream.redis_client import redis_client
+from stream.redis_login import RedisLoginError, log_in_to_redis
 from stream.settings import Settings
 
 MIN_REDIS_MAJOR = 7
@@ -35,7 +36,8 @@ async def check(settings: Settings) -> list[Finding]:
 
 
 def _check_kafka(settings: Settings) -> Iterator[Finding]:
-    from stream.kafka import BrokerError, TopicError
+    from stream.kafka import TopicError
+    from stream.kafka_login import BrokerError
     from stream.topics import check_topics
 
     try:
@@ -75,7 +77,7 @@ def _check_mappings(settings: Settings) -> Iterator[Finding]:
 async def _check_redis(settings: Settings) -> list[Finding]:
     client = redis_client(settings)
     try:
-        await client.initialize()
+        await log_in_to_redis(settings, client)
         # On a cluster every primary must do.
         targets: list[tuple[str, dict[str, Any]]] = [(settings.redis_address, {})]
         if isinstance(client, RedisCluster):
@@ -85,13 +87,15 @@ async def _check_redis(settings: Settings) -> list[Finding]:
             findings.append(_check_server(name, await client.execute_command("INFO", **target)))
             await client.execute_command("FUNCTION STATS", **target)
         return [*findings, Finding("redis functions", "ok", "can be called")]
+    except RedisLoginError as error:
+        return [Finding("redis", "wrong", str(error))]
     except (RedisError, RedisClusterException, OSError) as error:
         return [
             Finding(
                 "redis",
                 "wrong",
-                f"{settings.redis_address}: {error}; start it, or correct `redis_url`, the "
-                "password and the rights of its user",
+                f"{settings.redis_address}: {error}; start it, or correct `redis_url`, or "
+                "the rights of its user (nextclick acl)",
             )
         ]
     finally:
@@ -156,7 +160,7 @@ def _check_model(settings: Settings) -> Iterator[Finding]:
     from stream.execution import execution_of
 
     try:
-        bundle = load_bundle(settings.bundle)
+        bundle = load_bundle(settings.bundle, settings.bundle_public_key)
     except BundleError as error:
         yield Finding("bundle", "wrong", str(error))
         return

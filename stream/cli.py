@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import cli_api, cli_evaluate, cli_forget, cli_model, cli_recommend
+from stream import cli_acl, cli_api, cli_evaluate, cli_forget, cli_model, cli_recommend, cli_sign
 from stream.cli_dlq import dlq
 from stream.cli_output import (
     INCOMPLETE,
@@ -18,9 +18,11 @@ from stream.cli_output import (
     Files,
     Json,
     ProviderOption,
+    Pseudonymise,
     err,
     out,
     say,
+    tell_settings,
 )
 from stream.cli_replay import replay
 from stream.complaint import complaint
@@ -58,6 +60,7 @@ def up(
 def worker(
     bundle: BundleOption = None,
     provider: ProviderOption = None,
+    pseudonymise: Pseudonymise = False,
     follow_owner: Annotated[
         bool, typer.Option("--follow-owner", hidden=True, help="Stop when standard input ends.")
     ] = False,
@@ -65,7 +68,9 @@ def worker(
     """Serve events until a signal ends it; the same as `faust -A stream.app worker`."""
     from stream.worker_process import run_worker
 
-    override_environment({"bundle": bundle, "provider": provider})
+    override_environment(
+        {"bundle": bundle, "provider": provider, "pseudonymise": pseudonymise or None}
+    )
     run_worker(Settings(), follow_owner=follow_owner)
 
 
@@ -126,15 +131,27 @@ app.command(epilog="Example: `nextclick recommend household-17 --query 智能手
 
 @app.command(epilog="Example: `nextclick check --provider cpu`")
 def check(
-    bundle: BundleOption = None, provider: ProviderOption = None, as_json: Json = False
+    bundle: BundleOption = None,
+    provider: ProviderOption = None,
+    show_config: Annotated[
+        bool,
+        typer.Option(
+            "--show-config",
+            help="Print every setting and where it comes from, secrets masked; reach nothing.",
+        ),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Reach Kafka, Redis, bundle and provider; say what is wrong and how to mend it.
 
     The exit status is 1 where something is wrong.
     """
+    override_environment({"bundle": bundle, "provider": provider})
+    if show_config:
+        tell_settings(Settings(), as_json)
+        return
     from stream.check import check as run
 
-    override_environment({"bundle": bundle, "provider": provider})
     findings = asyncio.run(run(Settings()))
     lines = "\n".join(f"{each.state:8}{each.name}: {each.text}" for each in findings)
     say(as_json, {"findings": [each._asdict() for each in findings]}, lines)
@@ -184,8 +201,12 @@ app.command(epilog="Example: `nextclick export events.parquet --checkpoint run.p
 app.command(epilog="Example: `nextclick evaluate events.parquet --since 2026-01-19`")(
     cli_evaluate.evaluate
 )
+app.command("sign-bundle", epilog="Example: `nextclick sign-bundle --key signing.pem`")(
+    cli_sign.sign_bundle
+)
 app.command(epilog="Example: `nextclick forget household-17 --wait`")(cli_forget.forget)
 app.command(epilog="Example: `nextclick api --port 8080`")(cli_api.api)
+app.command(epilog="Example: `nextclick acl --user shop`")(cli_acl.acl)
 app.command("api-key", epilog="Example: `nextclick api-key shop --scope read --scope recommend`")(
     cli_api.api_key
 )

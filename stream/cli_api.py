@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_output import BundleOption, Json, ProviderOption, say
+from stream.cli_output import BundleOption, Json, ProviderOption, Pseudonymise, say
 from stream.settings import Settings, override_environment
 
 
@@ -20,6 +20,7 @@ def api(
     console: Annotated[
         bool, typer.Option("--console", help="Serve the console too, at /console/.")
     ] = False,
+    pseudonymise: Pseudonymise = False,
     follow_owner: Annotated[
         bool, typer.Option("--follow-owner", hidden=True, help="Stop when standard input ends.")
     ] = False,
@@ -35,6 +36,7 @@ def api(
         {
             "bundle": bundle, "provider": provider, "api_bind": bind, "api_port": port,
             "console": True if console else None,
+            "pseudonymise": pseudonymise or None,
         }
     )  # fmt: skip
     run_api(Settings(), follow_owner=follow_owner)

@@ -147,7 +147,8 @@ def evaluate(
     if report:
         require_report(report)
     bad = BadRows()
-    loaded = load_bundle(bundle or Settings().bundle)
+    settings = Settings()
+    loaded = load_bundle(bundle or settings.bundle, settings.bundle_public_key)
     reads = mapping_named(mapping)
     log = read_event_log(event_files(files or [], data or []), bad.report, reads)
     request = EvaluationRequest(

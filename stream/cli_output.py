@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from model.mapping import Mapping
     from stream.replay.bad_records import Bad
     from stream.rows import DamagedFileError
+    from stream.settings import Settings
 
 MENDABLE = 2
 """Exit status of a run that could not do its work: the person has to mend something."""
@@ -29,6 +30,13 @@ BundleOption = Annotated[
 ProviderOption = Annotated[
     str | None,
     typer.Option("--provider", help="Execution provider: `cuda` or `cpu`.", show_default=False),
+]
+Pseudonymise = Annotated[
+    bool,
+    typer.Option(
+        "--pseudonymise",
+        help="Put no user id into Redis and logs; needs NEXTCLICK_USER_HASH_SECRET.",
+    ),
 ]
 Files = Annotated[
     list[Path],
@@ -81,3 +89,17 @@ def say(as_json: bool, machine: dict[str, Any], person: str) -> None:
         sys.stdout.write(json.dumps(machine, ensure_ascii=False) + "\n")
     else:
         out.print(person, markup=False, highlight=False)
+
+
+def tell_settings(settings: "Settings", as_json: bool) -> None:
+    """Every setting and where it comes from."""
+    from stream.shown_settings import shown_settings
+
+    shown = shown_settings(settings)
+    width = max(len(each.name) for each in shown)
+    lines = [
+        f"{each.name:{width}}  {'' if each.value is None else each.value}"
+        f"  ({f'{each.origin} {each.place}'.rstrip()})"
+        for each in shown
+    ]
+    say(as_json, {"settings": [each._asdict() for each in shown]}, "\n".join(lines))

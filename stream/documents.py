@@ -192,11 +192,14 @@ def _openapi() -> str:
 def _settings_page() -> str:
     return (
         f"# Settings\n\n{GENERATED}\n\n"
-        "A setting comes from its environment variable, else from a TOML file (the one that "
+        "A setting comes from its environment variable, else from a file of its name in lower "
+        "case in the folder that `NEXTCLICK_SECRETS_DIR` names, as Docker and Kubernetes mount "
+        "secrets (`nextclick_redis_password`), else from a TOML file (the one that "
         "`NEXTCLICK_CONFIG` names, else `nextclick.toml` in the current folder; keys are the "
         'names below in lower case without the prefix, as in `redis_prefix = "shop"`), else from '
         "its default. An unknown name or an impossible combination stops the start with a "
-        f"sentence.\n\n{settings_table()}"
+        "sentence. `nextclick check --show-config` prints every setting and where it comes from, "
+        f"secrets masked.\n\n{settings_table()}"
     )
 
 

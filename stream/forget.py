@@ -10,7 +10,8 @@ from uuid import uuid4
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from model.events import Forget, decode_event, encode_event
-from stream.kafka import producer_arguments, require_broker
+from stream.kafka import producer_arguments
+from stream.kafka_login import require_broker
 from stream.offsets import OffsetReader
 from stream.settings import Settings
 

@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from model.items import Item, decode_item, encode_item
 from model.mapping import Mapping
-from stream.kafka import TopicError, consumer_arguments, producer_arguments, require_broker
+from stream.kafka import TopicError, consumer_arguments, producer_arguments
+from stream.kafka_login import require_broker
 from stream.mapped_items import mapped_items
 from stream.offsets import OffsetReader
 from stream.rows import BadRow, decode_rows, read_rows

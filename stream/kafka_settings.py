@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings
 
 KafkaSecurity: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SaslMechanism: TypeAlias = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 TopicName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -21,8 +21,24 @@ class KafkaSettings(BaseSettings):
     kafka_sasl_mechanism: SaslMechanism = Field(
         "SCRAM-SHA-512", description="How to log in, where the security is a SASL one."
     )
-    kafka_username: str | None = Field(None, description="SASL user name.")
-    kafka_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_username: str | None = Field(
+        None, description="SASL user name; beside `kafka_token_url` the client id."
+    )
+    kafka_password: SecretStr | None = Field(
+        None, description="SASL password; beside `kafka_token_url` the client secret."
+    )
+    kafka_token_file: Path | None = Field(
+        None,
+        description="File with the token for OAUTHBEARER; it is read at each login, so that "
+        "whoever renews the token replaces the file.",
+    )
+    kafka_token_url: str | None = Field(
+        None,
+        description="Where a token for OAUTHBEARER is had in exchange for client id and secret "
+        "(OAuth 2.0, client credentials), instead of a file: https://, or http:// on this "
+        "machine.",
+    )
+    kafka_token_scope: str | None = Field(None, description="What such a token is asked for.")
     kafka_ca_file: Path | None = Field(
         None, description="PEM file of the authority that signed Kafka's certificates."
     )

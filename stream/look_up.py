@@ -13,7 +13,8 @@ from serving.recommend import recommend_request, request_now
 from serving.recommendation import Recommendation
 from serving.requests import search_now
 from stream.catalog_feed import CatalogFeed
-from stream.kafka import require_broker
+from stream.kafka_login import require_broker
+from stream.redis_login import log_in_to_redis
 from stream.settings import Settings
 from stream.worker import build_parts
 
@@ -69,6 +70,7 @@ async def _opened(
     marks.append(("bundle", time.perf_counter()))
     feed = CatalogFeed(settings, parts.catalog, parts.new_item_vectors)
     try:
+        await log_in_to_redis(settings, parts.store.redis)
         await parts.store.open()
         parts = await live_parts(parts)
         marks.append(("redis", time.perf_counter()))

@@ -1,47 +1,49 @@
 """All settings, in one frozen object: the only reader of the environment in this project.
 
 Sources, the first that knows a setting wins: arguments of ``Settings(...)``, environment
-variables ``NEXTCLICK_*``, a TOML file (the one ``NEXTCLICK_CONFIG`` names, none where that is
-empty, else ./nextclick.toml if there is one), defaults. A key that no setting has stops the
-start: a typing error must not turn into a default.
+variables ``NEXTCLICK_*``, files of secrets in the folder that ``NEXTCLICK_SECRETS_DIR`` names, a
+TOML file (the one ``NEXTCLICK_CONFIG`` names, none where that is empty, else ./nextclick.toml if
+there is one), defaults. A key that no setting has stops the start: a typing error must not turn
+into a default (``stream.settings_sources``).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from stream.api_settings import ApiSettings
 from stream.kafka_settings import KafkaSettings
+from stream.redis_settings import RedisSettings
 from stream.settings_rules import (
     check_api,
     check_attribution,
     check_brokers,
+    check_bundle_key,
     check_inputs,
     check_kafka_security,
     check_nearest,
+    check_pseudonyms,
     check_quotas,
     check_redis,
     check_topics,
 )
+from stream.settings_sources import (
+    CONFIG_VARIABLE,
+    PREFIX,
+    SECRETS_VARIABLE,
+    file_sources,
+    refuse_unknown_variables,
+)
 from stream.trace_settings import TraceSettings
 
-PREFIX = "NEXTCLICK_"
-CONFIG_VARIABLE = f"{PREFIX}CONFIG"
-DEFAULT_CONFIG = Path("nextclick.toml")
-TEST_PREFIX = f"{PREFIX}TEST_"
-"""Left to the test suite."""
-
-Durability: TypeAlias = Literal["none", "replica", "disk"]
 Provider: TypeAlias = Literal["cuda", "cpu"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 NearestBy: TypeAlias = Literal["auto", "exact", "index"]
@@ -52,44 +54,13 @@ class SettingsError(ValueError):
     """A setting is unknown, wrong or impossible beside another; the message says what to do."""
 
 
-class Settings(TraceSettings, ApiSettings, KafkaSettings):
+class Settings(TraceSettings, ApiSettings, RedisSettings, KafkaSettings):
     """Every setting of nextclick. Raises SettingsError where they make no sense."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        description="redis:// or rediss:// (TLS); redis+cluster:// or rediss+cluster:// for Redis "
-        "Cluster.",
-    )
-    redis_password: SecretStr | None = Field(
-        None, description="Password, where it should not stand in the URL."
-    )
-    redis_ca_file: Path | None = Field(
-        None, description="PEM file of the authority that signed Redis' certificate."
-    )
-    redis_timeout_s: float = Field(
-        5, gt=0, le=60, description="A trip to Redis fails after that and is tried again."
-    )
-    redis_durability: Durability = Field(
-        "none",
-        description="What a write to Redis waits for before its event counts as done: nothing, "
-        "`replica`s, or the `disk` (docs/durability.md).",
-    )
-    redis_replicas: int = Field(
-        0,
-        ge=0,
-        le=10,
-        description="Replicas that must have a write: at least 1 with `replica`; with `disk`, on "
-        "their disks too.",
-    )
-    redis_prefix: str = Field(
-        "nc",
-        pattern=r"^[A-Za-z0-9._-]{1,32}$",
-        description="Start of every key, so that several installations can share a Redis.",
-    )
     cached_profiles: int = Field(
         32_768,
         ge=0,
@@ -101,6 +72,11 @@ class Settings(TraceSettings, ApiSettings, KafkaSettings):
         None,
         description="Keys the hash that stands for a user id in Redis; with another one all "
         "profiles are strangers.",
+    )
+    pseudonymise: bool = Field(
+        False,
+        description="Redis and logs hold that hash and no user id, in last lists and at DEBUG too; "
+        "needs `user_hash_secret` (docs/security.md).",
     )
     profile_ttl_days: PositiveInt = Field(
         30,
@@ -120,6 +96,11 @@ class Settings(TraceSettings, ApiSettings, KafkaSettings):
     )
 
     bundle: Path = Field(Path(".nextclick/bundle"), description="Folder of the model bundle.")
+    bundle_public_key: Path | None = Field(
+        None,
+        description="PEM file of an Ed25519 public key: only a bundle that was signed by the "
+        "private one is served (`nextclick sign-bundle`).",
+    )
     provider: Provider = Field(
         "cuda", description="ONNX Runtime's execution provider; `cpu` must be asked for."
     )
@@ -252,10 +233,12 @@ class Settings(TraceSettings, ApiSettings, KafkaSettings):
 
     def __init__(self, **values: Any) -> None:
         try:
-            _refuse_unknown_variables(type(self))
+            refuse_unknown_variables(type(self))
             super().__init__(**values)
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     @classmethod
     def settings_customise_sources(
@@ -266,8 +249,8 @@ class Settings(TraceSettings, ApiSettings, KafkaSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the TOML file."""
-        return init_settings, env_settings, *_toml_sources(settings_cls)
+        """Arguments, then the environment, then files."""
+        return init_settings, env_settings, *file_sources(settings_cls)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -276,22 +259,23 @@ class Settings(TraceSettings, ApiSettings, KafkaSettings):
         check_inputs(self)
         check_topics(self)
         check_redis(self)
+        check_pseudonyms(self)
+        check_bundle_key(self)
         check_nearest(self)
         check_quotas(self)
         check_attribution(self)
         check_api(self)
         return self
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Without a password that stands in a URL."""
+        for name, value in super().__repr_args__():
+            yield name, self.redis_address if name == "redis_url" else value
+
     @property
     def broker_list(self) -> list[str]:
         """The brokers as ``host:port`` strings."""
         return [broker.strip() for broker in self.brokers.split(",")]
-
-    @property
-    def redis_address(self) -> str:
-        """The Redis URL without its credentials, for people to read."""
-        url = urlsplit(self.redis_url)
-        return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:
@@ -308,8 +292,9 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 def child_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of a child process that is to run with these settings only."""
     rest = {key: value for key, value in os.environ.items() if not key.upper().startswith(PREFIX)}
-    # Empty: a nextclick.toml beside the child has no say either.
-    return rest | {CONFIG_VARIABLE: ""} | settings_environment(settings)
+    # Empty: files beside the child have no say either.
+    nothing_else = {CONFIG_VARIABLE: "", SECRETS_VARIABLE: ""}
+    return rest | nothing_else | settings_environment(settings)
 
 
 def override_environment(overrides: Mapping[str, Any]) -> None:
@@ -332,32 +317,6 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _toml_sources(settings_cls: type[BaseSettings]) -> list[PydanticBaseSettingsSource]:
-    named = os.environ.get(CONFIG_VARIABLE)
-    path = DEFAULT_CONFIG if named is None else Path(named)
-    if named == "" or not path.is_file():
-        if named:
-            raise SettingsError(
-                f"{CONFIG_VARIABLE} names {path}, which is not a file; correct it or unset it"
-            )
-        return []
-    try:
-        return [TomlConfigSettingsSource(settings_cls, path)]
-    except ValueError as error:
-        raise SettingsError(f"{path} is not valid TOML ({error}); correct it") from None
-
-
-def _refuse_unknown_variables(settings_cls: type[Settings]) -> None:
-    known = {PREFIX + name.upper() for name in settings_cls.model_fields} | {CONFIG_VARIABLE}
-    for variable in os.environ:
-        name = variable.upper()
-        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
-            raise SettingsError(
-                f"the environment variable {variable} is no setting of nextclick; "
-                "correct its name (docs/settings.md lists them) or unset it"
-            )
-
-
 def _sentence(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
@@ -371,6 +330,7 @@ def _sentence(error: ValidationError) -> str:
             parts.append(item["msg"].removeprefix("Value error, "))
         else:
             what = item["msg"][0].lower() + item["msg"][1:]
-            given = "" if "password" in name else f" is {item['input']!r}"
+            is_secret = "SecretStr" in str(Settings.model_fields[name].annotation)
+            given = "" if is_secret else f" is {item['input']!r}"
             parts.append(f"`{name}`{given}: {what}; set {PREFIX}{name.upper()}")
     return "; ".join(parts)

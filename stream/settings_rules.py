@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stream.settings import Settings
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
+LEAST_SECRET_CHARACTERS = 16
 _TOPIC = re.compile(r"^[A-Za-z0-9._-]{1,249}$")
 _ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):([0-9]{1,5})$")
 
@@ -31,16 +32,7 @@ def _is_address(text: str) -> bool:
 def check_kafka_security(settings: "Settings") -> None:
     """Login and TLS files fit the security protocol."""
     security = settings.kafka_security
-    login = settings.kafka_username is not None, settings.kafka_password is not None
-    if security.startswith("SASL") and not all(login):
-        raise ValueError(
-            f"`kafka_security` {security} needs `kafka_username` and `kafka_password`; set both"
-        )
-    if not security.startswith("SASL") and any(login):
-        raise ValueError(
-            f"`kafka_username` or `kafka_password` is set, but `kafka_security` {security} does "
-            "not log in; set it to SASL_SSL"
-        )
+    _check_kafka_login(settings)
     files = ("kafka_ca_file", "kafka_cert_file", "kafka_key_file")
     for name in files:
         path = getattr(settings, name)
@@ -53,6 +45,59 @@ def check_kafka_security(settings: "Settings") -> None:
             raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
     if (settings.kafka_cert_file is None) != (settings.kafka_key_file is None):
         raise ValueError("`kafka_cert_file` and `kafka_key_file` go together; set both or neither")
+
+
+def _check_kafka_login(settings: "Settings") -> None:
+    security = settings.kafka_security
+    logs_in = security.startswith("SASL")
+    by_token = logs_in and settings.kafka_sasl_mechanism == "OAUTHBEARER"
+    login = settings.kafka_username is not None, settings.kafka_password is not None
+    tokens = settings.kafka_token_file is not None, settings.kafka_token_url is not None
+    if not logs_in and any(login):
+        raise ValueError(
+            f"`kafka_username` or `kafka_password` is set, but `kafka_security` {security} does "
+            "not log in; set it to SASL_SSL"
+        )
+    if not by_token and (any(tokens) or settings.kafka_token_scope is not None):
+        raise ValueError(
+            "`kafka_token_file`, `kafka_token_url` or `kafka_token_scope` is set, and nobody logs "
+            "in by a token; set `kafka_security` to SASL_SSL and `kafka_sasl_mechanism` to "
+            "OAUTHBEARER"
+        )
+    if not logs_in:
+        return
+    if by_token and sum(tokens) != 1:
+        raise ValueError(
+            "OAUTHBEARER needs a token; set one of `kafka_token_file` and `kafka_token_url`"
+        )
+    if tokens[0]:
+        if any(login) or settings.kafka_token_scope is not None:
+            raise ValueError(
+                "`kafka_token_file` holds all that logs in; unset `kafka_username`, "
+                "`kafka_password` and `kafka_token_scope`"
+            )
+        return
+    if not all(login):
+        what = " with `kafka_token_url`" if by_token else f" {security}"
+        raise ValueError(
+            f"`kafka_security`{what} needs `kafka_username` and `kafka_password`; set both"
+        )
+    if by_token and not _is_safe_url(settings.kafka_token_url or ""):
+        raise ValueError(
+            "`kafka_token_url` has to begin with https://, for the client secret goes there; "
+            "http:// is for this machine"
+        )
+
+
+def _is_safe_url(address: str) -> bool:
+    try:
+        url = urlsplit(address)
+        host = url.hostname
+    except ValueError:
+        return False
+    if not host or url.username is not None:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
 
 
 def check_inputs(settings: "Settings") -> None:
@@ -119,11 +164,43 @@ def check_redis(settings: "Settings") -> None:
         raise ValueError(
             "the Redis password stands in `redis_url` and in `redis_password`; keep one of them"
         )
-    path = settings.redis_ca_file
-    if path is not None and not url.scheme.startswith("rediss"):
-        raise ValueError("`redis_ca_file` is set, but `redis_url` has no TLS; write rediss://")
+    if settings.redis_username is not None and url.username:
+        raise ValueError(
+            "the Redis user stands in `redis_url` and in `redis_username`; keep one of them"
+        )
+    if settings.redis_username is not None and settings.redis_password is None:
+        raise ValueError("`redis_username` goes with `redis_password`; set both")
+    _check_redis_files(settings, url.scheme)
+
+
+def _check_redis_files(settings: "Settings", scheme: str) -> None:
+    for name in ("redis_ca_file", "redis_cert_file", "redis_key_file"):
+        path = getattr(settings, name)
+        if path is not None and not scheme.startswith("rediss"):
+            raise ValueError(f"`{name}` is set, but `redis_url` has no TLS; write rediss://")
+        if path is not None and not path.is_file():
+            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
+    if (settings.redis_cert_file is None) != (settings.redis_key_file is None):
+        raise ValueError("`redis_cert_file` and `redis_key_file` go together; set both or neither")
+
+
+def check_bundle_key(settings: "Settings") -> None:
+    """The key of bundles is there."""
+    path = settings.bundle_public_key
     if path is not None and not path.is_file():
-        raise ValueError(f"`redis_ca_file` names {path}, which is not a file; correct the path")
+        raise ValueError(f"`bundle_public_key` names {path}, which is not a file; correct the path")
+
+
+def check_pseudonyms(settings: "Settings") -> None:
+    """A hash without a key is no pseudonym: ids can be tried against it."""
+    secret = settings.user_hash_secret
+    if settings.pseudonymise and (
+        secret is None or len(secret.get_secret_value()) < LEAST_SECRET_CHARACTERS
+    ):
+        raise ValueError(
+            f"`pseudonymise` needs a `user_hash_secret` of at least {LEAST_SECRET_CHARACTERS} "
+            "characters; make one with `openssl rand -hex 32`, and keep it for good"
+        )
 
 
 def check_api(settings: "Settings") -> None:

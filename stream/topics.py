@@ -19,13 +19,8 @@ from kafka.errors import (
     TopicAlreadyExistsError,
 )
 
-from stream.kafka import (
-    HEADROOM_BYTES,
-    BrokerError,
-    TopicError,
-    kafka_python_arguments,
-    require_broker,
-)
+from stream.kafka import HEADROOM_BYTES, TopicError, kafka_python_arguments
+from stream.kafka_login import BrokerError, require_broker
 from stream.settings import Settings
 
 HOUR_MS = 3_600_000

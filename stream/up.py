@@ -24,7 +24,7 @@ def run_up(settings: Settings, *, workers: int, catalog: Sequence[Path], console
         BundleError: there is no usable bundle; nothing has been started.
         EmbeddedError, TopicError, RowsError, WorkerError: a part does not start, or a worker dies.
     """
-    load_bundle(settings.bundle)
+    load_bundle(settings.bundle, settings.bundle_public_key)
     try:
         with terminable(), LocalCluster(settings) as cluster:
             console.print(f"broker    {cluster.settings.brokers}")

@@ -42,9 +42,11 @@ from stream.generation_switch import GenerationSwitch
 from stream.inputs import read_mappings
 from stream.interpreter import multiply_on_one_thread, spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
+from stream.kafka_login import LoginError, log_in
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
+from stream.redis_login import RedisLoginError, log_in_to_redis
 from stream.repetition import tell_repetitions_once
 from stream.rule_file import LOOK_S, RuleFile
 from stream.self_watch import SelfWatch
@@ -68,7 +70,7 @@ ENCODE_AGAIN_S = 5.0
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
-    TopicAuthorizationFailedError, TopicError, StoreError,
+    TopicAuthorizationFailedError, TopicError, StoreError, LoginError, RedisLoginError,
 )  # fmt: skip
 """What no waiting mends: a person has to change a setting, a right, a topic or a version."""
 
@@ -130,7 +132,9 @@ class Worker(Service):
         parts = switch.parts
         self._feed = feed = CatalogFeed(self.settings, parts.catalog, parts.new_item_vectors)
         steps: list[tuple[Part, Callable[[], Awaitable[None]]]] = [
+            (Part.REDIS, lambda: log_in_to_redis(self.settings, parts.store.redis)),
             (Part.REDIS, switch.open),
+            (Part.KAFKA, lambda: log_in(self.settings)),
             (Part.KAFKA, self.publisher.start),
             (Part.KAFKA, feed.read_whole),
             (Part.KAFKA, self._name_topics),
@@ -272,6 +276,7 @@ def build_store(settings: Settings) -> Store:
         profile_ttl_ms=settings.profile_ttl_days * DAY_MS,
         list_ttl_ms=settings.list_ttl_hours * HOUR_MS,
         secret=_secret(settings),
+        pseudonymous=settings.pseudonymise,
         acknowledgement=Acknowledgement(
             settings.redis_durability,
             settings.redis_replicas,
@@ -308,7 +313,7 @@ def build_parts(settings: Settings, rules: RuleFile | None = None) -> Parts:
         model.text_encoder.TextEncoderError: the text encoder asked for cannot be had.
         serving.vector_cache.VectorCacheError: its cache cannot be used.
     """
-    bundle = load_bundle(settings.bundle)
+    bundle = load_bundle(settings.bundle, settings.bundle_public_key)
     ranker = TimedRanker(bundle, execution_of(settings), timeout_s=settings.model_timeout_s)
     catalog = Catalog(bundle.vocabulary, search_index(settings.text_encoder, settings.text_cache))
     store = build_store(settings)

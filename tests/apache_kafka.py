@@ -3,6 +3,7 @@
 Run as a program, this module is the keeper of Kafka's process (see `stream.embedded.keep`).
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from stream.embedded import (
     say,
 )
 from stream.embedded_redis import free_port
+from tests.certificates import Authority
 from tests.maven import KafkaMissing, MavenUnreachable, fetch_kafka
 
 __all__ = ["ApacheKafka", "KafkaMissing", "MavenUnreachable", "fetch_kafka"]
@@ -48,15 +50,16 @@ PROPERTIES = {
     "transaction.state.log.num.partitions": "4",
     "group.initial.rebalance.delay.ms": "0",
 }
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+OAUTH = "org.apache.kafka.common.security.oauthbearer.OAuthBearer"
 SASL_PROPERTIES = {
-    "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+    "sasl.enabled.mechanisms": ",".join(["PLAIN", *SCRAM]),
     "plain.sasl.jaas.config": (
         "org.apache.kafka.common.security.plain.PlainLoginModule required"
         f' user_{USER}="{PASSWORD}";'
     ),
-    "scram-sha-256.sasl.jaas.config": (
-        "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-    ),
+    **{f"{each.lower()}.sasl.jaas.config": SCRAM_MODULE for each in SCRAM},
 }
 LOGGING = """<Configuration>
   <Appenders><Console name="out"><PatternLayout pattern="%d %p %c{1}: %m%n"/></Console></Appenders>
@@ -77,8 +80,11 @@ class ApacheKafka(KeptServer):
             the first one's data.
         properties: more of server.properties.
         listeners: security protocols to listen with, a port each: PLAINTEXT, SSL, SASL_PLAINTEXT,
-            SASL_SSL. SASL knows `USER` and `PASSWORD` by PLAIN and SCRAM-SHA-256; clients trust
-            `ca_file` for TLS. The first one is `bootstrap` and carries the traffic inside.
+            SASL_SSL. SASL knows `USER` and `PASSWORD` by PLAIN and SCRAM; clients trust the
+            authority's file for TLS. The first one is `bootstrap` and carries the traffic inside.
+        token_keys: JSON Web Keys whose tokens SASL takes too, by OAUTHBEARER, for the audience
+            "kafka".
+        asks_clients: whether the SSL listener wants a certificate of the authority's from clients.
 
     Raises:
         KafkaMissing: Java is missing or too old.
@@ -91,10 +97,16 @@ class ApacheKafka(KeptServer):
         *,
         properties: Mapping[str, str] | None = None,
         listeners: Sequence[str] = ("PLAINTEXT",),
+        token_keys: Sequence[Mapping[str, str]] = (),
+        asks_clients: bool = False,
     ) -> None:
         self._java = _find_java()
         self._classpath = f"{classpath}/*"
         self._folder = folder
+        self.authority = Authority(folder / "tls")
+        """Vouches for the broker, and for clients that are asked for a certificate."""
+        self._token_keys = token_keys
+        self._asks_clients = asks_clients
         self._properties = dict(properties or {})
         self._ports = {protocol: free_port() for protocol in [*listeners, "CONTROLLER"]}
         super().__init__(__name__, None, self._java, self._classpath, str(folder))
@@ -104,11 +116,6 @@ class ApacheKafka(KeptServer):
         """``127.0.0.1:port`` of the first listener."""
         return self.bootstrap_for(next(iter(self._ports)))
 
-    @property
-    def ca_file(self) -> Path:
-        """The certificate that TLS clients trust, PEM."""
-        return self._folder / "certificate.pem"
-
     def bootstrap_for(self, protocol: str) -> str:
         """``127.0.0.1:port`` of the listener with this security protocol."""
         return f"127.0.0.1:{self._ports[protocol]}"
@@ -117,15 +124,15 @@ class ApacheKafka(KeptServer):
         """Start Kafka on its folder, formatted at the first start; raises `EmbeddedError`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "log4j2.xml").write_text(LOGGING)
-        if any(protocol.endswith("SSL") for protocol in self._ports) and not self.ca_file.exists():
-            self._make_certificate()
+        self._key_file.write_text(json.dumps({"keys": list(self._token_keys)}))
         lines = [f"{name}={value}" for name, value in self._all_properties().items()]
         properties = self._folder / "server.properties"
         properties.write_text("\n".join(lines) + "\n")
         if not (self._folder / "data/meta.properties").exists():
             command = [*_java(self._java, self._classpath, self._folder), "kafka.tools.StorageTool"]
             command += ["format", "-t", CLUSTER_ID, "-c", str(properties)]
-            command += ["--add-scram", f"SCRAM-SHA-256=[name={USER},password={PASSWORD}]"]
+            for mechanism in SCRAM:
+                command += ["--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]"]
             _checked(command)
         return super().start()
 
@@ -133,6 +140,10 @@ class ApacheKafka(KeptServer):
         """Stop and start on the same data and ports."""
         self.stop()
         self.start()
+
+    @property
+    def _key_file(self) -> Path:
+        return token_key_file(self._folder)
 
     def _all_properties(self) -> dict[str, str]:
         inside = next(iter(self._ports))
@@ -152,19 +163,33 @@ class ApacheKafka(KeptServer):
         for name in self._ports:
             prefix = f"listener.name.{name.lower()}."
             if name.startswith("SASL"):
-                properties |= {prefix + key: value for key, value in SASL_PROPERTIES.items()}
+                properties |= {prefix + key: value for key, value in self._logins().items()}
             if name.endswith("SSL"):
-                properties[prefix + "ssl.keystore.location"] = str(self._folder / "keystore.p12")
+                store = self.authority.server_store(PASSWORD)
+                properties[prefix + "ssl.keystore.location"] = str(store)
                 properties[prefix + "ssl.keystore.password"] = PASSWORD
+            if name == "SSL" and self._asks_clients:
+                properties[prefix + "ssl.client.auth"] = "required"
+                properties[prefix + "ssl.truststore.type"] = "PEM"
+                properties[prefix + "ssl.truststore.location"] = str(self.authority.ca_file)
         return properties | self._properties
 
-    def _make_certificate(self) -> None:
-        keytool = str(Path(self._java).resolve().with_name("keytool"))
-        store = ["-alias", "kafka", "-keystore", str(self._folder / "keystore.p12")]
-        store += ["-storetype", "PKCS12", "-storepass", PASSWORD]
-        identity = ["-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1"]
-        _checked([keytool, "-genkeypair", "-keyalg", "RSA", *identity, "-validity", "7", *store])
-        _checked([keytool, "-exportcert", "-rfc", "-file", str(self.ca_file), *store])
+    def _logins(self) -> dict[str, str]:
+        if not self._token_keys:
+            return SASL_PROPERTIES
+        mechanisms = SASL_PROPERTIES["sasl.enabled.mechanisms"]
+        return SASL_PROPERTIES | {
+            "sasl.enabled.mechanisms": f"{mechanisms},OAUTHBEARER",
+            "sasl.oauthbearer.jwks.endpoint.url": self._key_file.as_uri(),
+            "sasl.oauthbearer.expected.audience": "kafka",
+            "oauthbearer.sasl.jaas.config": f"{OAUTH}LoginModule required;",
+            "oauthbearer.sasl.server.callback.handler.class": f"{OAUTH}ValidatorCallbackHandler",
+        }
+
+
+def token_key_file(folder: Path) -> Path:
+    """Where Kafka finds the keys of tokens."""
+    return folder / "keys.json"
 
 
 def _find_java() -> str:
@@ -180,7 +205,8 @@ def _find_java() -> str:
 
 def _java(java: str, classpath: str, folder: Path) -> list[str]:
     logging = f"-Dlog4j2.configurationFile={folder / 'log4j2.xml'}"
-    return [java, *JVM, logging, "-cp", classpath]
+    keys = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={token_key_file(folder).as_uri()}"
+    return [java, *JVM, logging, keys, "-cp", classpath]
 
 
 def _checked(command: list[str]) -> None:

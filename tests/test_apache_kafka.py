@@ -76,7 +76,7 @@ def secure_settings(kafka: ApacheKafka, protocol: str, mechanism: str) -> Settin
         values |= {"kafka_username": USER, "kafka_password": PASSWORD}
         values |= {"kafka_sasl_mechanism": mechanism}
     if protocol.endswith("SSL"):
-        values |= {"kafka_ca_file": kafka.ca_file}
+        values |= {"kafka_ca_file": kafka.authority.ca_file}
     return Settings(**values)
 
 

@@ -310,6 +310,10 @@ async def test_every_answer_has_the_headers_of_safety_and_none_lets_other_pages_
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "strict-transport-security" not in headers, "this is no TLS"
         assert not [name for name in headers if name.startswith("access-control")]
     asked = {**origin, "Access-Control-Request-Method": "POST"}
     answer = await api.client.options("/v1/events", headers=asked)

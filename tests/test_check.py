@@ -99,7 +99,7 @@ async def test_a_redis_with_another_password(broker: EmbeddedBroker, bundle: Pat
         url = redis.url.replace("redis://", "redis://:wrong@")
         found = await findings(broker, url, bundle=bundle, provider="cpu")
     assert found["redis"].state == "wrong"
-    assert "correct `redis_url`" in found["redis"].text
+    assert "those in `redis_url`" in found["redis"].text
     assert "wrong@" not in found["redis"].text
 
 

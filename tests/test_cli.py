@@ -30,7 +30,7 @@ GROUP: Any = typer.main.get_command(cli.app)
 VERBS = {
     "api", "api-key",
     "up", "worker", "ingest", "replay", "train", "export", "evaluate", "recommend", "check",
-    "topics", "demo", "forget", "dlq",
+    "topics", "demo", "forget", "dlq", "acl", "sign-bundle",
 }  # fmt: skip
 COMMANDS: dict[str, Any] = GROUP.commands | {
     f"{verb} {name}": command

@@ -12,10 +12,10 @@ from stream.deadletter import DEAD_LETTER_HEADERS, dead_letter_headers, read_dea
 from stream.kafka import (
     aiokafka_arguments,
     consumer_arguments,
-    faust_credentials,
     kafka_python_arguments,
     producer_arguments,
 )
+from stream.kafka_security import faust_credentials
 from stream.redis_client import redis_client
 from stream.settings import Settings, SettingsError
 

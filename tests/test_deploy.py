@@ -14,7 +14,8 @@ import yaml
 
 from stream.api.server import GRACE_S
 from stream.cli import app
-from stream.settings import CONFIG_VARIABLE, PREFIX, Settings, SettingsError
+from stream.settings import Settings, SettingsError
+from stream.settings_sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 from stream.worker_process import STOP_S
 
 ROOT = Path(__file__).parent.parent
@@ -159,7 +160,8 @@ FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_variable_of_ours_is_a_setting(path: Path) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {CONFIG_VARIABLE, SECRETS_VARIABLE}
     found = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]*[A-Z0-9]", path.read_text(encoding="utf-8")))
     assert found <= known
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stream.api.server import GRACE_S
-from stream.settings import CONFIG_VARIABLE, Settings
+from stream.settings import Settings
+from stream.settings_sources import CONFIG_VARIABLE
 from stream.worker_process import STOP_S
 from tests.chart_values import ALL, FULL, LEAST, ON_THE_CPU
 from tests.helm import of_kind, render

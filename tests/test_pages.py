@@ -17,7 +17,8 @@ import typer.main
 from model.events import Event, Reason, decode_event
 from model.items import Item, decode_item
 from stream.cli import app
-from stream.settings import CONFIG_VARIABLE, PREFIX, Settings
+from stream.settings import Settings
+from stream.settings_sources import CONFIG_VARIABLE, PREFIX, SECRETS_VARIABLE
 from tests.test_alerts import told
 
 ROOT = Path(__file__).parent.parent
@@ -108,7 +109,10 @@ def anchors(page: str) -> set[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_settings_that_a_page_names_are_there(path: Path) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {
+        CONFIG_VARIABLE,
+        SECRETS_VARIABLE,
+    }
     found = re.findall(rf"\b{PREFIX}[A-Z0-9_]*[A-Z0-9]", path.read_text("utf-8"))
     assert {name for name in found if not name.startswith(f"{PREFIX}TEST_")} <= known
 

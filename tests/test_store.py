@@ -273,7 +273,7 @@ async def test_a_user_without_functions_is_told_what_is_missing(
     limited = Redis.from_url(redis_url.replace("redis://", "redis://limited:x@"), protocol=2)
     try:
         lame = Store(limited, prefix="nc", profile_ttl_ms=1, list_ttl_ms=1)
-        with pytest.raises(StoreError, match=r"Redis 7 or later.*FUNCTION and FCALL"):
+        with pytest.raises(StoreError, match=r"Redis 7 or later.*FUNCTION LOAD"):
             await lame.open()
     finally:
         await limited.aclose()

@@ -10,7 +10,8 @@ from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 
-from stream.kafka import BrokerError, TopicError, kafka_python_arguments
+from stream.kafka import TopicError, kafka_python_arguments
+from stream.kafka_login import BrokerError
 from stream.settings import Settings
 from stream.topic_identity import topic_identity
 from tests.backends import PATIENCE_S, Broker

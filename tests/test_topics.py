@@ -9,7 +9,8 @@ from kafka.errors import KafkaTimeoutError
 
 from stream import topics
 from stream.embedded_broker import EmbeddedBroker
-from stream.kafka import BrokerError, TopicError, kafka_python_arguments
+from stream.kafka import TopicError, kafka_python_arguments
+from stream.kafka_login import BrokerError
 from stream.settings import Settings
 from stream.topics import TopicState, check_topics, create_topics, plan_topics
 from tests.backends import Broker

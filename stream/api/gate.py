@@ -22,6 +22,8 @@ HEADERS = [
     (b"x-frame-options", b"DENY"),
 ]
 """Of every response that does not say otherwise: nothing here is a page, or for a cache."""
+TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000")]
+"""Of every response by TLS."""
 PROBES = frozenset({"/health/live", "/health/ready"})
 """Answered however much there is to do: who is busy must not be restarted."""
 UNKNOWN = "none"
@@ -45,13 +47,14 @@ class Gate:
             await self._app(scope, receive, send)
             return
         start, status = time.perf_counter(), 0
+        headers = [*HEADERS, *TLS_HEADERS] if scope["scheme"] == "https" else HEADERS
 
         async def guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 told = {name for name, _ in message["headers"]}
-                safe = [each for each in HEADERS if each[0] not in told]
+                safe = [each for each in headers if each[0] not in told]
                 message["headers"] = [*message["headers"], *safe]
             await send(message)
 
@@ -80,7 +83,8 @@ class Gate:
             requests.inc()
             seconds.observe(time.perf_counter() - start)
             if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s %s %d", scope["method"], scope["path"], status)
+                # Not the path, which names a user.
+                logger.debug("%s %s %d", scope["method"], operation, status)
 
 
 @lru_cache(maxsize=1024)

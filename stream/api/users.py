@@ -34,7 +34,7 @@ class Forgetting(msgspec.Struct, frozen=True):
 
 
 async def last_list(request: Request, service: Service) -> Response:
-    """The list as it stands in Redis, byte for byte."""
+    """The list as it stands in Redis, with the id that was asked for."""
     user = path_id(request, "user")
     parameters(request, {})
     found = await service.lookups.last_list(user)

@@ -13,6 +13,7 @@ from serving.parts import Parts
 from serving.ranker import Ranker
 from serving.store import Store, profile_pattern
 from stream.inputs import read_mappings
+from stream.redis_login import log_in_to_redis
 from stream.replay.past import Extent, Position
 from stream.replay.stored_keys import stored_keys, unlink
 from stream.settings import Settings
@@ -98,7 +99,7 @@ def learning_parts(settings: Settings) -> Parts:
         model.bundle.BundleError: the bundle is missing or damaged; it says how counts decay.
         model.mapping.MappingError: a mapping of `inputs` cannot be used.
     """
-    bundle = load_bundle(settings.bundle)
+    bundle = load_bundle(settings.bundle, settings.bundle_public_key)
     store, catalog = build_store(settings), Catalog(bundle.vocabulary)
     counts = build_counts(settings, store, bundle)
     return Parts(
@@ -122,6 +123,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Generations]]
     """Parts on the first generation, connected, and what tells of all the others."""
     parts = learning_parts(settings)
     try:
+        await log_in_to_redis(settings, parts.store.redis)
         await parts.store.open()
         yield parts, Generations(parts.store)
     finally:

@@ -78,8 +78,8 @@ class Past(Protocol):
         Reading blocks, so that it is done in a thread of its own.
 
         Raises:
-            stream.rows.RowsError, stream.kafka.BrokerError, stream.kafka.TopicError: it cannot be
-                read; the message says what to do.
+            stream.rows.RowsError, stream.kafka_login.BrokerError, stream.kafka.TopicError: it
+                cannot be read; the message says what to do.
         """
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from stream.cluster import terminable
-from stream.kafka import require_broker
+from stream.kafka_login import require_broker
 from stream.replay.checkpoint import Checkpoint, default_path
 from stream.replay.orders import Orders, plan
 from stream.replay.past import Past, Position, ReplayError

@@ -12,12 +12,8 @@ from typing import NamedTuple, Self
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream.kafka import (
-    TopicError,
-    kafka_python_arguments,
-    kafka_python_reader_arguments,
-    require_broker,
-)
+from stream.kafka import TopicError, kafka_python_arguments, kafka_python_reader_arguments
+from stream.kafka_login import require_broker
 from stream.settings import Settings
 
 COORDINATOR_TRIES = 20

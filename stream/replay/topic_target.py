@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from serving.intake import Decoded
-from stream.kafka import require_broker
+from stream.kafka_login import require_broker
 from stream.replay.lag_gate import MAX_LAG, LagGate
 from stream.replay.pace import Pace
 from stream.replay.past import Past, PastBatch, Position

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from stream import agents
 from stream.batches import RecordBatch, micro_batches
-from stream.settings import TEST_PREFIX, Settings
+from stream.settings import Settings
+from stream.settings_sources import TEST_PREFIX
 from stream.worker_process import run_worker
 from tests.chaos.sabotage import SABOTAGES
 
