@@ -130,7 +130,7 @@ async def test_without_keys_only_this_machine_is_served(
     stream_settings: Settings, client: tuple[str, int], headers: dict[str, str], served: bool
 ) -> None:
     await prepare(stream_settings)
-    async with open_api(stream_settings, client=client, headers=headers, wait=False) as api:
+    async with open_api(stream_settings, client=client, headers=headers) as api:
         answer = await api.get("/metrics")
         assert answer.status_code == (200 if served else 403)
         assert (await api.get("/health/live")).status_code == 200, "a probe comes from anywhere"
@@ -144,7 +144,7 @@ async def test_a_key_that_is_taken_out_of_the_file_is_none(
     keys = tmp_path / "keys"
     headers = write_keys(keys, old="read")
     settings = stream_settings.model_copy(update={"api_keys": keys})
-    async with open_api(settings, wait=False) as api:
+    async with open_api(settings) as api:
         assert (await api.get("/metrics", headers=headers["old"])).status_code == 200
         new = write_keys(keys, new="read")
         async with asyncio.timeout(60):
