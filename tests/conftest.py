@@ -8,6 +8,7 @@ broker they are given.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -20,6 +21,9 @@ from stream.topics import create_topics, plan_topics
 from tests.apache_kafka import ApacheKafka, fetch_kafka
 from tests.backends import Broker, EmbeddedBackend, KafkaBackend
 from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 BACKEND = os.environ.get("NEXTCLICK_TEST_BACKEND", "embedded")
 KAFKA_CACHE = Path(__file__).parent.parent / ".nextclick" / "kafka"
@@ -94,6 +98,15 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
         client.flushall()
         client.function_flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A real browser."""
+    from tests.chromium import opened
+
+    with opened() as found:
+        yield found
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from stream import embedded_broker
 from stream.embedded import EmbeddedServer
 
 PRODUCE = 0
-OFFSET_FETCH = 9
 
 NOT_LEADER = 6
 COORDINATOR_LOADING = 14

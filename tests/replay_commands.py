@@ -1,7 +1,5 @@
 """``nextclick replay`` as a person types it, and the topics that it reads and writes."""
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,10 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from model.events import Click, encode_event
-from stream import cli
 from stream.kafka import kafka_python_producer_arguments, kafka_python_reader_arguments
 from stream.settings import Settings, settings_environment
 from tests.backends import Broker
+from tests.command_line import typed_for_json
 
 PARTITIONS = 4
 START = 1_700_000_000_000
@@ -40,13 +38,7 @@ def replay_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     """``nextclick replay ... --json``: exit status, what it told, standard error."""
 
     def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
-        monkeypatch.setattr(sys, "argv", ["nextclick", "replay", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        status = caught.value.code
-        told = json.loads(captured.out) if captured.out else {}
-        return status if isinstance(status, int) else 0, told, captured.err
+        return typed_for_json(monkeypatch, capsys, "replay", *arguments, "--json")
 
     return run
 

@@ -18,7 +18,6 @@ from serving.parts import Parts
 from serving.recommendation import SOURCE_BIT, SOURCES, AsOf
 from tests.parts import DAY_MS, NOW, click, open_parts, profile, records_of, take
 
-TODAY = NOW // DAY_MS
 ITEMS = [Item(item_id=name, title=f"title {name}") for name in "abcdefgh"]
 
 

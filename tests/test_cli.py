@@ -24,6 +24,7 @@ from stream import cli, up
 from stream.cluster import LocalCluster
 from stream.complaint import OURS, THEIRS, complaint
 from stream.settings import Settings
+from tests.command_line import typed
 from tests.tiny import tiny_bundle
 
 GROUP: Any = typer.main.get_command(cli.app)
@@ -52,18 +53,6 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of ``nextclick ARGUMENTS``."""
-    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    captured = capsys.readouterr()
-    status = caught.value.code
-    return status if isinstance(status, int) else 0, captured.out, captured.err
-
-
 def test_the_verbs() -> None:
     assert set(GROUP.commands) == VERBS
     assert set(COMMANDS) - VERBS >= {"dlq list", "dlq show", "dlq redrive", "replay files"}
@@ -89,7 +78,7 @@ def test_a_wrong_setting_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NEXTCLICK_PROVIDER", "tpu")
-    status, out, err = run(monkeypatch, capsys, "topics")
+    status, out, err = typed(monkeypatch, capsys, "topics")
     assert (status, out) == (2, "")
     assert err.startswith("nextclick: `provider` is 'tpu'")
     assert err.count("\n") == 1
@@ -99,7 +88,7 @@ def test_a_wrong_file_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "events.txt").touch()
-    status, _, err = run(monkeypatch, capsys, "replay", "files", "events.txt")
+    status, _, err = typed(monkeypatch, capsys, "replay", "files", "events.txt")
     assert status == 2
     assert err.startswith("nextclick: events.txt is of no known format; name it .jsonl")
 
@@ -124,7 +113,7 @@ def test_an_unreachable_broker_ends_in_one_sentence(
     monkeypatch.setenv("NEXTCLICK_BROKERS", "127.0.0.1:1")
     monkeypatch.setenv("NEXTCLICK_KAFKA_TIMEOUT_S", "1")
     (tmp_path / "a.jsonl").write_bytes(b"")
-    status, out, err = run(monkeypatch, capsys, *verb.split(), *UNREACHED[verb])
+    status, out, err = typed(monkeypatch, capsys, *verb.split(), *UNREACHED[verb])
     assert (status, out) == (2, "")
     assert err.startswith("nextclick: no Kafka broker answers (127.0.0.1:1: Connection refused)")
     assert err.count("\n") == 1
@@ -167,7 +156,7 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(
     monkeypatch.setenv("NEXTCLICK_BROKERS", "127.0.0.1:1")
     monkeypatch.setenv("NEXTCLICK_KAFKA_TIMEOUT_S", "1")
     monkeypatch.setenv("NEXTCLICK_REDIS_URL", "redis://:hunter2@127.0.0.1:1")
-    status, out, _ = run(monkeypatch, capsys, "check", "--json")
+    status, out, _ = typed(monkeypatch, capsys, "check", "--json")
     findings = {each["name"]: each for each in json.loads(out)["findings"]}
     assert status == 1
     wrong = {name for name, each in findings.items() if each["state"] == "wrong"}

@@ -1,7 +1,6 @@
 """``nextclick evaluate``: every protocol, folders, the report, and what it refuses."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ from model.bundle import MODEL_FILES, load_bundle
 from model.events import Click, encode_event
 from model.items import Item, encode_item
 from model.protocols import PROTOCOLS
-from stream import cli, report_folder
+from stream import report_folder
 from stream.cli_evaluate import GraphPrecision, Protocol
 from stream.evaluation import event_files
 from stream.training import EvaluationError
+from tests.command_line import typed
 from tests.test_assessment import moods
 from tests.tiny import tiny_bundle
 
@@ -54,19 +54,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["nextclick", "evaluate", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    captured = capsys.readouterr()
-    status = caught.value.code
-    assert isinstance(status, int)
-    return status, captured.out, captured.err
-
-
 def test_the_choices_of_the_command_line_are_those_of_the_model() -> None:
     assert tuple(each.value for each in Protocol) == (*PROTOCOLS, "search")
     assert {each.value for each in GraphPrecision} == set(MODEL_FILES)
@@ -80,9 +67,9 @@ def test_each_protocol_prints_one_object(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    status, told, _ = run(
-        monkeypatch, capsys, "--data", log, "--bundle", bundle, "--protocol", protocol, "--since",
-        FREE, "--cases", 60, "--tune-seconds", 0, "--json",
+    status, told, _ = typed(
+        monkeypatch, capsys, "evaluate", "--data", log, "--bundle", bundle, "--protocol", protocol,
+        "--since", FREE, "--cases", 60, "--tune-seconds", 0, "--json",
     )  # fmt: skip
     assert status == 0
     assert told.count("\n") == 1
@@ -112,7 +99,9 @@ def test_tables_and_a_report(
         log / "a.jsonl", "--data", log / "b.ndjson", "--bundle", bundle, "--since", FREE, "--cases",
         "80", "--tune-seconds", "0", "--catalog", catalogue, "--report", report,
     )  # fmt: skip
-    status, told, _ = run(monkeypatch, capsys, *arguments, "--protocol", "prequential")
+    status, told, _ = typed(
+        monkeypatch, capsys, "evaluate", *arguments, "--protocol", "prequential"
+    )
     assert status == 0
     assert "80 next events, predicted and then learned" in told
     assert "80 of " in told
@@ -136,7 +125,7 @@ def test_tables_and_a_report(
     assert [each.name for each in report.parent.iterdir()] == ["walk"]
 
     # A report of another protocol takes its place, plots that it has not are gone.
-    status, _, _ = run(monkeypatch, capsys, *arguments, "--protocol", "session")
+    status, _, _ = typed(monkeypatch, capsys, "evaluate", *arguments, "--protocol", "session")
     assert status == 0
     assert not (report / "prequential.png").exists()
     assert "# session of bundle" in (report / "report.md").read_text(encoding="utf-8")
@@ -149,8 +138,8 @@ def test_without_matplotlib_nothing_is_begun(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(report_folder, "find_spec", lambda name: None)
-    status, _, errors = run(
-        monkeypatch, capsys, tmp_path / "absent.jsonl", "--report", tmp_path / "r"
+    status, _, errors = typed(
+        monkeypatch, capsys, "evaluate", tmp_path / "absent.jsonl", "--report", tmp_path / "r"
     )
     assert status == 2
     assert "pip install 'nextclick[report]'" in errors
@@ -164,7 +153,7 @@ def test_a_graph_that_the_bundle_lacks_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = "--data", log, "--bundle", bundle, "--since", FREE, "--precision", "int8"
-    status, _, errors = run(monkeypatch, capsys, *arguments)
+    status, _, errors = typed(monkeypatch, capsys, "evaluate", *arguments)
     assert status == 2
     assert "has no int8 graph" in errors
 
@@ -177,8 +166,8 @@ def test_a_folder_with_other_things_is_left_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
-    status, _, errors = run(
-        monkeypatch, capsys, "--data", log, "--bundle", bundle, "--report", tmp_path
+    status, _, errors = typed(
+        monkeypatch, capsys, "evaluate", "--data", log, "--bundle", bundle, "--report", tmp_path
     )
     assert status == 2
     assert "holds other things than a report" in errors
@@ -195,7 +184,7 @@ def test_a_catalogue_of_other_items_is_told(
     catalogue = tmp_path / "items.jsonl"
     catalogue.write_bytes(encode_item(Item(item_id="elsewhere", category=("a",))))
     arguments = "--data", log, "--bundle", bundle, "--since", FREE, "--catalog", catalogue
-    status, _, errors = run(monkeypatch, capsys, *arguments)
+    status, _, errors = typed(monkeypatch, capsys, "evaluate", *arguments)
     assert status == 2
     assert "no item of the log has a category in" in errors
 

@@ -1,31 +1,15 @@
 """``train`` and ``evaluate`` on the files of another system, by a ready mapping."""
 
-import json
 import random
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from model.bundle import load_bundle
-from stream import cli
+from tests.command_line import typed_for_json
 
 START = 1_700_006_400_000  # a midnight
 DAYS, USERS, SHELVES, WIDTH = 40, 24, 4, 8
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, dict[str, Any], str]:
-    """Exit status, the JSON on standard output, and standard error."""
-    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    captured = capsys.readouterr()
-    status = caught.value.code
-    assert isinstance(status, int)
-    return status, json.loads(captured.out or "{}"), captured.err
 
 
 @pytest.fixture
@@ -55,7 +39,7 @@ def test_a_log_of_gorse_is_learned_and_judged_as_it_is(
 ) -> None:
     feedback, items = gorse
     bundle, read = tmp_path / "bundle", ("--catalog", items, "--mapping", "gorse", "--json")
-    status, told, errors = run(
+    status, told, errors = typed_for_json(
         monkeypatch, capsys, "train", feedback, "--out", bundle, *read, "--no-variants",
         "--epochs", 2, "--min-count", 1, "--validation-days", 5, "--test-days", 5,
     )  # fmt: skip
@@ -67,13 +51,13 @@ def test_a_log_of_gorse_is_learned_and_judged_as_it_is(
     assert told["metrics"]["test/blend"]["hit@10"] > 0.9
 
     arguments = "evaluate", feedback, "--bundle", bundle, "--tune-seconds", 0
-    status, judged, errors = run(monkeypatch, capsys, *arguments, *read)
+    status, judged, errors = typed_for_json(monkeypatch, capsys, *arguments, *read)
     assert status == 0, errors
     assert judged["diversity_by"] == "category"
     assert judged["metrics"]["blend (what is served)"]["ndcg@10"] == pytest.approx(
         told["metrics"]["test/blend"]["ndcg@10"], abs=1e-9
     )
 
-    status, _, errors = run(monkeypatch, capsys, *arguments, "--mapping", "gorze")
+    status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, "--mapping", "gorze")
     assert status == 2
     assert "gorze" in errors

@@ -1,8 +1,6 @@
 """``train``, ``export`` and ``evaluate`` on a small shop where everybody has a favourite shelf."""
 
-import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from model.items import Item, encode_item
 from model.quota_choice import TRIED, ChosenQuotas, choose_quotas
 from model.quotas import SourceQuotas
 from model.train import TrainConfig, train
-from stream import cli
 from stream.cli_output import BadRows
 from stream.event_log import read_event_log
 from stream.made_bundle import tell_bundle
+from tests.command_line import typed, typed_for_json
 
 DAY_MS = 86_400_000
 START = 1_700_006_400_000  # a midnight
@@ -53,24 +51,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, dict[str, Any], str]:
-    """Exit status, the JSON on standard output, and standard error."""
-    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    captured = capsys.readouterr()
-    status = caught.value.code
-    assert isinstance(status, int)
-    return status, json.loads(captured.out or "{}"), captured.err
-
-
 def test_train_then_evaluate(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "bundle"
-    status, told, errors = run(
+    status, told, errors = typed_for_json(
         monkeypatch, capsys, "train", log, "--out", bundle, *OPTIONS, "--json"
     )
     assert (status, told["bad"]) == (1, 1)
@@ -81,7 +66,9 @@ def test_train_then_evaluate(
     # A user's shelf holds a fourth of the items: whoever has learned anything finds it.
     assert told["metrics"]["test/blend"]["hit@10"] > 0.9
 
-    status, judged, _ = run(monkeypatch, capsys, "evaluate", log, "--bundle", bundle, "--json")
+    status, judged, _ = typed_for_json(
+        monkeypatch, capsys, "evaluate", log, "--bundle", bundle, "--json"
+    )
     assert (status, judged["bundle"]) == (1, manifest.version)
     metrics = judged["metrics"]
     assert set(metrics) == {
@@ -95,10 +82,7 @@ def test_train_then_evaluate(
             assert metrics[ours][metric] == pytest.approx(expected[metric], abs=1e-9)
     assert metrics["popular"]["ndcg@10"] < metrics["blend (what is served)"]["ndcg@10"]
 
-    monkeypatch.setattr(sys, "argv", ["nextclick", "evaluate", str(log), "--bundle", str(bundle)])
-    with pytest.raises(SystemExit):
-        cli.main()
-    table = capsys.readouterr().out
+    _, table, _ = typed(monkeypatch, capsys, "evaluate", log, "--bundle", bundle)
     assert "next baskets" in table
     assert f"{metrics['network']['ndcg@10']:.4f}" in table
 
@@ -113,7 +97,7 @@ def test_train_and_evaluate_with_a_catalogue(
         for item in range(WIDTH)
     ]
     catalog.write_bytes(b"\n".join(map(encode_item, items)))
-    status, told, errors = run(
+    status, told, errors = typed_for_json(
         monkeypatch, capsys, "train", log, "--out", bundle, "--catalog", catalog, *OPTIONS,
         "--min-count", "28", "--no-variants", "--json",
     )  # fmt: skip
@@ -130,7 +114,7 @@ def test_train_and_evaluate_with_a_catalogue(
 
     monkeypatch.setattr(ranked_lists, "cold_positions", watched)
     for more in ((), ("--catalog", catalog)):
-        _, judged, errors = run(monkeypatch, capsys, *options, *more)
+        _, judged, errors = typed_for_json(monkeypatch, capsys, *options, *more)
         assert judged.get("bundle") == loaded.manifest.version, errors
         assert "network" in judged["metrics"]
     assert scored == [len(items) - len(loaded.vocabulary.ids)]
@@ -162,7 +146,7 @@ def test_quotas_are_chosen_on_validation_and_served(
 
     monkeypatch.setattr(judging, "choose_quotas", choice)
     monkeypatch.setattr(judging, "fresh_weights_of", fitted)
-    _, told, errors = run(
+    _, told, errors = typed_for_json(
         monkeypatch, capsys, "train", log, "--out", bundle, "--catalog", catalog, *OPTIONS,
         "--no-variants", "--json",
     )  # fmt: skip
@@ -183,19 +167,16 @@ def test_train_tells_what_became_of_the_index(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", log, "--out", tmp_path / "bundle", *OPTIONS, "--no-variants"]
-    _, told, _ = run(monkeypatch, capsys, *command, "--index", "always", "--json")
+    _, told, _ = typed_for_json(monkeypatch, capsys, *command, "--index", "always", "--json")
     index = load_bundle(tmp_path / "bundle").manifest.index
     assert index is not UNSET
     assert told["index"] == to_builtins(index)
 
-    argv = ["nextclick", *map(str, command), "--index", "always"]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit):
-        cli.main()
+    _, said, _ = typed(monkeypatch, capsys, *command, "--index", "always")
     kept = "kept" if index.admitted else "refused"
-    assert f"index of the items {kept}: " in capsys.readouterr().out
+    assert f"index of the items {kept}: " in said
 
-    _, told, _ = run(monkeypatch, capsys, *command, "--json")
+    _, told, _ = typed_for_json(monkeypatch, capsys, *command, "--json")
     assert "index" not in told, "so few items get none unasked"
     assert load_bundle(tmp_path / "bundle").manifest.index is UNSET
 
@@ -204,12 +185,12 @@ def test_days_that_were_learned_from_are_not_judged(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "bundle"
-    run(monkeypatch, capsys, "train", log, "--out", bundle, *OPTIONS, "--json")
+    typed_for_json(monkeypatch, capsys, "train", log, "--out", bundle, *OPTIONS, "--json")
     arguments = "evaluate", log, "--bundle", bundle, "--since"
-    status, _, errors = run(monkeypatch, capsys, *arguments, "2023-11-20")
+    status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, "2023-11-20")
     assert status == 2
     assert "nextclick: the bundle has learned from events up to 2023-12-" in errors
-    status, _, errors = run(monkeypatch, capsys, *arguments, "2024-06-01")
+    status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, "2024-06-01")
     assert status == 2
     assert "nextclick: there is no basket to predict from 2024-06-01 on" in errors
 
@@ -229,12 +210,12 @@ def test_export_of_a_training_that_was_cut_off(
         train(split, CONFIG, cut_off, seed=3, checkpoint=checkpoint)
     saved = checkpoint.read_bytes()
     arguments = "export", log, "--checkpoint", checkpoint, "--out", tmp_path / "b", *OPTIONS
-    status, told, _ = run(monkeypatch, capsys, *arguments, "--seed", "3", "--json")
+    status, told, _ = typed_for_json(monkeypatch, capsys, *arguments, "--seed", "3", "--json")
     assert (status, told["bad"]) == (1, 1)
     assert load_bundle(tmp_path / "b").manifest.version == told["version"]
     assert checkpoint.read_bytes() == saved
 
-    status, _, errors = run(monkeypatch, capsys, *arguments, "--seed", "4")
+    status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, "--seed", "4")
     assert status == 2
     assert "is of a run with another log, seed or settings" in errors
 
@@ -243,7 +224,7 @@ def test_export_without_a_checkpoint(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = "export", log, "--checkpoint", tmp_path / "no.pt", "--out", tmp_path / "b"
-    status, _, errors = run(monkeypatch, capsys, *arguments, *OPTIONS)
+    status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, *OPTIONS)
     assert status == 2
     assert f"nextclick: there is no checkpoint {tmp_path / 'no.pt'}" in errors
     assert not (tmp_path / "b").exists()
@@ -254,6 +235,6 @@ def test_a_log_that_is_too_short_is_told(
 ) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(encode_event(Purchase(event_id="e", user_id="u", ts=START, item_id="i")))
-    status, _, errors = run(monkeypatch, capsys, "train", path, "--out", tmp_path / "b")
+    status, _, errors = typed_for_json(monkeypatch, capsys, "train", path, "--out", tmp_path / "b")
     assert status == 2
     assert "nextclick: nothing to train on" in errors

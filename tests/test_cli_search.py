@@ -1,7 +1,5 @@
 """``train --search-minutes``: what is asked of the search, and how it is told."""
 
-import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from model.events import Purchase, encode_event
 from model.setting_search import SearchRequest
 from model.train import TrainConfig
 from model.training_report import FoldReport, SearchReport, TrialReport
-from stream import cli
+from tests.command_line import typed, typed_for_json
 from tests.planted import succession
 from tests.test_folds import rows_of
 
@@ -50,16 +48,6 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Exit status."""
-    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    status = caught.value.code
-    assert isinstance(status, int)
-    return status
-
-
 def test_train_with_what_the_search_found(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,14 +69,14 @@ def test_train_with_what_the_search_found(
         "train", log, "--out", tmp_path / "bundle", *DAYS, "--epochs", "1", "--seed", "5",
         "--no-variants", "--search-minutes", "7", "--search-folds", "2", "--journal", journal,
     )  # fmt: skip
-    assert run(monkeypatch, *command) == 0
-    table = capsys.readouterr().out
+    status, table, _ = typed(monkeypatch, capsys, *command)
+    assert status == 0
     assert "2 trials on 2 folds of time" in " ".join(table.split())
     assert "dim 4" in table
     assert "0.6250" in table
 
-    assert run(monkeypatch, *command, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    status, told, _ = typed_for_json(monkeypatch, capsys, *command, "--json")
+    assert status == 0
     assert told["search"] == to_builtins(FOUND)
     manifest = load_bundle(tmp_path / "bundle").manifest
     assert manifest.search == FOUND
@@ -106,8 +94,9 @@ def test_a_search_that_cannot_be_is_told(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = "train", log, "--out", tmp_path / "bundle"
-    assert run(monkeypatch, *asked, "--search-minutes", "1") == 2
-    told = " ".join(capsys.readouterr().err.split())
+    status, _, err = typed(monkeypatch, capsys, *asked, "--search-minutes", "1")
+    assert status == 2
+    told = " ".join(err.split())
     assert "nextclick: 3 folds of 14 days before a test of 13 are more than the log has" in told
     assert not (tmp_path / "bundle").exists()
 
@@ -129,6 +118,6 @@ def test_options_that_make_no_sense_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, "train", log, *options) == 2
-    told = capsys.readouterr().err.replace("│", " ")
-    assert sentence in " ".join(told.split())
+    status, _, err = typed(monkeypatch, capsys, "train", log, *options)
+    assert status == 2
+    assert sentence in " ".join(err.replace("│", " ").split())

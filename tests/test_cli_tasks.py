@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from model.bundle import load_bundle
 from model.events import Cart, Click, Event, Search, encode_event
-from stream import cli
+from tests.command_line import typed
 
 DAY_MS = 86_400_000
 START = 1_700_006_400_000  # a midnight
@@ -42,23 +41,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["nextclick", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    captured = capsys.readouterr()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code, captured.out, captured.err
-
-
 def test_a_task_is_named_weighed_and_told(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "bundle"
-    status, told, errors = run(
+    status, told, errors = typed(
         monkeypatch, capsys, "train", log, "--out", bundle, *OPTIONS,
         "--task", "cart", "--task-weight", "click=0.25", "--queries",
     )  # fmt: skip
@@ -70,7 +57,7 @@ def test_a_task_is_named_weighed_and_told(
     for task in manifest.calibration:
         assert f"a listed item's probability of {task}: 1 / (1 + exp(-(" in told
 
-    status, judged, errors = run(
+    status, judged, errors = typed(
         monkeypatch, capsys, "evaluate", log, "--bundle", bundle, "--protocol", "prequential",
         "--cases", "40", "--tune-seconds", "0", "--json",
     )  # fmt: skip
@@ -98,7 +85,7 @@ def test_what_cannot_be_asked_for_is_told(
     options: tuple[str, ...],
     sentence: str,
 ) -> None:
-    status, _, errors = run(
+    status, _, errors = typed(
         monkeypatch, capsys, "train", log, "--out", tmp_path / "bundle", *OPTIONS, *options
     )
     assert status != 0

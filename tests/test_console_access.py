@@ -7,7 +7,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from stream.settings import Settings
-from tests.chromium import opened
 from tests.console_shop import PATIENCE_MS, ConsoleShop, act, opened_page, running_console
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -15,12 +14,6 @@ expect.set_options(timeout=PATIENCE_MS)
 VIEWS = {"shop": "#products .product", "stream": "#lag tbody tr", "person": "#past li"}
 """By what each is known to be filled."""
 PHONE = 360
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from model.blend import BlendWeights
 from stream.settings import Settings
-from tests.chromium import opened
 from tests.console_shop import (
     PATIENCE_MS,
     PRODUCTS,
@@ -23,12 +22,6 @@ from tests.console_shop import (
 from tests.tiny import tiny_bundle
 
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Apache Kafka with TLS and logins: a worker serves over each, and what is wrong is told."""
 
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +11,11 @@ import pytest
 from model.events import Click
 from stream.embedded_redis import EmbeddedRedis
 from stream.kafka_login import BrokerError, LoginError, log_in, require_broker
-from stream.settings import Settings, child_environment
+from stream.settings import Settings
 from stream.topics import create_topics
 from tests.apache_kafka import PASSWORD, USER, ApacheKafka
 from tests.certificates import Authority
+from tests.command_line import ended
 from tests.shop import running_shop
 from tests.tokens import TokenIssuer
 
@@ -191,15 +190,7 @@ def test_each_verb_says_it_in_one_sentence(
     settings = Settings(
         **values, redis_url=redis_url, provider="cpu", bundle=tmp_path / "bundle", log_level="DEBUG"
     )
-    run = subprocess.run(
-        [sys.executable, "-m", "stream.cli", *verb],
-        env=child_environment(settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    run = ended(settings, *verb)
     printed = run.stdout + run.stderr
     assert run.returncode in (1, 2), printed
     assert printed.count(f"refuses the user `{USER}`") == 1

@@ -3,8 +3,6 @@ wrong is told."""
 
 import asyncio
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +16,10 @@ from model.events import Click
 from stream.embedded_redis import EmbeddedRedis, free_port
 from stream.redis_client import redis_client
 from stream.redis_login import RedisLoginError, log_in_to_redis
-from stream.settings import Settings, child_environment
+from stream.settings import Settings
 from tests.acl_user import PASSWORD, USER, make_users, refused, watch
 from tests.certificates import Authority
+from tests.command_line import ended
 from tests.shop import PATIENCE_S, running_shop
 from tests.tiny import tiny_bundle
 
@@ -165,15 +164,7 @@ def test_each_verb_says_it_in_one_sentence(
     wrong = secure | {"redis_password": "open-sesame", "log_level": "DEBUG"}
     wrong |= {"bundle": tmp_path / "bundle"}
     settings = Settings(**stream_settings.model_dump(exclude=set(wrong)), **wrong)
-    run = subprocess.run(
-        [sys.executable, "-m", "stream.cli", *verb],
-        env=child_environment(settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    run = ended(settings, *verb)
     printed = run.stdout + run.stderr
     assert run.returncode in (1, 2), printed
     assert printed.count("refuses the user or the password") == 1, printed

@@ -10,6 +10,7 @@ from model.events import Click, Purchase, Search
 from model.items import Item
 from serving.recommendation import Recommendation
 from stream.settings import Settings
+from tests.command_line import ended
 from tests.shop import ITEMS, Shop, running_shop
 
 pytestmark = pytest.mark.either_backend
@@ -95,21 +96,11 @@ def test_a_removed_item_is_gone_and_a_new_one_counts(shop: Shop) -> None:
 
 
 def test_the_command_shows_the_live_list(shop: Shop, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     from serving.recommendation import decode_recommendation
-    from stream.settings import child_environment
 
     event = Click(event_id="e1", user_id="eli", ts=now(), item_id="tea-3")
     shop.send(event)
     shop.list_for(event)
-    run = subprocess.run(
-        [sys.executable, "-m", "stream.cli", "recommend", "eli", "--json"],
-        env=child_environment(shop.settings),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert run.returncode == 0, run.stderr.decode()
-    assert len(decode_recommendation(run.stdout).items) == shop.settings.list_length
+    run = ended(shop.settings, "recommend", "eli", "--json")
+    assert run.returncode == 0, run.stderr
+    assert len(decode_recommendation(run.stdout.encode()).items) == shop.settings.list_length

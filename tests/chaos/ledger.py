@@ -81,14 +81,6 @@ class Lists:
     """``rec_id`` and event time by ``as_of``."""
 
 
-@dataclass(frozen=True)
-class DeadLetterRecord:
-    """What stands in the dead-letter topic."""
-
-    key: bytes | None
-    value: bytes | None
-
-
 class Ledger:
     """Takes each record of events, recommendations and dead letters as it is read."""
 

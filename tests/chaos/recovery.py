@@ -72,11 +72,6 @@ class Progress:
         with self._lock:
             self._wounds.append(_Wound(time.monotonic(), dict(ends())))
 
-    @property
-    def unrecovered(self) -> int:
-        """Faults that some partition has not got over."""
-        return len(self._wounds)
-
     def _run(self) -> None:
         while not self._is_ending.wait(LOOK_S):
             asked = time.monotonic()
