@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from stream.kafka_security import aiokafka_security, is_by_token
+from stream.kafka_security import aiokafka_security
 from stream.kafka_token import TokenError
 from stream.settings import Settings
 
@@ -170,7 +170,7 @@ def _fault(settings: Settings, error: Exception) -> str | None:
 
 def _closed(settings: Settings) -> str:
     security, reasons = settings.kafka_security, []
-    if security.endswith("SSL"):
+    if settings.kafka_has_tls:
         reasons.append(
             "that no certificate of ours came, or none that it trusts: set `kafka_cert_file` and "
             "`kafka_key_file`"
@@ -180,7 +180,7 @@ def _closed(settings: Settings) -> str:
 
 
 def _who(settings: Settings) -> str:
-    if is_by_token(settings):
+    if settings.kafka_logs_in_by_token:
         source = "kafka_token_file" if settings.kafka_token_file is not None else "kafka_token_url"
         return (
             f"the token of `{source}`, which may have run out or be for another audience: look at "

@@ -21,7 +21,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext | None:
     Raises:
         SettingsError: when a certificate or key file cannot be used.
     """
-    if not settings.kafka_security.endswith("SSL"):
+    if not settings.kafka_has_tls:
         return None
     try:
         context = ssl.create_default_context(cafile=settings.kafka_ca_file)
@@ -43,7 +43,7 @@ def _no_password() -> str:
 def aiokafka_security(settings: Settings) -> dict[str, Any]:
     """What every aiokafka client takes."""
     arguments = _transport(settings) | _password(settings)
-    if is_by_token(settings):
+    if settings.kafka_logs_in_by_token:
         arguments["sasl_oauth_token_provider"] = aiokafka_token_provider(settings)
     return arguments
 
@@ -51,7 +51,7 @@ def aiokafka_security(settings: Settings) -> dict[str, Any]:
 def kafka_python_security(settings: Settings) -> dict[str, Any]:
     """What every kafka-python client takes."""
     arguments = _transport(settings) | _password(settings)
-    if is_by_token(settings):
+    if settings.kafka_logs_in_by_token:
         arguments["sasl_oauth_token_provider"] = kafka_python_token_provider(settings)
     return arguments
 
@@ -61,10 +61,10 @@ def faust_credentials(settings: Settings) -> "Credentials | None":
     from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 
     context = ssl_context(settings)
-    if is_by_token(settings):
+    if settings.kafka_logs_in_by_token:
         provider = aiokafka_token_provider(settings)
         return OAuthCredentials(oauth_cb=provider, ssl_context=context)
-    if settings.kafka_security.startswith("SASL"):
+    if settings.kafka_logs_in:
         assert settings.kafka_password is not None
         return SASLCredentials(
             username=settings.kafka_username,
@@ -75,23 +75,17 @@ def faust_credentials(settings: Settings) -> "Credentials | None":
     return None if context is None else SSLCredentials(context)
 
 
-def is_by_token(settings: Settings) -> bool:
-    """Whether a token logs in, and no password."""
-    logs_in = settings.kafka_security.startswith("SASL")
-    return logs_in and settings.kafka_sasl_mechanism == "OAUTHBEARER"
-
-
 def _transport(settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {"security_protocol": settings.kafka_security}
     if (context := ssl_context(settings)) is not None:
         arguments["ssl_context"] = context
-    if settings.kafka_security.startswith("SASL"):
+    if settings.kafka_logs_in:
         arguments["sasl_mechanism"] = settings.kafka_sasl_mechanism
     return arguments
 
 
 def _password(settings: Settings) -> dict[str, Any]:
-    if not settings.kafka_security.startswith("SASL") or is_by_token(settings):
+    if not settings.kafka_logs_in or settings.kafka_logs_in_by_token:
         return {}
     assert settings.kafka_password is not None
     return {

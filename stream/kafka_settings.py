@@ -83,6 +83,21 @@ class KafkaSettings(BaseSettings):
     )
 
     @property
+    def kafka_has_tls(self) -> bool:
+        """Whether connections to Kafka are encrypted."""
+        return self.kafka_security.endswith("SSL")
+
+    @property
+    def kafka_logs_in(self) -> bool:
+        """Whether a user logs in, by password or token; a client certificate is no login."""
+        return self.kafka_security.startswith("SASL")
+
+    @property
+    def kafka_logs_in_by_token(self) -> bool:
+        """Whether a token logs in, and no password."""
+        return self.kafka_logs_in and self.kafka_sasl_mechanism == "OAUTHBEARER"
+
+    @property
     def input_pairs(self) -> list[tuple[str, str]]:
         """The further topics of events, each with the name or path of its mapping."""
         pairs = [each.partition("=") for each in self.inputs.split(",") if each.strip()]

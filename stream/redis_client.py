@@ -1,15 +1,14 @@
 """The Redis client of the settings: one server or a cluster, by the scheme of the URL."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import redis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
+from serving.round_trip import RedisClient
 from stream.settings import Settings
-
-RedisClient: TypeAlias = Redis | RedisCluster
 
 UNNAMED: dict[str, Any] = (
     {"driver_info": None}

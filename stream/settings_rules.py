@@ -33,24 +33,30 @@ def check_kafka_security(settings: "Settings") -> None:
     """Login and TLS files fit the security protocol."""
     security = settings.kafka_security
     _check_kafka_login(settings)
-    files = ("kafka_ca_file", "kafka_cert_file", "kafka_key_file")
-    for name in files:
-        path = getattr(settings, name)
-        if path is not None and not security.endswith("SSL"):
+    for name in ("kafka_ca_file", "kafka_cert_file", "kafka_key_file"):
+        if getattr(settings, name) is not None and not settings.kafka_has_tls:
             raise ValueError(
                 f"`{name}` is set, but `kafka_security` {security} has no TLS; set it to SSL or "
                 "SASL_SSL"
             )
-        if path is not None and not path.is_file():
-            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
-    if (settings.kafka_cert_file is None) != (settings.kafka_key_file is None):
-        raise ValueError("`kafka_cert_file` and `kafka_key_file` go together; set both or neither")
+        _check_file(settings, name)
+    _check_pair(settings, "kafka_cert_file", "kafka_key_file")
+
+
+def _check_file(settings: "Settings", name: str) -> None:
+    path = getattr(settings, name)
+    if path is not None and not path.is_file():
+        raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
+
+
+def _check_pair(settings: "Settings", one: str, other: str) -> None:
+    if (getattr(settings, one) is None) != (getattr(settings, other) is None):
+        raise ValueError(f"`{one}` and `{other}` go together; set both or neither")
 
 
 def _check_kafka_login(settings: "Settings") -> None:
     security = settings.kafka_security
-    logs_in = security.startswith("SASL")
-    by_token = logs_in and settings.kafka_sasl_mechanism == "OAUTHBEARER"
+    logs_in, by_token = settings.kafka_logs_in, settings.kafka_logs_in_by_token
     login = settings.kafka_username is not None, settings.kafka_password is not None
     tokens = settings.kafka_token_file is not None, settings.kafka_token_url is not None
     if not logs_in and any(login):
@@ -175,20 +181,15 @@ def check_redis(settings: "Settings") -> None:
 
 def _check_redis_files(settings: "Settings", scheme: str) -> None:
     for name in ("redis_ca_file", "redis_cert_file", "redis_key_file"):
-        path = getattr(settings, name)
-        if path is not None and not scheme.startswith("rediss"):
+        if getattr(settings, name) is not None and not scheme.startswith("rediss"):
             raise ValueError(f"`{name}` is set, but `redis_url` has no TLS; write rediss://")
-        if path is not None and not path.is_file():
-            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
-    if (settings.redis_cert_file is None) != (settings.redis_key_file is None):
-        raise ValueError("`redis_cert_file` and `redis_key_file` go together; set both or neither")
+        _check_file(settings, name)
+    _check_pair(settings, "redis_cert_file", "redis_key_file")
 
 
 def check_bundle_key(settings: "Settings") -> None:
     """The key of bundles is there."""
-    path = settings.bundle_public_key
-    if path is not None and not path.is_file():
-        raise ValueError(f"`bundle_public_key` names {path}, which is not a file; correct the path")
+    _check_file(settings, "bundle_public_key")
 
 
 def check_pseudonyms(settings: "Settings") -> None:
@@ -211,17 +212,14 @@ def check_api(settings: "Settings") -> None:
             "only this machine is served; make a key (nextclick api-key) and name its file, or set "
             "`api_bind` to 127.0.0.1"
         )
-    if (settings.api_cert_file is None) != (settings.api_cert_key_file is None):
-        raise ValueError("`api_cert_file` and `api_cert_key_file` go together; set both or neither")
+    _check_pair(settings, "api_cert_file", "api_cert_key_file")
     for worker in settings.console_worker_list:
         if not _is_address(worker):
             raise ValueError(
                 f"`console_workers` holds {worker!r}; write host:port, several with commas between"
             )
     for name in ("api_keys", "api_cert_file", "api_cert_key_file"):
-        path = getattr(settings, name)
-        if path is not None and not path.is_file():
-            raise ValueError(f"`{name}` names {path}, which is not a file; correct the path")
+        _check_file(settings, name)
 
 
 @lru_cache(maxsize=1024)
