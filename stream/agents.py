@@ -171,7 +171,7 @@ def _suspicious(error: Exception) -> bool:
     """Whether an event may have caused it; ONNX Runtime does not tell bad input from a bad day."""
     if isinstance(error, RankerError):
         return True
-    return part_at_fault(error) is None and not isinstance(error, OSError | TimeoutError)
+    return part_at_fault(error) is None and not isinstance(error, OSError)
 
 
 async def _is_sound(parts: Parts, readiness: Readiness, error: Exception) -> bool:

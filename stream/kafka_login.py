@@ -83,7 +83,7 @@ async def log_in(settings: Settings) -> None:
         try:
             await _log_in_at_last(broker, settings)
             return
-        except (OSError, TimeoutError, KafkaError) as error:
+        except (OSError, KafkaError) as error:
             if (fault := _fault(settings, error)) is not None:
                 raise LoginError(f"Kafka at {broker}: {fault}") from None
             if isinstance(error, _Closed | ConnectionResetError):

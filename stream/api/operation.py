@@ -77,7 +77,7 @@ def _problem_of(error: Exception) -> ProblemError | None:
     """What the caller is told of a part that is away; None where it is told already or the fault
     is ours."""
     part = part_at_fault(error)
-    if part is None and not isinstance(error, TimeoutError | OSError):
+    if part is None and not isinstance(error, OSError):
         return None
     logger.warning("a request failed: %s (%s)", part or "a part", type(error).__name__)
     return ProblemError(

@@ -92,7 +92,7 @@ class Feed:
         while True:
             try:
                 await self._follow()
-            except (KafkaError, TopicError, OSError, TimeoutError) as error:
+            except (KafkaError, TopicError, OSError) as error:
                 if not self.is_away:
                     logger.warning("the console waits for Kafka (%s)", type(error).__name__)
                 self.is_away = True

@@ -102,7 +102,7 @@ class Pulse:
             try:
                 await self._measure()
                 backoff = Backoff()
-            except (KafkaError, TopicError, OSError, TimeoutError) as error:
+            except (KafkaError, TopicError, OSError) as error:
                 logger.warning("no figures for the console: Kafka (%s)", type(error).__name__)
                 await self._tell(None)
                 await backoff.wait()
