@@ -14,7 +14,7 @@ from stream.settings import Settings
 
 if TYPE_CHECKING:
     from model.mapping import Mapping
-    from stream.replay.bad_records import BadPile
+    from stream.replay.bad_pile import BadPile
     from stream.replay.orders import Orders
     from stream.replay.sources import Source
 
@@ -294,6 +294,6 @@ def _parameters() -> Iterator[None]:
 
 
 def _pile(path: Path | None, strict: bool, *, anew: bool = False) -> "BadPile":
-    from stream.replay.bad_records import BadPile
+    from stream.replay.bad_pile import BadPile
 
     return BadPile(path, strict=strict, anew=anew, show=BadRows().report)

@@ -18,7 +18,7 @@ OURS = {
     "stream.kafka.TopicError",
     "stream.kafka_login.BrokerError",
     "stream.redis_login.RedisLoginError",
-    "stream.replay.bad_records.StrictError",
+    "stream.replay.bad_pile.StrictError",
     "stream.replay.build_state.BuildError",
     "stream.replay.past.ReplayError",
     "stream.rows.RowsError",

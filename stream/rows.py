@@ -21,6 +21,14 @@ from stream.parquet_rows import parquet_batches
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 BOM = b"\xef\xbb\xbf"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Its byte order marks."""
+NOT_UTF_8 = (
+    "the text is not UTF-8; save it as UTF-8, or give its `encoding`, such as gbk, in the table "
+    "[file] of a mapping (docs/mapping.md)"
+)
+NO_JSON = (UnicodeEncodeError, TypeError, OverflowError)
+"""What `json_of` raises."""
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -188,14 +196,6 @@ def json_of(fields: dict[str, Any]) -> bytes:
     return _encoder.encode({name: value for name, value in fields.items() if not _absent(value)})
 
 
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-"""Its byte order marks."""
-NOT_UTF_8 = (
-    "the text is not UTF-8; save it as UTF-8, or give its `encoding`, such as gbk, in the table "
-    "[file] of a mapping (docs/mapping.md)"
-)
-
-
 def bad_row(path: Path, line: int, reason: str, detail: str, raw: bytes) -> BadRow:
     """What to say of a row; of one that is not UTF-8 that comes first."""
     try:
@@ -203,10 +203,6 @@ def bad_row(path: Path, line: int, reason: str, detail: str, raw: bytes) -> BadR
     except UnicodeDecodeError:
         detail = NOT_UTF_8
     return BadRow(path, line, reason, detail, raw)
-
-
-NO_JSON = (UnicodeEncodeError, TypeError, OverflowError)
-"""What `json_of` raises."""
 
 
 def _absent(value: object) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
-from stream.replay.bad_records import BadPile, StrictError
+from stream.replay.bad_pile import BadPile, StrictError
 from stream.rows import BadRow, DamagedFileError, RowsError
 from tests.past_files import (
     ROWS,

@@ -10,7 +10,8 @@ from model.events import MAX_FUTURE_MS, Click, encode_event
 from model.mapping import Mapping
 from stream.kafka import TopicError, kafka_python_arguments, kafka_python_producer_arguments
 from stream.replay import topic_past
-from stream.replay.bad_records import BadPile, BadRecord, StrictError
+from stream.replay.bad_pile import BadPile, StrictError
+from stream.replay.bad_records import BadRecord
 from stream.replay.past import PastBatch
 from stream.replay.topic_offsets import TopicOffsets
 from stream.replay.topic_past import TopicPast

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.status import Status
 
 from model.mapping import Mapping as EventMapping
-from stream.replay.bad_records import Bad, BadPile
+from stream.replay.bad_pile import BadPile
+from stream.replay.bad_records import Bad
 from stream.replay.file_past import FilePast
 from stream.replay.past import Past, Position
 from stream.replay.topic_past import TopicPast
