@@ -17,7 +17,7 @@ from stream.api.keys import new_key
 from stream.api.service import Service
 from stream.ingest import ingest
 from stream.settings import Settings, child_environment
-from tests.shop import ITEMS, PATIENCE_S
+from tests.shop import ITEMS, PATIENCE_S, wait_until
 from tests.tiny import tiny_bundle
 
 LOCAL = ("127.0.0.1", 1234)
@@ -102,6 +102,16 @@ def running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait(PATIENCE_S)
+
+
+@contextmanager
+def serving(settings: Settings, log: Path) -> Iterator[str]:
+    """The address of such a process once it serves."""
+    url = f"http://127.0.0.1:{settings.api_port}"
+    with running(settings, log) as process:
+        wait_until(lambda: is_ready(url) or process.poll() is not None, "the API is ready")
+        assert process.poll() is None, log.read_text()
+        yield url
 
 
 def is_ready(url: str) -> bool:

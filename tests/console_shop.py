@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from model.items import Item
 from stream.embedded_redis import free_port
 from stream.settings import Settings
-from tests.api_client import is_ready, running
-from tests.shop import ITEMS, PATIENCE_S, Shop, running_shop, wait_until
+from tests.api_client import serving
+from tests.shop import ITEMS, PATIENCE_S, Shop, running_shop
 
 SHARP = "<img src=x onerror=document.title='broken'>"
 PRODUCTS = [*ITEMS, Item(item_id="sharp", title=SHARP, category=(SHARP,), brand=SHARP)]
@@ -31,13 +31,13 @@ def running_console(settings: Settings, folder: Path) -> Iterator[ConsoleShop]:
     """Worker and API of a shop whose servers run already."""
     metrics, port = free_port(), free_port()
     watched = settings.model_copy(update={"metrics_port": metrics})
-    serving = settings.model_copy(
+    with_console = settings.model_copy(
         update={"api_port": port, "console": True, "console_workers": f"127.0.0.1:{metrics}"}
     )
-    address, log = f"http://127.0.0.1:{port}", folder / "api.log"
-    with running_shop(watched, folder, items=PRODUCTS) as shop, running(serving, log) as process:
-        wait_until(lambda: is_ready(address) or process.poll() is not None, "the API is ready")
-        assert process.poll() is None, log.read_text()
+    with (
+        running_shop(watched, folder, items=PRODUCTS) as shop,
+        serving(with_console, folder / "api.log") as address,
+    ):
         yield ConsoleShop(shop, f"{address}/console/")
 
 

@@ -23,8 +23,8 @@ from stream.replay.generations import opened
 from stream.replay.status import states_of
 from stream.settings import Settings, settings_environment
 from tests.acl_user import PASSWORD, READER, USER, done, make_users, refused, watch
-from tests.api_client import is_ready, running
-from tests.shop import Shop, running_shop, wait_until
+from tests.api_client import serving
+from tests.shop import Shop, running_shop
 
 pytestmark = pytest.mark.either_backend
 
@@ -129,9 +129,7 @@ def test_every_verb_runs_as_that_user_and_needs_all_of_its_rights(
 
 def ask_api(settings: Settings, log: Path) -> None:
     """Ask for what the API reads in Redis."""
-    with running(settings, log) as api:
-        url = f"http://127.0.0.1:{settings.api_port}"
-        wait_until(lambda: is_ready(url) or api.poll() is not None, "the API is ready")
+    with serving(settings, log) as url:
         assert httpx.get(f"{url}/v1/users/ana/recommendations").status_code == 200
         asked = {"user_id": "ana", "query": "tea"}
         assert httpx.post(f"{url}/v1/recommendations", json=asked).status_code == 200

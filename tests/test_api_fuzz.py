@@ -28,8 +28,7 @@ from stream.api.problems import STATUSES
 from stream.documents import FOLDER
 from stream.embedded_redis import free_port as any_free_port
 from stream.settings import Settings
-from tests.api_client import is_ready, prepare, running, write_keys
-from tests.shop import wait_until
+from tests.api_client import prepare, serving, write_keys
 
 EXAMPLES = 25
 """Of each operation."""
@@ -56,10 +55,9 @@ def served(
     headers = write_keys(keys, everything="read,recommend,write,forget")["everything"]
     changes = {"api_keys": keys, "api_port": any_free_port(), "api_rate": 0}
     settings = stream_settings.model_copy(update=changes)
-    url, log = f"http://127.0.0.1:{settings.api_port}", keys.with_name("log")
+    log = keys.with_name("log")
     # Not in a thread of this process: its random numbers would not be Hypothesis' own.
-    with running(settings, log) as process:
-        wait_until(lambda: is_ready(url) or process.poll() is not None, "the API is ready")
+    with serving(settings, log) as url:
         yield url, headers
     assert "Traceback" not in log.read_text()
     assert " failed: " not in log.read_text()

@@ -13,7 +13,7 @@ import pytest
 from model.events import Cart, Click, Impression, Purchase, Search
 from stream.embedded_redis import free_port
 from stream.settings import Settings
-from tests.api_client import is_ready, running
+from tests.api_client import serving
 from tests.prometheus_server import Prometheus, QueryError, running_prometheus
 from tests.shop import Shop, running_shop, wait_until
 from tests.test_alerts import told
@@ -97,11 +97,9 @@ def watched(
     )
     with (
         running_shop(settings, folder, workers=1) as shop,
-        running(settings, folder / "api.log"),
+        serving(settings, folder / "api.log") as url,
         running_prometheus(ports, folder) as prometheus,
     ):
-        url = f"http://127.0.0.1:{settings.api_port}"
-        wait_until(lambda: is_ready(url), "the API serves")
         yield shop, url, prometheus
 
 

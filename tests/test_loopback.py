@@ -13,7 +13,7 @@ import pytest
 from stream.cluster import LocalCluster
 from stream.embedded_redis import free_port
 from stream.settings import Settings
-from tests.api_client import is_ready, prepare, running
+from tests.api_client import prepare, running, serving
 from tests.certificates import Authority
 from tests.shop import wait_until
 
@@ -47,9 +47,7 @@ async def test_every_server_listens_to_this_machine_alone(
     await prepare(cluster.settings)
     cluster.start_workers(1)
     settings = cluster.settings.model_copy(update={"api_port": free_port(), "metrics_port": 0})
-    with running(settings, tmp_path / "api.log") as api:
-        url = f"http://127.0.0.1:{settings.api_port}"
-        wait_until(lambda: is_ready(url) or api.poll() is not None, "the API is ready")
+    with serving(settings, tmp_path / "api.log"):
         found = listening()
     redis_port = int(settings.redis_url.rpartition(":")[2].partition("/")[0])
     ours = {int(settings.brokers.rpartition(":")[2]), redis_port}

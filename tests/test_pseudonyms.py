@@ -23,8 +23,8 @@ from stream.embedded_redis import EmbeddedRedis, free_port
 from stream.replay.generations import opened
 from stream.settings import Settings, SettingsError, settings_environment
 from stream.worker import build_store
-from tests.api_client import is_ready, running
-from tests.shop import Shop, running_shop, wait_until
+from tests.api_client import serving
+from tests.shop import Shop, running_shop
 
 pytestmark = pytest.mark.either_backend
 
@@ -124,9 +124,7 @@ def test_neither_redis_nor_log_nor_metrics_hold_a_user_id(
     assert b"tea" in stored and b"rec_id" in stored, "it was looked into"
     assert named_in(stored) == []
     api_log = tmp_path / "api.log"
-    with running(settings, api_log) as api:
-        url = f"http://127.0.0.1:{settings.api_port}"
-        wait_until(lambda: is_ready(url) or api.poll() is not None, "the API is ready")
+    with serving(settings, api_log) as url:
         for user in USERS:
             answer = httpx.get(f"{url}/v1/users/{quote(user, safe='')}/recommendations")
             assert answer.json()["user_id"] == user, "who asks gets what he asked for"
