@@ -4,7 +4,8 @@
 
 One worker of the product works off a backlog while py-spy looks at it from outside, a few hundred
 times a second: at every thread that runs, with its whole stack. Shares are of these samples. What
-ONNX Runtime and other native code does counts for the Python function that called it.
+ONNX Runtime and other native code does counts for the Python function that called it. The worker
+runs on Python's own event loop here, since stacks end at libuv's: loops take a larger share.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from benchmarks.pinned import pinned_bundle
 from benchmarks.printed import print_figures
 from benchmarks.servers import servers
 from stream.settings import Settings
+from stream.worker_process import WorkerProcess
 
 DAY_S = 86_400
 PATIENCE_S = 180.0
@@ -114,6 +116,14 @@ def figures(stacks: Counter[tuple[str, ...]]) -> dict[str, Any]:
     }
 
 
+class OnAsyncio(WorkerProcess):
+    """A worker whose stacks are whole."""
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.worker_on_asyncio", "worker", "--follow-owner"]
+
+
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """Let a worker run, and look at it."""
     settings = Settings(bundle=pinned_bundle(asked.items), provider="cpu", max_event_age_s=DAY_S)
@@ -126,7 +136,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         fill_events(settings, crowd.clicks(asked.events))
         fill_profiles(settings, crowd)
         fill_counts(settings, crowd)
-        worker = MeasuredWorker(settings, Path(folder) / "worker.log")
+        worker = MeasuredWorker(settings, Path(folder) / "worker.log", process=OnAsyncio)
         with running([worker]):
             # Its first lists are there: what is warmed up once is behind it.
             pace_of(

@@ -36,15 +36,20 @@ class MeasuredWorker:
         settings: of the worker.
         log: file for its output.
         core: the only one that it may run on; None for all.
+        process: what runs it.
     """
 
-    def __init__(self, settings: Settings, log: Path, core: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Path,
+        core: int | None = None,
+        process: type[WorkerProcess] = WorkerProcess,
+    ) -> None:
         self._core = core
         port = free_port()
         self._url = f"http://127.0.0.1:{port}/metrics"
-        self.process = WorkerProcess(
-            settings.model_copy(update={"metrics_port": port}), log.stem, log
-        )
+        self.process = process(settings.model_copy(update={"metrics_port": port}), log.stem, log)
 
     def start(self) -> None:
         """Start the process and return at once."""

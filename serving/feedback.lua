@@ -59,7 +59,7 @@ local function parts_of(block)
 end
 
 -- What is known to have come of a list: by place which record was the first to tell this kind, and
--- at which position; the positions of what was shown; and what was clicked.
+-- at which position; the positions of what was shown; and which record told first of each click.
 local function told(block, entries, kind)
   local first, positions, shown, clicked, at = {}, {}, {}, {}, entries
   while at <= #block do
@@ -70,16 +70,22 @@ local function told(block, entries, kind)
       local place, position = struct.unpack('>BI2', block, at)
       if of == kind then first[place], positions[place] = origin, position end
       if of == 0 then shown[place] = position end
-      if of == 1 then clicked[place] = true end
+      if of == 1 then clicked[place] = origin end
       at = at + 3
     end
   end
   return first, positions, shown, clicked
 end
 
+-- Whether a record came in before this one: of its partition, one that comes again must not find what
+-- has been told since.
+local function came_before(told_by, origin)
+  return string.sub(told_by, 1, 4) ~= string.sub(origin, 1, 4) or is_newer(origin, told_by)
+end
+
 -- Join what an event tells of items to a list. Returns the block, and an answer: the bundle, and of
 -- each item of which this very record was the first to tell it: position u16, source bits u8, hash.
--- Nil where the list has none of the items; with `clicked_only`, none that was clicked.
+-- Nil where the list has none of the items; with `clicked_only`, none that was clicked before.
 local function joined(block, kind, origin, items, clicked_only)
   local bundle, count, hashes, bits, entries = parts_of(block)
   local places = {}
@@ -91,7 +97,8 @@ local function joined(block, kind, origin, items, clicked_only)
   for at = 1, #items, ITEM do
     local item = string.sub(items, at, at + ITEM - 1)
     local place = places[item]
-    if place and (clicked[place] or not clicked_only) and not seen[place] then
+    local is_due = not clicked_only or clicked[place] and came_before(clicked[place], origin)
+    if place and is_due and not seen[place] then
       found, seen[place] = true, true
       if not first[place] then
         first[place] = origin

@@ -19,6 +19,7 @@ what its workers had committed: from there it is brought up to date before it is
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from serving.parts import Parts
 from serving.round_trip import Acknowledgement, round_trip
@@ -48,11 +49,16 @@ return 1
 """
 _FLIP = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch') or '0'
+if redis.call('HGET', KEYS[1], 'flip') == ARGV[3] then
+  -- Made before, and the answer was lost. A WAIT behind it waits only where something was written.
+  redis.call('HSET', KEYS[1], 'flip', ARGV[3])
+  return 1
+end
 if epoch ~= ARGV[1] then return 0 end
 if redis.call('HEXISTS', KEYS[1], 'made.' .. ARGV[2]) == 0 then return 0 end
 local live = redis.call('HGET', KEYS[1], 'live') or '0'
 if live == ARGV[2] then return 0 end
-for at = 3, #ARGV, 2 do
+for at = 4, #ARGV, 2 do
   if epoch == '0' or redis.call('HEXISTS', KEYS[3], ARGV[at]) == 1 then
     redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1])
   end
@@ -62,7 +68,7 @@ if redis.call('HGET', KEYS[1], 'building') == ARGV[2] then
   redis.call('HDEL', KEYS[1], 'building')
 end
 redis.call('HSET', KEYS[1], 'epoch', tonumber(epoch) + 1, 'live', ARGV[2], 'previous', live,
-  'made.' .. live, 1)
+  'made.' .. live, 1, 'flip', ARGV[3])
 return 1
 """
 _ENTER = """
@@ -214,7 +220,7 @@ class Generations:
             self._key, self._positions(seen.live), self._entered(seen.live), self._entered(to)
         ]  # fmt: skip
         flat = [word for pair in committed.items() for word in pair]
-        return bool(await self._run(_FLIP, keys, seen.epoch, to, *flat))
+        return bool(await self._run(_FLIP, keys, seen.epoch, to, uuid4().hex, *flat))
 
     async def entered(self, generation: int) -> set[str]:
         """The partitions that workers have taken up with a generation since it is live."""

@@ -64,13 +64,7 @@ class GenerationSwitch:
         self.parts = self._parts_of(pointer.live)
         metrics.GENERATION.set(pointer.live)
         await self.parts.store.open()
-        if await self.parts.counts.are_behind():
-            logger.warning(
-                "generation %d has counts that an earlier version made and this one cannot read; "
-                "it counts from nothing: build a generation anew from the past, take it into use, "
-                "and drop this one (docs/durability.md, Rolling upgrade)",
-                pointer.live,
-            )
+        await _tell_of_counts_behind(self.parts)
 
     @asynccontextmanager
     async def learning(
@@ -111,6 +105,7 @@ class GenerationSwitch:
         if pointer.live != self.parts.store.generation:
             parts = self._parts_of(pointer.live)
             await parts.candidates.refresh_popular()
+            await _tell_of_counts_behind(parts)
             logger.warning("generation %d of profiles and counts is live", pointer.live)
             self.parts = parts
             metrics.GENERATION.set(pointer.live)
@@ -149,3 +144,14 @@ class GenerationSwitch:
         if generation == self.parts.store.generation:
             return self.parts
         return self.parts.of_generation(generation)
+
+
+async def _tell_of_counts_behind(parts: Parts) -> None:
+    """Raises redis.RedisError."""
+    if await parts.counts.are_behind():
+        logger.warning(
+            "generation %d has counts that an earlier version made and this one cannot read; "
+            "it counts from nothing: build a generation anew from the past, take it into use, "
+            "and drop this one (docs/durability.md, Rolling upgrade)",
+            parts.store.generation,
+        )

@@ -62,7 +62,7 @@ _OUTAGE = re.compile(
 _ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
         (AuthenticationError, AuthorizationError, NoPermissionError),
-        "correct the user or password of Redis, or the user's rights (nextclick acl)",
+        "correct `redis_username` and `redis_password`, or the user's rights (nextclick acl)",
     ),
     (OutOfMemoryError, "give Redis more memory (maxmemory), or remove what is not nextclick's"),
     (ReadOnlyError, "`redis_url` leads to a replica: it has to lead to the primary"),

@@ -332,6 +332,16 @@ async def test_a_build_that_was_kept_and_not_noted_is_done_when_it_is_begun_agai
     assert (await Builder(parts.store, parts.counts).begin()).step == "done"
 
 
+async def test_a_generation_that_an_earlier_version_has_begun_is_not_gone_on_with(
+    parts: Parts,
+) -> None:
+    """Its profiles know the events whose counts this version cannot read: none would be counted."""
+    await parts.store.redis.hset(parts.counts.sets.before_rows, "epoch", b"{}")
+    with pytest.raises(BuildError, match="drop this generation"):
+        await built(parts, [click("u1", "a")])
+    assert not any(await parts.store.profile("u1"))
+
+
 async def test_two_builds_at_once_leave_what_one_leaves(parts: Parts) -> None:
     """The second waits, and finds all done."""
     log = past_log(random.Random(6), 300)

@@ -204,6 +204,20 @@ async def test_a_cart_without_a_list_is_due_to_the_newest_one_in_which_it_was_cl
     assert ("purchase", BITS["c"], 3) not in await responses(parts)
 
 
+async def test_what_was_bought_before_the_click_is_not_due_to_it_when_it_comes_again(
+    parts: Parts,
+) -> None:
+    made = a_list("u")
+    await parts.store.keep([made])
+    log = [deed(Purchase, made, "b", is_named=False), deed(Click, made, "b")]
+    await take(parts, records_of(log))
+    again = [*log, deed(Purchase, made, "b", is_named=False)]
+    await take(parts, records_of(again))
+    assert await responses(parts) == pytest.approx(
+        {("click", BITS["b"], 2): 1, ("purchase", BITS["b"], 2): 1}
+    )
+
+
 async def test_a_list_that_is_kept_again_keeps_what_came_of_it(parts: Parts) -> None:
     made = a_list("u")
     await parts.store.keep([made])

@@ -114,9 +114,14 @@ async def test_a_worker_says_that_counts_of_an_earlier_version_are_not_read(
     assert "earlier version" not in caplog.text
     store = stage.parts.store
     await store.redis.set(f"{store.prefix}:count:h14of16:{{0}}:offsets", b"")
-    await stage.worker({0: 0, 1: 0})
+    worker = await stage.worker({0: 0, 1: 0})
     assert "generation 0 has counts that an earlier version made" in caplog.text
     assert "docs/durability.md" in caplog.text
+    await built(stage)
+    await store.redis.set(f"{store.prefix}:count:g{SHADOW}h14of16:{{0}}:offsets", b"")
+    await stage.flip(SHADOW)
+    await worker.switch.look()
+    assert f"generation {SHADOW} has counts that an earlier version made" in caplog.text
 
 
 async def test_a_worker_that_is_behind_the_shadow_doubles_nothing(stage: Switching) -> None:

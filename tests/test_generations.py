@@ -1,9 +1,13 @@
 """Which generation is live: one atomic step each, and nothing is built into what is live."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError
 
+import serving.round_trip
 from serving.generations import GenerationError, Generations, Pointer, live_parts
 from tests.parts import open_parts
 
@@ -57,6 +61,27 @@ async def test_of_two_flips_at_once_one_wins(generations: Generations) -> None:
     assert await generations.flip(seen, shadow, {})
     assert not await generations.flip(seen, shadow, {})
     assert (await generations.read()).epoch == 1
+
+
+async def test_a_flip_whose_answer_is_lost_is_made_again_and_is_one(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow, seen = await generations.begin(), await generations.read()
+    answers, lost = serving.round_trip._replies, list[int]()
+
+    async def lose_the_first(connection: AbstractConnection, count: int) -> list[Any]:
+        found = await answers(connection, count)
+        if not lost:
+            lost.append(count)
+            raise ConnectionError("the answer was lost")
+        return found
+
+    monkeypatch.setattr(serving.round_trip, "_replies", lose_the_first)
+    assert await generations.flip(seen, shadow, {PART: 9})
+    assert lost == [1]
+    assert await generations.read() == Pointer(1, 1, 0, None, frozenset({0, 1}))
+    assert await generations.positions(0) == {PART: 9}
+    assert not await generations.flip(seen, shadow, {}), "another one, of the same wish"
 
 
 async def test_a_partition_is_entered_in_its_own_epoch_only(generations: Generations) -> None:

@@ -75,7 +75,7 @@ def test_the_image_installs_the_worker_only_and_pinned() -> None:
     assert all("-c constraints.txt" in line for line in installs)
     assert installs[-2].endswith(' ".[${EXTRAS}]"')
     [extras] = re.findall(r"^ARG EXTRAS=(.+)$", DOCKERFILE, re.MULTILINE)
-    assert set(extras.split(",")) == {"api", "yaml"}
+    assert set(extras.split(",")) == {"api", "yaml", "signed", "otel", "gpu"}
     assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
 
 

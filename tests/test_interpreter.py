@@ -1,9 +1,8 @@
 """How Python is set in a worker: what is loaded is no garbage, and threads take turns soon."""
 
 import asyncio
-import gc
+import subprocess
 import sys
-import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,55 +12,48 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from stream.interpreter import (
     SWITCH_S,
-    YOUNG,
     multiply_on_one_thread,
     run_loops_in_c,
-    spare_what_is_loaded,
     switch_soon,
 )
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    interval = sys.getswitchinterval()
     policy = asyncio.get_event_loop_policy()
     yield
     asyncio.set_event_loop_policy(policy)
     sys.setswitchinterval(interval)
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-    gc.enable()
 
 
-def looked_at(each: object) -> bool:
-    return any(found is each for found in gc.get_objects())
-
-
-def test_only_what_came_later_is_looked_at() -> None:
-    loaded: list[object] = [object()]
-    assert looked_at(loaded)
-    spare_what_is_loaded()
-    later: list[object] = [object()]
-    assert looked_at(later)
-    assert not looked_at(loaded)
-    assert gc.get_threshold()[0] == YOUNG
-
+LOADED = """
+import gc, weakref
+from stream.interpreter import YOUNG, spare_what_is_loaded
 
 class Node:
-    """Points to itself."""
-
-    def __init__(self) -> None:
+    def __init__(self):
         self.itself = self
 
+def looked_at(each):
+    return any(found is each for found in gc.get_objects())
 
-def test_garbage_that_was_there_is_not_kept_for_ever() -> None:
-    gc.disable()
-    node = Node()
-    gone = weakref.ref(node)
-    del node
-    assert gone() is not None
-    spare_what_is_loaded()
-    assert gone() is None
+gc.disable()
+loaded, garbage = [object()], Node()
+gone = weakref.ref(garbage)
+del garbage
+assert gone() is not None and looked_at(loaded)
+spare_what_is_loaded()
+later = [object()]
+assert gone() is None, "garbage that was there is not kept for ever"
+assert looked_at(later) and not looked_at(loaded), "only what came later is looked at"
+assert gc.get_threshold()[0] == YOUNG
+"""
+
+
+def test_what_is_loaded_is_spared_and_garbage_is_not() -> None:
+    # In a process of its own: what earlier tests have left is none of its.
+    subprocess.run([sys.executable, "-c", LOADED], check=True)
 
 
 def test_a_thread_does_not_wait_long_for_another() -> None:

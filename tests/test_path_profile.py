@@ -14,7 +14,7 @@ def test_every_step_and_trip_is_told() -> None:
     assert told["arguments"] == " ".join(["--json", *arguments])
     steps, trips, total = told["steps"], told["trips"], told["total"]
     assert set(steps) == STEPS
-    assert set(trips) == {"merge", "count", "strongest", "keep"}
+    assert set(trips) == {"merge", "count", "rows", "keep"}
     assert 0 < told["lists"] <= told["events"] == 96
     assert all(trip["wall_us"] > 0 and trip["calls"] > 0 for trip in trips.values())
     assert trips["keep"]["calls"] == pytest.approx(told["lists"] / 96, abs=1e-3)

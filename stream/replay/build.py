@@ -96,10 +96,17 @@ async def build(
         The position behind the last event.
 
     Raises:
-        BuildError: another build is at work, or one of another source has not come to its end.
+        BuildError: another build is at work, or one of another source has not come to its end, or
+            an earlier version has begun the generation.
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
         What ``past.batches`` raises.
     """
+    if count and await parts.counts.are_behind():
+        # Profiles know these events: what of them is counted cannot be read, nor counted again.
+        raise BuildError(
+            "an earlier version has begun this generation, with counts that this one cannot read; "
+            "drop this generation (`nextclick replay drop`) and build another one from the past"
+        )
     return_freed_blocks()
     async with (
         the_builder(parts.store, parts.counts) as (builder, state),
