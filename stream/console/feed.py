@@ -94,6 +94,7 @@ class Feed:
                 await self._follow()
             except (KafkaError, TopicError, OSError) as error:
                 if not self.is_away:
+                    backoff = Backoff()
                     logger.warning("the console waits for Kafka (%s)", type(error).__name__)
                 self.is_away = True
                 self.settled.set()
