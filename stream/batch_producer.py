@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -21,17 +20,14 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
-    ProducerClosed,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
 
+from stream.closing import close_producer
 from stream.kafka import producer_arguments
 from stream.settings import Settings
 
-CLOSE_S = 5.0
-"""For the last records at the end; what has not been acknowledged by then is not, and comes again.
-"""
 FRESH_AFTER = 8
 """Time-outs in a row until a producer that says nothing is replaced: about two minutes."""
 BATCH_BYTES = 512 * 1024
@@ -79,7 +75,7 @@ class BatchProducer:
             async with asyncio.timeout(self._patience_s):
                 await producer.start()
         except BaseException:
-            await _close(producer)
+            await close_producer(producer)
             raise
         self._producer = producer
 
@@ -87,7 +83,7 @@ class BatchProducer:
         """Flush for a short time, and close."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _close(producer)
+            await close_producer(producer)
 
     async def ping(self) -> None:
         """Return once a broker has answered. Raises KafkaError or TimeoutError where none does."""
@@ -166,7 +162,7 @@ class BatchProducer:
         producer, self._producer = self._producer, None
         self._batches, self._given, self._timeouts = None, [], 0
         if producer is not None:
-            await _close(producer, flush_s=0)
+            await close_producer(producer, flush_s=0)
 
 
 def _batches_of(
@@ -211,17 +207,3 @@ def _any_partition(cluster: ClusterMetadata, topic: str) -> int:
     """One with a leader, if there is any: what has no key may stand anywhere."""
     known = cluster.available_partitions_for_topic(topic) or cluster.partitions_for_topic(topic)
     return int(random.choice(list(known)))
-
-
-async def _close(producer: AIOKafkaProducer, flush_s: float = CLOSE_S) -> None:
-    """Close in a bounded time: aiokafka's stop() waits for a broker that may never come back."""
-    with suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(flush_s):
-            await producer.stop()
-            return
-    # Else stop() would wait on in the background, for records that nobody sends any more.
-    producer._message_accumulator.fail_all(ProducerClosed())
-    with suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(CLOSE_S):
-            await producer.client.close()
-            await producer._sender.close()

@@ -7,10 +7,9 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from stream.closing import close_consumer
 from stream.kafka import consumer_arguments
 from stream.settings import Settings
-
-CLOSE_S = 5.0
 
 
 class EndOffsets:
@@ -50,7 +49,7 @@ class EndOffsets:
         """Close the connection, in a bounded time."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await _close(consumer)
+            await close_consumer(consumer)
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -58,13 +57,7 @@ class EndOffsets:
             try:
                 await consumer.start()
             except BaseException:
-                await _close(consumer)
+                await close_consumer(consumer)
                 raise
             self._consumer = consumer
         return self._consumer
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    with suppress(KafkaError, TimeoutError):
-        async with asyncio.timeout(CLOSE_S):
-            await consumer.stop()

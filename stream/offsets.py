@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from stream.closing import close_consumer
 from stream.kafka import TopicError, aiokafka_arguments, consumer_arguments
 from stream.settings import Settings
 
@@ -42,7 +43,7 @@ class OffsetReader:
         await self._stop()
 
     async def _stop(self) -> None:
-        await self._consumer.stop()
+        await close_consumer(self._consumer)
         await self._admin.close()
 
     async def partitions(self, topic: str) -> list[TopicPartition]:

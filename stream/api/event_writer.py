@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -11,15 +10,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from msgspec import Meta
 
+from stream.closing import close_producer
 from stream.kafka import producer_arguments
 from stream.settings import Settings
 from stream.trace import Headers
 from stream.tracing import Tracing, sending
 
 logger = logging.getLogger(__name__)
-
-CLOSE_S = 5.0
-"""For what is on its way when the API stops."""
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -74,7 +71,7 @@ class EventWriter:
                 async with asyncio.timeout(self._settings.kafka_timeout_s):
                     await producer.start()
             except BaseException:
-                await _close(producer)
+                await close_producer(producer)
                 raise
             self._producer = producer
 
@@ -82,7 +79,7 @@ class EventWriter:
         """Wait a short time for what is on its way, and close."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _close(producer)
+            await close_producer(producer)
 
     async def write(
         self, events: Sequence[KeyedEvent], request: Mapping[str, str] = NO_HEADERS
@@ -130,7 +127,7 @@ class EventWriter:
             return
         logger.warning("Kafka has not acknowledged events; the next ones go by a new producer")
         self._producer = None
-        await _close(producer)
+        await close_producer(producer)
 
 
 def _fate(sent: "asyncio.Future[Any]") -> Written:
@@ -150,10 +147,3 @@ def _not_stored(error: BaseException) -> Written:
         reason="kafka",
         detail=f"Kafka has not acknowledged it ({type(error).__name__}); send it again as it is",
     )
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    """In a bounded time: aiokafka's stop() waits for a broker that may never come back."""
-    with suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(CLOSE_S):
-            await producer.stop()

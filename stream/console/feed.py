@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from serving.catalog import Catalog
 from serving.recommendation import decode_recommendation
+from stream.closing import close_consumer
 from stream.console.audience import Audience, message
 from stream.console.shown import ShownLetter, shown_letter, shown_list
 from stream.deadletter import stored_dead_letter
@@ -132,7 +133,7 @@ class Feed:
                 fetched = await consumer.getmany(timeout_ms=POLL_MS)
                 self._take(fetched, letters)
         finally:
-            await consumer.stop()
+            await close_consumer(consumer)
 
     def _take(self, fetched: dict[TopicPartition, list[Any]], letters: str) -> None:
         for place, records in fetched.items():
