@@ -87,14 +87,12 @@ class _Placed:
         place += sets.shards_of(sums.sets)
         order = np.lexsort((sums.sets, place))
         place, placed = place[order], sums.sets[order]
-        is_first = np.ones(len(order), np.bool_)
-        is_first[1:] = placed[1:] != placed[:-1]
-        starts = np.flatnonzero(is_first)
+        starts, sizes = _runs(placed)
         packed = pack(sums.members[order], sums.weights[order])
         places = np.arange(parts * sets.shards + 1)
         self._key = sets.key
         self._sets = placed[starts]
-        self._sizes = np.diff(starts, append=len(order)).astype(">u4").tobytes()
+        self._sizes = sizes.astype(">u4").tobytes()
         self._sums = packed.tobytes()
         self._width = packed.itemsize
         self._first_set: list[int] = np.searchsorted(place[starts], places).tolist()
@@ -120,12 +118,27 @@ def _which(sums: Sums, wanted: NDArray[np.bool_] | NDArray[np.int64]) -> Sums:
 
 def _strongest(sums: Sums) -> Sums:
     """Without the weakest of sets that have more than ``MOST_OF_A_SET``."""
-    sets = np.sort(sums.sets, kind="stable")
-    if not (sets[MOST_OF_A_SET:] == sets[:-MOST_OF_A_SET]).any():
+    order = np.argsort(sums.sets, kind="stable")
+    _, sizes = _runs(sums.sets[order])
+    if not (is_large := sizes > MOST_OF_A_SET).any():
         return sums
-    order = np.lexsort((sums.members, -sums.weights, sums.sets))
-    order = order[np.arange(len(order)) - np.searchsorted(sets, sets) < MOST_OF_A_SET]
-    return _which(sums, order)
+    of_large = order[np.repeat(is_large, sizes)]
+    of_large = of_large[
+        np.lexsort((sums.members[of_large], -sums.weights[of_large], sums.sets[of_large]))
+    ]
+    sizes = sizes[is_large]
+    place = np.arange(len(of_large)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    wanted = np.ones(len(order), np.bool_)
+    wanted[of_large[place >= MOST_OF_A_SET]] = False
+    return _which(sums, wanted)
+
+
+def _runs(ordered: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each value's run begins, and how long it is."""
+    is_first = np.ones(len(ordered), np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(is_first)
+    return starts, np.diff(starts, append=len(ordered))
 
 
 def part_number(epoch: int, part: int) -> int:

@@ -4,7 +4,6 @@ Every step may be repeated: a run that broke off anywhere is simply run again, a
 and not yet counted is told by the store (``MergedProfile.is_new``).
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -17,6 +16,7 @@ from serving.intake import Decoded
 from serving.merge import Link, MergedProfile, ProfileUpdate
 from serving.parts import Parts
 from serving.profile import INTERACTIONS, QUERIES, Profile
+from serving.trips import all_of
 from serving.waves import ProfileChange, Wave, in_lanes, in_waves
 
 
@@ -47,13 +47,9 @@ async def learn(parts: Parts, decoded: Sequence[Decoded]) -> dict[str, Learned]:
         learn_waves(parts, in_waves(lane, source_of, with_feedback=with_feedback))
         for lane in in_lanes(decoded)
     ]
-    # Not one may be under way any more when the micro-batch is run again.
-    outcomes = await asyncio.gather(*lanes, return_exceptions=True)
     learned: dict[str, Learned] = {}
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        learned |= outcome
+    for of_lane in await all_of(lanes):
+        learned |= of_lane
     return learned
 
 
@@ -120,11 +116,7 @@ async def _merge_and_attribute(
     if not feedback:
         return await parts.store.merge(updates), []
     trips = parts.store.merge(updates), attribute(parts.store, feedback)
-    # Neither may be under way any more when the micro-batch is run again.
-    merged, responses = await asyncio.gather(*trips, return_exceptions=True)
-    for outcome in (merged, responses):
-        if isinstance(outcome, BaseException):
-            raise outcome
+    merged, responses = await all_of(trips)
     return merged, responses  # type: ignore[return-value]
 
 

@@ -48,8 +48,10 @@ class PastEvents:
         """How many events there are."""
         self.pairs = 0
         """About how many pairs they make: each with its user's of the same half hour."""
-        self._runs: dict[int, tuple[int, int]] = {}
-        """By user the time of the event that came last, and how many came without a pause."""
+        self._latest: array[int] = array("q")
+        """Of each user the time of the event that came last."""
+        self._runs: array[int] = array("i")
+        """And how many came without a pause."""
         self._by_country = by_country
         self._set_apart: set[str] = set()
         self._traits: dict[int, bytes] = {}
@@ -60,6 +62,7 @@ class PastEvents:
         """Add events, in offset order within each partition."""
         interactions, queries = self.interactions, self.queries
         users, set_apart, arrival = self.users, self._set_apart, self.taken - 1
+        latest, runs = self._latest, self._runs
         for each in decoded:
             event = each.event
             arrival += 1
@@ -78,11 +81,19 @@ class PastEvents:
                 continue
             owner = users.get(user)
             if owner is None:
-                owner = users[user] = len(users)
+                owner = self._number_of(user)
             rows.owners.append(owner)
             rows.packed += packed
             rows.arrivals.append(arrival)
-            self._note_pairs(owner, event.time)
+            time = event.time
+            if -TOGETHER_MS <= time - latest[owner] <= TOGETHER_MS:
+                run = runs[owner]
+                self.pairs += run
+                if run < INTERACTIONS.bound:  # a window holds no more
+                    runs[owner] = run + 1
+            else:
+                runs[owner] = 1
+            latest[owner] = time
             if event.context is not None:
                 self._note_context(owner, event)
         self.taken = arrival + 1
@@ -97,7 +108,7 @@ class PastEvents:
     def _take_other(self, each: Decoded) -> None:
         match each.event:
             case User(user_id=user) as event:
-                owner = self.users.setdefault(user, len(self.users))
+                owner = self._number_of(user)
                 held = self._traits.get(owner, b"")
                 self._traits[owner] = merge_traits(held, pack_traits(event))
             case Forget(user_id=user):
@@ -109,12 +120,12 @@ class PastEvents:
             case Impression():
                 pass
 
-    def _note_pairs(self, owner: int, time: int) -> None:
-        last, run = self._runs.get(owner, (time, 0))
-        # A window holds no more.
-        run = min(run + 1, INTERACTIONS.bound) if abs(time - last) <= TOGETHER_MS else 1
-        self._runs[owner] = time, run
-        self.pairs += run - 1
+    def _number_of(self, user: str) -> int:
+        owner = self.users.setdefault(user, len(self.users))
+        if owner == len(self._runs):
+            self._runs.append(0)
+            self._latest.append(0)
+        return owner
 
     def _note_context(self, owner: int, event: Event) -> None:
         """Of events that tell the same only the newest tells who a user is."""

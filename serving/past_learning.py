@@ -8,7 +8,7 @@ the sums are profiles written. ``stream.replay.build`` notes which step it is in
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -39,10 +39,12 @@ from serving.profile import (
     unsigned,
 )
 from serving.store import Store
+from serving.trips import run_trips
 
 USERS_AT_ONCE = 32
 """Of a single server, in one call: less than half a millisecond in which it does nothing else."""
-CALLS_AT_ONCE = 64
+CALLS_AT_ONCE = 16
+"""In one trip."""
 _MARKER = struct.Struct(">d")
 _LAST_TIME = 2 ** (8 * TIME_BYTES) - 1
 _YES = ord("1")
@@ -76,13 +78,19 @@ class PastProfiles(Struct, frozen=True):
 async def held_profiles(store: Store, users: Sequence[str]) -> list[HeldProfile]:
     """What is stored of users. Raises what ``Store.run`` raises."""
     found: list[HeldProfile] = []
-    for some in _some_users(store, users):
-        calls = []
-        for few in some:
-            keys = _keys(store, few)
-            calls.append(("held", len(keys), *keys))
-        for reply in await store.run(calls):
-            found += map(_held, reply[::2], reply[1::2])
+
+    def take(_: Any, replies: list[list[bytes]]) -> None:
+        for reply in replies:
+            found.extend(map(_held, reply[::2], reply[1::2]))
+
+    await run_trips(
+        store,
+        (
+            (some, [("held", 2 * len(few), *_keys(store, few)) for few in some])
+            for some in _some_users(store, users)
+        ),
+        take,
+    )
     return found
 
 
@@ -199,20 +207,29 @@ async def _replace(
 ) -> list[int]:
     """Write whole profiles; returns the users of whom something else is stored by now."""
     refused: list[int] = []
-    for some in _some_users(store, written):
-        calls = []
-        for few in some:
-            keys = _keys(store, [changes.users[at] for at, _ in few])
-            stamps = store.cache.stamps(len(few))
-            values = [
-                part
-                for (at, packed), stamp in zip(few, stamps, strict=True)
-                for part in (changes.held[at].stamp, packed + stamp)
-            ]
-            calls.append(("replace", len(keys), *keys, store.profile_ttl_ms, *values))
-        replies = await store.run(calls)
-        for few, flags in zip(some, replies, strict=True):
-            refused += [at for (at, _), flag in zip(few, flags, strict=True) if flag != _YES]
+
+    def call(few: Sequence[tuple[int, bytes]]) -> tuple[Any, ...]:
+        keys = _keys(store, [changes.users[at] for at, _ in few])
+        stamps = store.cache.stamps(len(few))
+        values = [
+            part
+            for (at, packed), stamp in zip(few, stamps, strict=True)
+            for part in (changes.held[at].stamp, packed + stamp)
+        ]
+        return "replace", len(keys), *keys, store.profile_ttl_ms, *values
+
+    def take(numbers: list[list[int]], replies: list[bytes]) -> None:
+        for few, flags in zip(numbers, replies, strict=True):
+            refused.extend(at for at, flag in zip(few, flags, strict=True) if flag != _YES)
+
+    await run_trips(
+        store,
+        (
+            ([[at for at, _ in few] for few in some], [call(few) for few in some])
+            for some in _some_users(store, written)
+        ),
+        take,
+    )
     return refused
 
 

@@ -20,6 +20,7 @@ from serving.parts import Parts
 from serving.past_events import PastEvents
 from serving.past_learning import counts_of, held_profiles, past_profiles, write_profiles
 from serving.waves import in_waves
+from stream.interpreter import switch_soon
 from stream.replay.build_state import Builder, BuildError, BuildState, Step, the_builder
 from stream.replay.freed_memory import return_freed_blocks
 from stream.replay.past import Learnt, Past, PastBatch, Position
@@ -108,6 +109,7 @@ async def build(
             "drop this generation (`nextclick replay drop`) and build another one from the past"
         )
     return_freed_blocks()
+    switch_soon()
     async with (
         the_builder(parts.store, parts.counts) as (builder, state),
         read_ahead(past, done) as reading,
@@ -137,6 +139,8 @@ class _Build:
         self._count = count
         self._learnt = self._newest = 0
         self._learning: asyncio.Task[None] | None = None
+        self._is_adding = asyncio.Event()
+        """Set from when the epoch that is learnt is mostly the work of Redis."""
 
     async def run(self, reading: ReadAhead, done: Position) -> Position:
         """Learn epoch after epoch; one is gathered while the one before it is learnt."""
@@ -149,7 +153,8 @@ class _Build:
         try:
             # Epochs are cut by what is read alone: the same ones, however slow it is.
             while (batch := await reading.next()) is not None:
-                epoch.take(batch)
+                # Beside the loop, which is to send and read at once what goes to Redis and back.
+                await asyncio.to_thread(epoch.take, batch)
                 if epoch.is_full:
                     epoch = await self._hand_over(epoch)
             await self._hand_over(epoch)
@@ -163,7 +168,10 @@ class _Build:
     async def _hand_over(self, epoch: Epoch) -> Epoch:
         """Have an epoch learnt when the one before it is; returns an empty one to go on with."""
         await self._settle()
+        self._is_adding.clear()
         self._learning = asyncio.create_task(self._learn(epoch))
+        # Until then the work is this process's own, and two of it at once gain nothing.
+        await self._is_adding.wait()
         return self._epoch(epoch.end)
 
     async def _settle(self) -> None:
@@ -204,6 +212,12 @@ class _Build:
 
     async def _learn(self, epoch: Epoch, open_state: BuildState | None = None) -> None:
         """One epoch from begin to end, or the rest of one that broke off."""
+        try:
+            await self._learn_in_steps(epoch, open_state)
+        finally:
+            self._is_adding.set()
+
+    async def _learn_in_steps(self, epoch: Epoch, open_state: BuildState | None) -> None:
         parts, events = self._parts, epoch.events
         if events.taken:
             held = await held_profiles(parts.store, list(events.users))
@@ -214,6 +228,7 @@ class _Build:
                     await self._note(
                         epoch, "counting", parts_for(counted, parts.counts.sets.shards)
                     )
+                self._is_adding.set()
                 await parts.counts.add_sums(self._state.epoch, counted, self._state.parts)
                 await self._step("writing")
             elif open_state is None:
