@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -10,6 +11,21 @@ from typing import Any
 from model.bundle import Bundle
 from serving.execution import Execution
 from serving.ranker import Found, Ranker, RankerError
+
+
+class _Job:
+    """A run in the line of them."""
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run = run
+        self.future: Future[Any] = Future()
+        self.begun_s: float | None = None
+        """``time.monotonic``; None while it waits for its turn."""
+
+    def left_s(self, timeout_s: float) -> float:
+        """Of its time; all of it before its turn has come."""
+        begun_s = self.begun_s
+        return timeout_s if begun_s is None else begun_s + timeout_s - time.monotonic()
 
 
 class TimedRanker(Ranker):
@@ -28,9 +44,8 @@ class TimedRanker(Ranker):
 
     def __init__(self, bundle: Bundle, execution: Execution, *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._turn = threading.Lock()
-        self._turn_of_tasks = asyncio.Lock()
         self._overdue: Future[Any] | None = None
         # A daemon: a run that never ends must not keep the process from ending.
         threading.Thread(target=self._work, name="ranker", daemon=True).start()
@@ -44,39 +59,50 @@ class TimedRanker(Ranker):
 
     def _in_turn(self, run: Callable[[], Found], users: int) -> Found:
         with self._turn:
-            future = self._begun(run)
+            future = self._in_line(run).future
             try:
-                return future.result(self._timeout_s)
+                found: Found = future.result(self._timeout_s)
             except TimeoutError:
                 self._overdue = future
                 raise self._late(users) from None
+            return found
 
     async def beside(self, run: Callable[[], Found], users: int) -> Found:
         """In the thread of the runs itself: each thread more that has to wake costs a micro-batch
-        of a few events as much as a tenth of its run."""
-        async with self._turn_of_tasks:
-            future = self._begun(run)
-            ended = asyncio.wrap_future(future)
-            try:
-                # Not wait_for: a run that was begun cannot be cancelled.
-                if not (await asyncio.wait([ended], timeout=self._timeout_s))[0]:
-                    raise self._late(users)
-                return ended.result()
-            finally:
-                if not ended.done():
-                    self._overdue = future
-                    # Nobody will look at it any more when it fails.
-                    ended.add_done_callback(lambda late: late.cancelled() or late.exception())
+        of a few events as much as a tenth of its run.
 
-    def _begun(self, run: Callable[[], Found]) -> "Future[Found]":
+        The thread has the next run at hand when one has ended. Would it be told of it by the loop
+        then, it would wait for whatever the loop is about, ten milliseconds of a hundred.
+        """
+        job = self._in_line(run)
+        ended = asyncio.wrap_future(job.future)
+        try:
+            # Not wait_for: a run that was begun cannot be cancelled.
+            while not (await asyncio.wait([ended], timeout=job.left_s(self._timeout_s)))[0]:
+                if job.begun_s is None:
+                    self._require_no_overdue()
+                elif job.left_s(self._timeout_s) <= 0:
+                    raise self._late(users)
+            found: Found = ended.result()
+            return found
+        finally:
+            if not job.future.cancel() and not job.future.done():
+                self._overdue = job.future
+                # Nobody will look at it any more when it fails.
+                ended.add_done_callback(lambda late: late.cancelled() or late.exception())
+
+    def _in_line(self, run: Callable[[], Any]) -> _Job:
+        self._require_no_overdue()
+        self._overdue = None
+        job = _Job(run)
+        self._jobs.put(job)
+        return job
+
+    def _require_no_overdue(self) -> None:
         if self.is_overdue:
             raise RankerError(
                 f"a run that was given up after {self._timeout_s:g} s has not ended yet"
             )
-        self._overdue = None
-        future: Future[Found] = Future()
-        self._jobs.put((future, run))
-        return future
 
     def _late(self, users: int) -> RankerError:
         return RankerError(
@@ -86,8 +112,11 @@ class TimedRanker(Ranker):
 
     def _work(self) -> None:
         while True:
-            future, run = self._jobs.get()
+            job = self._jobs.get()
+            if not job.future.set_running_or_notify_cancel():
+                continue  # nobody waits for it any more
+            job.begun_s = time.monotonic()
             try:
-                future.set_result(run())
+                job.future.set_result(job.run())
             except Exception as error:
-                future.set_exception(error)
+                job.future.set_exception(error)

@@ -163,3 +163,29 @@ async def test_who_gives_up_waiting_for_a_run_leaves_it_to_be_waited_out(
     with pytest.raises(RankerError, match="has not ended yet"):
         await ranker.beside(lambda: None, 1)
     going_on.set()
+
+
+async def test_the_next_run_begins_while_the_loop_is_busy(ranker: TimedRanker) -> None:
+    going_on, has_begun = threading.Event(), threading.Event()
+    runs = [
+        asyncio.create_task(ranker.beside(run, 1))
+        for run in (lambda: going_on.wait(GUARD_S), has_begun.set)
+    ]
+    await asyncio.sleep(0)
+    going_on.set()
+    assert has_begun.wait(GUARD_S)  # in the thread of the loop, which turns no more
+    await asyncio.gather(*runs)
+
+
+async def test_a_run_that_is_given_up_in_the_line_is_not_made(ranker: TimedRanker) -> None:
+    going_on, made = threading.Event(), list[int]()
+    first = asyncio.create_task(ranker.beside(lambda: going_on.wait(GUARD_S), 1))
+    second = asyncio.create_task(ranker.beside(lambda: made.append(1), 1))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert not ranker.is_overdue
+    going_on.set()
+    assert await first
+    assert await ranker.beside(lambda: "made", 1) == "made"
+    assert made == []
