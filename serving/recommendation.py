@@ -116,8 +116,12 @@ def encode_recommendation(recommendation: Recommendation) -> bytes:
     return _encoder.encode(recommendation)
 
 
+NO_LIST = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises where bytes are no list: whoever may write the topic may write anything."""
+
+
 def decode_recommendation(data: bytes) -> Recommendation:
-    """A list from its JSON bytes. Raises msgspec.ValidationError where it is none."""
+    """A list from its JSON bytes. Raises one of ``NO_LIST`` where they are none."""
     return _decoder.decode(data)
 
 

@@ -82,7 +82,10 @@ def act(page: Page, item: str) -> None:
     expect(page.locator("#products .product").first).to_be_visible()
     product = page.locator(f"#products [data-item='{item}'] .open")
     if not product.count():
-        page.locator("#more").click()
+        # Not more of them: the order goes by popularity, which may change in between.
+        department = next(each.category[0] for each in PRODUCTS if each.item_id == item)
+        chips = page.locator("#departments")
+        chips.get_by_role("button", name=department, exact=True).click()
     product.click()
     if before is None:
         expect(page.locator("#wait")).to_be_visible()

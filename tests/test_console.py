@@ -182,7 +182,7 @@ async def test_a_user_is_told_as_his_profile_says(stream_settings: Settings) -> 
     await prepare(stream_settings)
     async with open_api(with_console(stream_settings)) as api:
         unknown = (await api.get("/console/users/nobody")).json()
-        assert (unknown["is_known"], unknown["events"], unknown["last_list"]) == (False, [], None)
+        assert (unknown["is_known"], unknown["events"], unknown["last_lists"]) == (False, [], [])
         day = 86_400_000
         events = (
             Purchase(event_id="p", user_id="小明/1", ts=20_000 * day, item_id="phone-1"),

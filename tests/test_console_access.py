@@ -42,6 +42,7 @@ def test_axe_finds_nothing(
         browser, console.url, locale=locale, dark=dark, width=width, bypass_csp=True, calm=True
     ) as page:
         act(page, "tea-1")
+        act(page, "tea-2")
         for view in VIEWS:
             show(page, view)
             found = Axe().run(page).response["violations"]
@@ -63,6 +64,7 @@ def test_a_phone_scrolls_downwards_only(
 ) -> None:
     with opened_page(browser, console.url, locale=locale, width=PHONE) as page:
         act(page, "tea-1")
+        act(page, "tea-2")
         for view in VIEWS:
             show(page, view)
             assert page.evaluate("document.documentElement.scrollWidth") == PHONE, view

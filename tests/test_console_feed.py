@@ -3,23 +3,26 @@
 import asyncio
 import json
 import signal
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from model.features import Vocabulary
 from serving.catalog import Catalog
-from serving.recommendation import AsOf, Recommendation, encode_recommendation
+from serving.recommendation import Recommendation, encode_recommendation
+from stream.console import feed as feed_module
 from stream.console.audience import Audience, Viewer
 from stream.console.feed import Feed
 from stream.console.pulse import Pulse
 from stream.console.worker_metrics import WorkerMetrics, reading_of
 from stream.kafka import producer_arguments
+from stream.offsets import OffsetReader
 from stream.settings import Settings
 from tests.api_client import is_ready, prepare, running
+from tests.console_lists import made_list
 from tests.faulty_broker import FaultyBroker
 from tests.shop import PATIENCE_S, wait_until
 from tests.stage import until
@@ -47,19 +50,6 @@ SECOND = (
 )
 
 
-def made(user: str, offset: int) -> Recommendation:
-    return Recommendation(
-        rec_id=f"{offset:032x}",
-        user_id=user,
-        event_id=f"e{offset}",
-        ts=time.time_ns() // 1_000_000 - 40,
-        as_of=AsOf("events", 0, offset),
-        bundle=f"bundle-{offset}",
-        items=(),
-        step_ms={},
-    )
-
-
 async def test_a_viewer_is_told_of_his_lists_though_kafka_goes_away_meanwhile() -> None:
     catalog, audience, viewer = Catalog(Vocabulary([])), Audience(), Viewer("ann")
     with FaultyBroker(TOPICS) as broker:
@@ -71,21 +61,62 @@ async def test_a_viewer_is_told_of_his_lists_though_kafka_goes_away_meanwhile() 
         await feed.settled.wait()
         audience.enter(viewer)
         try:
-            await write(settings, made("ann", 1), made("bob", 2))
+            await write(settings, made_list("ann", 1), made_list("bob", 2))
             await until(lambda: feed.lists == 2)
             broker.down()
             broker.up()
-            await write(settings, made("ann", 3), b"junk", made("bob", 4))
-            await until(lambda: feed.lists == 5)
+            junk = b"junk", b'{"ts": 1, "bundle": "\xff"}', b"[" * 100_000
+            await write(settings, made_list("ann", 3), *junk, made_list("bob", 4))
+            await until(lambda: feed.lists == 7)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
     audience.dismiss()
     told = [json.loads(each.split(b"data: ")[1]) async for each in viewer.messages()]
-    assert [each["rec_id"] for each in told] == [made("ann", each).rec_id for each in (1, 3)]
+    assert [each["rec_id"] for each in told] == [made_list("ann", each).rec_id for each in (1, 3)]
     samples = feed.samples()
     assert {each.bundle for each in samples} == {f"bundle-{each}" for each in (1, 2, 3, 4)}
     assert min(each.latency_ms for each in samples) >= 40
+
+
+class EarlyEnds(OffsetReader):
+    """Another two records have come when the ends are known."""
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        found = await super().ends(partitions)
+        return {place: max(end - 2, 0) for place, end in found.items()}
+
+
+@pytest.mark.either_backend
+async def test_lists_of_before_the_start_are_held_and_nobody_is_told_of_them(
+    stream_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "OffsetReader", EarlyEnds)
+    monkeypatch.setattr(feed_module, "EARLIER_LISTS", 4 * stream_settings.partitions)
+    audience, viewer = Audience(), Viewer("ann")
+    audience.enter(viewer)
+    lists = [made_list("ann", each) for each in range(9)]
+    await write(stream_settings, *lists[:6], b"junk", *lists[6:8])
+    feed = Feed(stream_settings, audience, lambda: Catalog(Vocabulary([])))
+
+    def held() -> list[str]:
+        return [each.rec_id for each in feed.recent.of("ann", None, -1)]
+
+    following = asyncio.create_task(feed.run())
+    try:
+        await until(lambda: held()[:1] == [lists[7].rec_id])
+        assert feed.lists == 2
+        await write(stream_settings, lists[8])
+        await until(lambda: feed.lists == 3)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    # Four records from before the start, of which one is no list.
+    assert held() == [each.rec_id for each in reversed(lists[3:])]
+    audience.dismiss()
+    told = [json.loads(each.split(b"data: ")[1]) async for each in viewer.messages()]
+    assert [each["rec_id"] for each in told] == [each.rec_id for each in lists[6:]]
+    assert [each.bundle for each in feed.samples()] == ["bundle-6", "bundle-7", "bundle-8"]
 
 
 async def write(settings: Settings, *lists: Recommendation | bytes) -> None:

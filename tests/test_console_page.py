@@ -8,6 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from model.blend import BlendWeights
+from serving.recommendation import Recommendation
+from stream.forget import forget_event
 from stream.settings import Settings
 from tests.console_shop import (
     PATIENCE_MS,
@@ -19,6 +21,7 @@ from tests.console_shop import (
     opened_page,
     running_console,
 )
+from tests.shop import wait_until
 from tests.tiny import tiny_bundle
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -40,6 +43,14 @@ def page(browser: Browser, console: ConsoleShop) -> Iterator[Page]:
 
 def user_of(page: Page) -> str:
     return str(page.evaluate("localStorage.getItem('nextclick-user')"))
+
+
+def lists_of(console: ConsoleShop, user: str, count: int) -> list[Recommendation]:
+    def found() -> list[Recommendation] | None:
+        lists = [each for each in console.shop.lists if each.user_id == user]
+        return lists if len(lists) == count else None
+
+    return console.shop.wait_for(found, f"{count} lists")
 
 
 @pytest.mark.either_backend
@@ -80,6 +91,10 @@ def test_a_search_finds_products_and_gets_its_own_list(page: Page) -> None:
 
 
 def test_departments_and_deeds(page: Page) -> None:
+    expect(page.locator("#products .product")).to_have_count(60)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#products .product")).to_have_count(len(PRODUCTS))
+    expect(page.locator("#more")).to_be_hidden()
     page.get_by_role("button", name="drinks", exact=True).click()
     expect(page.locator("#products .product")).to_have_count(25)
     page.get_by_role("button", name="Buy green tea 7", exact=True).click()
@@ -112,6 +127,60 @@ def test_the_user_view_tells_the_lineage_and_can_forget(page: Page, console: Con
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Forget").click()
     expect(page.locator("#person-note")).to_have_text("Nothing is known of this user.")
+
+
+@pytest.mark.either_backend
+def test_earlier_lists_are_there_after_a_reload_and_in_another_browser(
+    browser: Browser, page: Page, console: ConsoleShop
+) -> None:
+    user = user_of(page)
+    for item in ("tea-1", "phone-2", "tea-3"):
+        act(page, item)
+    made = lists_of(console, user, 3)
+    page.reload()
+    page.get_by_role("link", name="User").click()
+    chips = page.get_by_role("group", name="Last lists").get_by_role("button")
+    expect(chips).to_have_count(3)
+    expect(page.locator(".lineage")).to_contain_text(made[2].rec_id)
+    for chip, each in zip(chips.all(), reversed(made), strict=True):
+        chip.click()
+        expect(page.locator(".lineage")).to_contain_text(each.rec_id)
+        expect(page.locator(".lineage")).to_contain_text(each.event_id)
+    page.get_by_role("link", name="Shop", exact=True).click()
+    act(page, "tea-4")
+    page.get_by_role("link", name="User").click()
+    expect(chips).to_have_count(4)
+    with opened_page(browser, console.url) as other:
+        other.get_by_role("link", name="User").click()
+        other.get_by_label("User id").fill(user)
+        other.keyboard.press("Enter")
+        chips = other.get_by_role("group", name="Last lists").get_by_role("button")
+        expect(chips).to_have_count(4)
+        chips.first.focus()
+        for _ in range(3):
+            other.keyboard.press("Tab")
+        other.keyboard.press("Enter")
+        expect(chips.last).to_have_attribute("aria-pressed", "true")
+        expect(chips.last).to_be_focused()
+        expect(other.locator(".lineage")).to_contain_text(made[0].rec_id)
+
+
+def test_who_is_forgotten_elsewhere_has_no_lists_any_more(page: Page, console: ConsoleShop) -> None:
+    user = user_of(page)
+    act(page, "tea-1")
+    act(page, "tea-2")
+    page.get_by_role("link", name="User").click()
+    chips = page.locator("#lineage .chips button")
+    expect(chips).to_have_count(2)
+    console.shop.send(forget_event(user))
+    profile = f"{console.url}users/{user}"
+    wait_until(lambda: not page.request.get(profile).json()["is_known"], "he is forgotten")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("#lineage")).to_have_text("No list yet: click something.")
+    page.get_by_role("link", name="Shop", exact=True).click()
+    act(page, "tea-3")
+    page.get_by_role("link", name="User").click()
+    expect(chips).to_have_count(1)
 
 
 def test_somebody_else_can_be_looked_at_and_shopped_as(page: Page, console: ConsoleShop) -> None:

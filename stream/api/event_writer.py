@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -45,6 +45,7 @@ class KeyedEvent(NamedTuple):
 
     key: bytes
     value: bytes
+    is_forget: bool = False
 
 
 class EventWriter:
@@ -58,6 +59,8 @@ class EventWriter:
     def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self._settings = settings
         self._tracing = tracing
+        self.when_forgotten: list[Callable[[bytes], None]] = []
+        """Each is called with the key of every ``forget`` event that is stored."""
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
 
@@ -89,7 +92,12 @@ class EventWriter:
         ``request`` is the headers of the request, whose trace goes on where one is traced.
         """
         with sending(self._tracing, self._settings.events_topic, len(events), request) as headers:
-            return await self._write(events, headers)
+            written = await self._write(events, headers)
+        for event, fate in zip(events, written, strict=True):
+            if event.is_forget and fate.status == "stored":
+                for each in self.when_forgotten:
+                    each(event.key)
+        return written
 
     async def _write(self, events: Sequence[KeyedEvent], headers: Headers) -> list[Written]:
         try:

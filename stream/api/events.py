@@ -61,7 +61,7 @@ def _checked(value: bytes, now_ms: int, may_forget: bool) -> KeyedEvent | Writte
         return Written(
             "refused", reason="forbidden", detail="this key lacks the scope `forget`; use another"
         )
-    return KeyedEvent(event.user_id.encode(), value)
+    return KeyedEvent(event.user_id.encode(), value, isinstance(event, Forget))
 
 
 def _nothing_stored(results: tuple[Written, ...]) -> ProblemError:

@@ -52,7 +52,8 @@ async def forget(request: Request, service: Service) -> Response:
     user = path_id(request, "user")
     parameters(request, {})
     event = forget_event(user)
-    (written,) = await service.writer.write([KeyedEvent(user.encode(), encode_event(event))])
+    keyed = KeyedEvent(user.encode(), encode_event(event), is_forget=True)
+    (written,) = await service.writer.write([keyed])
     if written.partition is None or written.offset is None:
         raise ProblemError(
             "unavailable", written.detail or "Kafka does not answer; send it again",

@@ -52,6 +52,7 @@ class Console:
         self._service = service
         self.audience = Audience()
         self._feed = Feed(service.settings, self.audience, self._catalog)
+        service.writer.when_forgotten.append(self._feed.recent.drop)
         self._pulse = Pulse(service.settings, self.audience, self._feed)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -138,7 +139,8 @@ class Console:
 
     async def _person(self, request: Request, service: Service) -> Response:
         parameters(request, {})
-        return json_response(await person(service.parts, path_id(request, "user")))
+        user = path_id(request, "user")
+        return json_response(await person(service.parts, self._feed.recent, user))
 
 
 async def _with_slash(request: Request) -> Response:

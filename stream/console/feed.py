@@ -13,9 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from serving.catalog import Catalog
-from serving.recommendation import decode_recommendation
+from serving.recommendation import NO_LIST, decode_recommendation
 from stream.closing import close_consumer
 from stream.console.audience import Audience, message
+from stream.console.recent_lists import RecentLists
 from stream.console.shown import ShownLetter, shown_letter, shown_list
 from stream.deadletter import stored_dead_letter
 from stream.kafka import TopicError, consumer_arguments
@@ -30,6 +31,8 @@ EMBEDDED_WAIT_MS = 4
 """The embedded broker lets a fetch wait to its end, and somebody waits for what it brings."""
 KEPT_LETTERS = 50
 """Newest dead letters that a page is shown when it opens."""
+EARLIER_LISTS = 2_000
+"""From before the start, of all partitions together: less than ten megabytes to read, as a rule."""
 WINDOW_S = 60.0
 MOST_SAMPLES = 5_000
 """Lists of the last minute whose lineage is read: of more than that some are enough."""
@@ -76,14 +79,18 @@ class Feed:
         """Of the dead letters that have been read, the newest of an earlier time among them."""
         self.letters: deque[ShownLetter] = deque(maxlen=KEPT_LETTERS)
         """The newest, newest last."""
+        self.recent = RecentLists()
+        """Those from shortly before the start among them, which no figure counts."""
         self.bundle: str | None = None
-        """Of the newest list."""
+        """Of the newest list since the start."""
         self.is_away = False
         """Whether Kafka does not answer."""
         self.settled = asyncio.Event()
         """Set once the topics are followed, or Kafka is known to be away: what is written before
         that may be missed."""
         self._next: dict[TopicPartition, int] = {}
+        self._starts: dict[TopicPartition, int] = {}
+        """Where the records since the start begin, while lists from before it are being read."""
         self._samples: deque[Sample] = deque(maxlen=MOST_SAMPLES)
         self._second, self._in_second = 0, 0
 
@@ -109,11 +116,13 @@ class Feed:
         return list(self._samples)
 
     async def _follow(self) -> None:
-        lists, letters = self._settings.recommendations_topic, self._settings.dlq_topic
         async with OffsetReader(self._settings) as offsets:
-            places = [*await offsets.partitions(lists), *await offsets.partitions(letters)]
-            ends = await offsets.ends(places)
-            firsts = await offsets.beginnings(places)
+            lists = await offsets.partitions(self._settings.recommendations_topic)
+            letters = await offsets.partitions(self._settings.dlq_topic)
+            ends = await offsets.ends([*lists, *letters])
+            firsts = await offsets.beginnings(ends)
+        earlier = dict.fromkeys(letters, KEPT_LETTERS)
+        earlier |= dict.fromkeys(lists, max(EARLIER_LISTS // len(lists), 1))
         # What expires while it is read is gone, and what the page shows is the newest.
         arguments = consumer_arguments(self._settings) | {"auto_offset_reset": "latest"}
         if self._settings.embedded:
@@ -121,32 +130,44 @@ class Feed:
         consumer = AIOKafkaConsumer(**arguments)
         try:
             await consumer.start()
-            consumer.assign(places)
+            consumer.assign(list(ends))
             for place, end in ends.items():
-                earlier = KEPT_LETTERS if place.topic == letters else 0
                 # Where it left off, if Kafka was away meanwhile.
-                first = self._next.setdefault(place, max(firsts[place], end - earlier))
-                consumer.seek(place, first)
+                if place not in self._next:
+                    self._next[place] = max(firsts[place], end - earlier[place])
+                    if place in lists and self._next[place] < end:
+                        self._starts[place] = end
+                consumer.seek(place, self._next[place])
             self.is_away = False
             self.settled.set()
             while True:
-                fetched = await consumer.getmany(timeout_ms=POLL_MS)
-                self._take(fetched, letters)
+                self._take(await consumer.getmany(timeout_ms=POLL_MS))
         finally:
             await close_consumer(consumer)
 
-    def _take(self, fetched: dict[TopicPartition, list[Any]], letters: str) -> None:
+    def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         for place, records in fetched.items():
             self._next[place] = records[-1].offset + 1
-            if place.topic == letters:
+            if place.topic == self._settings.dlq_topic:
                 for record in records:
                     self._take_letter(record)
-            else:
-                self.lists += len(records)
-                for record in records:
-                    # Whoever may write the topic may write anything.
-                    with suppress(msgspec.MsgspecError, TypeError):
-                        self._take_list(record)
+                continue
+            new = self._since_start(place, records)
+            self.lists += len(new)
+            for record in new:
+                with suppress(*NO_LIST, TypeError):  # of a value that is None
+                    self._take_list(record)
+            for record in records:
+                self.recent.keep(record.key, record.value)
+
+    def _since_start(self, place: TopicPartition, records: list[Any]) -> list[Any]:
+        """Those that are no news of an earlier time."""
+        start = self._starts.get(place)
+        if start is None:
+            return records
+        if self._next[place] >= start:
+            del self._starts[place]
+        return [each for each in records if each.offset >= start]
 
     def _take_list(self, record: Any) -> None:
         if self._audience.wants(record.key) and (catalog := self._catalog()) is not None:

@@ -13,7 +13,7 @@ from model.traits import split_traits
 from serving.catalog import Catalog
 from serving.parts import Parts
 from serving.profile import Profile, histories_of, purchases_of
-from serving.recommendation import decode_recommendation
+from stream.console.recent_lists import RecentLists
 from stream.console.shown import Product, ShownList, product_in, shown_list
 
 MOST_EVENTS = 40
@@ -41,7 +41,7 @@ class Affinity(msgspec.Struct, frozen=True, gc=False):
 
 
 class Person(msgspec.Struct, frozen=True, gc=False):
-    """What a profile says, and the last list that was made of it."""
+    """What a profile says, and the last lists that were made of it."""
 
     is_known: bool
     interactions: int
@@ -54,13 +54,18 @@ class Person(msgspec.Struct, frozen=True, gc=False):
     """The newest, newest first."""
     categories: tuple[Affinity, ...]
     brands: tuple[Affinity, ...]
-    last_list: ShownList | None
+    last_lists: tuple[ShownList, ...]
+    """Newest first."""
+    forgotten_until: int
+    """Time of the newest ``forget`` event, epoch milliseconds; -1 for none."""
 
 
-async def person(parts: Parts, user_id: str) -> Person:
+async def person(parts: Parts, recent: RecentLists, user_id: str) -> Person:
     """What is known of a user. Raises redis.RedisError or serving.store.StoreError."""
+    # The marker after the list: one who is forgotten meanwhile does not show it.
+    last = await parts.store.last_list(user_id)
     (stored,) = await parts.store.read([user_id])
-    (last,) = await parts.store.last_lists_json([user_id])
+    lists = recent.of(user_id, last, stored.forgotten_until)
     profile = stored.profile
     searches = profile.searches()
     categories, brands = _affinities(parts, profile)
@@ -74,7 +79,8 @@ async def person(parts: Parts, user_id: str) -> Person:
         events=_events(parts.catalog, profile, searches),
         categories=categories,
         brands=brands,
-        last_list=None if last is None else shown_list(decode_recommendation(last), parts.catalog),
+        last_lists=tuple(shown_list(each, parts.catalog) for each in lists),
+        forgotten_until=stored.forgotten_until,
     )
 
 

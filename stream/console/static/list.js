@@ -5,6 +5,12 @@ import { language, say } from "./words.js";
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+/** Above 0 where the one is newer, below 0 where the other is; 0 where neither is known to be. */
+export function newer(one, other) {
+  const [a, b] = [one.as_of, other.as_of];
+  return a.topic === b.topic && a.partition === b.partition ? a.offset - b.offset : 0;
+}
+
 export class RankedList {
   #place;
   #act;
@@ -21,9 +27,7 @@ export class RankedList {
   takes(list) {
     const shown = this.shown;
     if (!shown) return true;
-    if (list.rec_id === shown.rec_id) return false;
-    const same = list.as_of.topic === shown.as_of.topic && list.as_of.partition === shown.as_of.partition;
-    return !same || list.as_of.offset >= shown.as_of.offset;
+    return list.rec_id !== shown.rec_id && newer(list, shown) >= 0;
   }
 
   replace(list) {

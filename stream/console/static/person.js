@@ -2,18 +2,20 @@
 
 import { bar, table, tile } from "./charts.js";
 import { byId, make, refill } from "./dom.js";
+import { newer } from "./list.js";
 import { ask, become, forget, user } from "./server.js";
 import { language, milliseconds, moment, number, say } from "./words.js";
 
 const MOST_LISTS = 8;
 const SOON_MS = 600;
+const TO_THE_SECOND = { dateStyle: "short", timeStyle: "medium", hourCycle: "h23" };
 
 export class PersonView {
   #channel;
   #person = null;
   #id = user();
-  #lists = [];
-  #chosen = null;
+  #lists = []; // newest first
+  #chosen = null; // none: the newest
   #later = null;
 
   constructor(channel) {
@@ -22,7 +24,7 @@ export class PersonView {
       if (this.#id === user()) this.#follow(detail);
     });
     channel.addEventListener("greeting", ({ detail }) => {
-      if (detail.last_list && this.#id === user()) this.#keep(detail.last_list);
+      if (detail.last_list && this.#id === user()) this.#keep([detail.last_list]);
     });
     byId("who").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -50,17 +52,21 @@ export class PersonView {
   async #look(id) {
     if (id !== this.#id) {
       this.#lists = [];
-      this.#chosen = null;
+      this.#person = null;
     }
     this.#id = id;
+    let found;
     try {
-      this.#person = await ask(`users/${encodeURIComponent(id)}`);
+      found = await ask(`users/${encodeURIComponent(id)}`);
     } catch (error) {
       byId("person-note").textContent = error.message;
       return;
     }
     if (id !== this.#id) return; // somebody else has been asked for meanwhile
-    if (this.#person.last_list) this.#keep(this.#person.last_list);
+    // Whoever has been forgotten, here or elsewhere, has the lists alone that the server tells.
+    if (found.forgotten_until !== (this.#person?.forgotten_until ?? -1)) this.#lists = [];
+    this.#person = found;
+    this.#keep(found.last_lists);
     this.#draw();
   }
 
@@ -70,7 +76,6 @@ export class PersonView {
     try {
       await forget(id);
       this.#lists = [];
-      this.#chosen = null;
       this.#soon();
     } catch (error) {
       byId("person-note").textContent = error.message;
@@ -78,7 +83,7 @@ export class PersonView {
   }
 
   #follow(list) {
-    this.#keep(list);
+    this.#keep([list]);
     if (!byId("person").hidden) this.#soon();
   }
 
@@ -87,10 +92,11 @@ export class PersonView {
     this.#later = setTimeout(() => this.#look(this.#id), SOON_MS);
   }
 
-  #keep(list) {
-    if (this.#lists.some((each) => each.rec_id === list.rec_id)) return;
-    this.#lists = [list, ...this.#lists].slice(0, MOST_LISTS);
-    this.#chosen = null;
+  #keep(lists) {
+    const newest = this.#lists[0];
+    const once = new Map([...lists, ...this.#lists].map((each) => [each.rec_id, each]));
+    this.#lists = [...once.values()].sort((a, b) => newer(b, a) || b.ts - a.ts).slice(0, MOST_LISTS);
+    if (this.#lists[0] !== newest) this.#chosen = null;
   }
 
   #draw() {
@@ -146,7 +152,7 @@ export class PersonView {
   }
 
   #drawLists() {
-    const list = this.#chosen ?? this.#lists[0];
+    const list = this.#lists.includes(this.#chosen) ? this.#chosen : this.#lists[0];
     if (!list) {
       refill(byId("lineage"), make("p", { class: "note" }, say("no_list_yet")));
       return;
@@ -166,7 +172,7 @@ export class PersonView {
               this.#drawLists();
             },
           },
-          moment(each.ts),
+          moment(each.ts, TO_THE_SECOND),
         ),
       ),
     );

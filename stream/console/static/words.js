@@ -45,7 +45,7 @@ export const milliseconds = (value) => `${number(value, value < 10 ? 1 : 0)} ms`
 export const clock = (time) =>
   new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23" }).format(time);
 
-export const moment = (time) =>
+export const moment = (time, older = { dateStyle: "medium" }) =>
   Date.now() - time < 12 * 3_600_000
     ? clock(time)
-    : new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(time);
+    : new Intl.DateTimeFormat(language, older).format(time);
