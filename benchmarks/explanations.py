@@ -35,8 +35,8 @@ from serving.reasons import Explain
 from serving.recommend import Outcome, Prepared, decide, request_now
 from serving.recommendation import Recommendation, Recommended
 from serving.why import FitsLast, code_of
+from stream.catalogue_files import read_items
 from stream.embedded_redis import EmbeddedRedis
-from stream.ingest import read_items
 from stream.replay.build import build
 from stream.replay.event_past import EventPast
 from stream.replay.file_past import FilePast

@@ -110,16 +110,16 @@ class Mapping:
         """Whether a row that no rule fits is a bad one."""
         return self._refuses
 
-    def lacking(self, columns: Iterable[str]) -> str:
+    def lacking(self, columns: Iterable[str], *, of_items: bool = False) -> str:
         """What a table lacks without which no row of it makes an event; empty where it may.
 
         Args:
             columns: that the table has; of records, their outermost names.
+            of_items: ask for items instead of events.
         """
         given = {self._name_of(each) for each in columns}
-        lacks = [
-            [str(need) for need in maker.needs if not need.is_met(given)] for maker in self._events
-        ]
+        makers = self._items if of_items else self._events
+        lacks = [[str(need) for need in maker.needs if not need.is_met(given)] for maker in makers]
         fewest = min(lacks, key=lambda each: len(each), default=[])
         return ", ".join(dict.fromkeys(fewest))
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from model.contract_fields import EVENT_CONTRACTS
+from model.contract_fields import Contract
 from model.mapping_file import Fields, FieldSource, Rule
 from model.mapping_path import steps_of
 from model.mapping_sources import columns_of
@@ -27,20 +27,19 @@ class Need(NamedTuple):
         return f"{' or '.join(f'`{each}`' for each in self.columns)} {self.use}"
 
 
-def needs_of(rule: Rule, fields: Fields, kinds: Collection[str]) -> list[Need]:
-    """What a rule asks for, and where the fields come from that all its kinds of events must have.
+def needs_of(rule: Rule, fields: Fields, contracts: Collection[Contract]) -> list[Need]:
+    """What a rule asks for, and where the fields come from that all its contracts want.
 
     Args:
-        rule: for events.
+        rule: for events or items.
         fields: its own and those of all events.
-        kinds: types of event that it can make.
+        contracts: of the types of event that it can make, or of items.
     """
     tested = [*rule.when, *rule.has, *([rule.each] if rule.each else ())]
     needs = [Need([each], "of which its rule asks") for each in tested]
-    if rule.type is None:
+    if rule.type is None and "type" in fields:
         needs += _columns("type", fields["type"])
     for name, source in fields.items():
-        contracts = [EVENT_CONTRACTS[kind] for kind in kinds]
         # An event without an id gets one.
         if name != "event_id" and all(
             name in contract and contract[name].is_required for contract in contracts

@@ -103,7 +103,8 @@ def event_maker(rule: Rule, common: Fields, where: str) -> Maker:
             raise MappingError(
                 f"{where}: a `{kind}` has no `{missing}`; say where it comes from, {PAGE}"
             )
-    return _maker(rule, read, parts, needs_of(rule, {**common, **rule.fields}, parts))
+    contracts = [EVENT_CONTRACTS[kind] for kind in parts]
+    return _maker(rule, read, parts, needs_of(rule, {**common, **rule.fields}, contracts))
 
 
 def item_maker(rule: Rule, where: str) -> Maker:
@@ -114,7 +115,8 @@ def item_maker(rule: Rule, where: str) -> Maker:
     if (missing := _missing(rule.fields, ITEM_CONTRACT)) is not None:
         raise MappingError(f"{where}: no `{missing}`; say where it comes from, {PAGE}")
     parts = _parts(rule.fields, ITEM_CONTRACT, rule.each is not None, where)
-    return _maker(rule, constant(ITEM), {ITEM: parts}, ())
+    needs = needs_of(rule, rule.fields, [ITEM_CONTRACT])
+    return _maker(rule, constant(ITEM), {ITEM: parts}, needs)
 
 
 def _maker(

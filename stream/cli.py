@@ -20,6 +20,7 @@ from stream.cli_output import (
     ProviderOption,
     Pseudonymise,
     err,
+    mapping_named,
     out,
     say,
     tell_settings,
@@ -90,19 +91,13 @@ def ingest(
 
     With a mapping (docs/mapping.md) the items come out of files of others, logs too. Rows that
     break the contract are reported with file and line and left out; the exit status is then 1.
-    Status 2: the items are not in the topic.
+    Status 2: the files are no such catalogue, or the items are not in the topic.
     """
+    from stream.catalogue_files import read_items
     from stream.ingest import ingest as run
-    from stream.ingest import read_items
 
     bad = BadRows()
-    if mapping is None:
-        items = read_items(files, bad.report)
-    else:
-        from model.mapping import Mapping
-        from stream.mapped_items import mapped_items
-
-        items = mapped_items(files, Mapping.named(mapping), bad.report)
+    items = read_items(files, bad.report, mapping_named(mapping))
     with err.status("writing the catalogue") as status:
         report = asyncio.run(
             run(

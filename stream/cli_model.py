@@ -159,8 +159,8 @@ def train(
     judge the shipped graph once. What is not said is as in the demonstration, or, with
     `--search-minutes`, as a search finds it. Needs the extra `train` (torch).
     """
+    from stream.catalogue_files import catalogue_items
     from stream.event_log import read_event_log
-    from stream.ingest import catalogue_items
     from stream.training import train_to
 
     given = frozenset(
@@ -211,8 +211,8 @@ def export(
     Exports to ONNX with a parity check, fits and judges as `train` does at its end. Give the files
     and options that the training was given; the checkpoint stays. Needs the extra `train` (torch).
     """
+    from stream.catalogue_files import catalogue_items
     from stream.event_log import read_event_log
-    from stream.ingest import catalogue_items
     from stream.training import export_to
 
     bad = BadRows()

@@ -68,6 +68,13 @@ DryRunOption = Annotated[
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Stop at the first that breaks the contract.")
 ]
+KeepGoingOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-going",
+        help="Go on where none of the first 1,000 makes an event, too: it is no wrong mapping.",
+    ),
+]
 BadRowsOption = Annotated[
     Path | None,
     typer.Option(
@@ -110,6 +117,7 @@ def files_verb(
     again: AgainOption = False,
     dry_run: DryRunOption = False,
     strict: StrictOption = False,
+    keep_going: KeepGoingOption = False,
     bad_rows: BadRowsOption = None,
     mapping: MappingOption = None,
     renames: MapOption = None,
@@ -121,13 +129,15 @@ def files_verb(
     stopped goes on with the same command. Events are sorted by time across all files, on disk where
     they are many. Rows that break the contract are reported with file and line and left out; the
     exit status is then 1. Of a file that is damaged what stands before the damage is taken, and the
-    status is 2.
+    status is 2. So it is, with nothing sent or built, where none of the first rows makes an event.
     """
     from stream.replay.sources import FileSource
 
     orders = _orders(into, rate, speed, max_lag, state, again)
     with _pile(bad_rows, strict, anew=True) as pile:
-        source = FileSource(files, pile, err, _mapping(mapping or "", renames))
+        source = FileSource(
+            files, pile, err, _mapping(mapping or "", renames), keep_going=keep_going
+        )
         _run(orders, source, dry_run, as_json)
 
 
@@ -178,6 +188,7 @@ def topic_verb(
     again: AgainOption = False,
     dry_run: DryRunOption = False,
     strict: StrictOption = False,
+    keep_going: KeepGoingOption = False,
     bad_records: Annotated[
         Path | None,
         typer.Option(
@@ -196,7 +207,8 @@ def topic_verb(
     They go to the `events` topic, marked as a replay, or into a shadow generation. What is
     read ends where the topic ends at the start. No consumer group is joined and nothing is
     committed. What was stopped goes on with the same command. Records that break the contract are
-    reported with their place and left out; the exit status is then 1.
+    reported with their place and left out; the exit status is then 1. Where none of the first
+    makes an event, nothing is sent or built, and the status is 2.
     """
     from stream.replay.sources import TopicSource
     from stream.replay.topic_span import places_of, span_of, time_ms
@@ -216,7 +228,7 @@ def topic_verb(
     with _pile(bad_records or FOLDER / f"bad-records-{topic}.jsonl", strict) as pile:
         source = TopicSource(
             settings, topic, span, pile, _mapping(name, renames),
-            mapping_name=name or ",".join(renames or ()),
+            mapping_name=name or ",".join(renames or ()), keep_going=keep_going,
         )  # fmt: skip
         _run(orders, source, dry_run, as_json)
 

@@ -71,7 +71,7 @@ def evaluate_bundle(
     from model.assessment import TUNING, NothingToJudge, Request, assess
     from model.choice import Budget
     from model.protocols import PREQUENTIAL
-    from stream.ingest import catalogue_items
+    from stream.catalogue_files import catalogue_items
 
     items = catalogue_items(catalogue, report, mapping)
     start = first_judged_day(bundle.manifest, request.since)

@@ -5,7 +5,7 @@ others. Whoever wants an order sorts.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -71,7 +71,12 @@ class EventReader:
         self.unmapped = 0
         """Rows of which the mapping makes no event, on purpose."""
 
-    def read(self, path: Path, name: Path | None = None) -> Iterator[Events]:
+    @property
+    def sound(self) -> int:
+        """Rows that have made events."""
+        return self.rows - self.bad.total() - self.unmapped
+
+    def read(self, path: Path, name: Path | None = None) -> Generator[Events, None, None]:
         """The events of a file.
 
         Args:
@@ -212,8 +217,8 @@ class EventReader:
         """The events that ``make`` makes of each row; a row of which one is bad is a bad row."""
         found: list[Event] = []
         data: list[bytes] = []
-        self.rows += len(rows)
         for number, row in zip(numbers, rows, strict=True):
+            self.rows += 1
             try:
                 made = make(row)
                 events = [decode_event(each, self._now_ms) for each in made]

@@ -1,8 +1,8 @@
 """Event files -> the columns that training and evaluation read."""
 
+import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,16 @@ from model.events import (
     Rating,
     Search,
     User,
+    decode_event,
 )
 from model.mapping import Mapping
 from model.search_log import SearchLog
 from model.trait_log import TraitLog
 from model.traits import TRAIT_BYTES, pack_traits
 from serving.profile import INTERACTIONS, QUERIES, Profile, pack_interaction, pack_query
+from stream.file_columns import mapping_help, refuse_other_columns
 from stream.mapped_events import mapped_events
-from stream.rows import BadRow, RowsError, read_events
+from stream.rows import BadRow, RowsError, decode_rows, read_rows
 
 
 def read_event_log(
@@ -50,15 +52,24 @@ def read_event_log(
 
     Raises:
         MappingError: the mapping says nothing of events.
-        RowsError: when a file cannot be read, or none holds an interaction that is left.
+        RowsError: when a file cannot be read, or is a table that lacks columns without which it
+            has no event, or none holds an interaction that is left.
     """
     columns = _Columns()
-    for event in _events(paths, report, mapping):
+    bad: list[BadRow] = []
+
+    def note(row: BadRow) -> None:
+        report(row)
+        if not bad:
+            bad.append(row)
+
+    for event in _events(paths, note, mapping):
         columns.add(event)
     if not columns.times:
+        first = f" (the first row that is left out is {bad[0]})" if bad else ""
         raise RowsError(
             "there is no interaction (click, cart, favorite, rating, purchase) in "
-            f"{', '.join(map(str, paths))}; name files that hold some"
+            f"{', '.join(map(str, paths))}{first}; {_help(mapping)}"
         )
     log = columns.log()
     if not len(log):
@@ -72,8 +83,18 @@ def _events(
     paths: Sequence[Path], report: Callable[[BadRow], None], mapping: Mapping | None
 ) -> Iterator[Event]:
     if mapping is not None:
-        return mapped_events(paths, mapping, report)
-    return chain.from_iterable(read_events(path, report) for path in paths)
+        yield from mapped_events(paths, mapping, report)
+        return
+    now_ms = int(time.time() * 1000)
+    for path in paths:
+        rows = read_rows(path, lambda path, names: refuse_other_columns(path, names, None))
+        for _, event in decode_rows(rows, lambda data: decode_event(data, now_ms), report):
+            yield event
+
+
+def _help(mapping: Mapping | None) -> str:
+    files = "name files that hold some"
+    return files if mapping is None else f"{files}, or {mapping_help(mapping)}"
 
 
 class _Columns:

@@ -1,21 +1,17 @@
-"""Catalogue files -> the compacted ``catalog`` topic, keyed by item, read back to be sure."""
+"""Items -> the compacted ``catalog`` topic, keyed by item, read back to be sure."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from model.items import Item, decode_item, encode_item
-from model.mapping import Mapping
+from model.items import Item, encode_item
 from stream.kafka import TopicError, consumer_arguments, producer_arguments
 from stream.kafka_login import require_broker
-from stream.mapped_items import mapped_items
 from stream.offsets import OffsetReader
-from stream.rows import BadRow, decode_rows, read_rows
 from stream.settings import Settings
 
 IN_FLIGHT = 4_096
@@ -33,26 +29,6 @@ class IngestReport(NamedTuple):
     seconds: float
     dropped: int
     """Older records of the topic that the broker gave up meanwhile; 0 on Apache Kafka."""
-
-
-def read_items(paths: Sequence[Path], report: Callable[[BadRow], None]) -> Iterator[Item]:
-    """The items of catalogue files; ``report`` gets each row that breaks the contract.
-
-    Raises:
-        RowsError: when a file cannot be read at all.
-    """
-    for path in paths:
-        for _, item in decode_rows(read_rows(path), decode_item, report):
-            yield item
-
-
-def catalogue_items(
-    paths: Sequence[Path], report: Callable[[BadRow], None], mapping: Mapping | None = None
-) -> list[Item]:
-    """The same in a list; by the mapping where it makes items. Raises RowsError."""
-    if mapping is not None and mapping.makes_items:
-        return list(mapped_items(paths, mapping, report))
-    return list(read_items(paths, report))
 
 
 async def ingest(

@@ -17,7 +17,7 @@ def mapped_events(
 
     Raises:
         MappingError: the mapping says nothing of events.
-        RowsError: a file cannot be read at all.
+        RowsError: a file cannot be read at all, or lacks columns without which it has no events.
     """
     if not mapping.makes_events:
         raise MappingError(
@@ -29,5 +29,5 @@ def mapped_events(
         made = mapping.events_of_record(row) if isinstance(row, bytes) else mapping.events(row)
         return [decode_event(data, now_ms) for data in made]
 
-    for events in mapped_rows(paths, mapping.form, make, report):
+    for events in mapped_rows(paths, mapping, "event", make, report):
         yield from events

@@ -23,8 +23,22 @@ def told() -> list[Told]:
     return sorted([*_declared(), _of_gpus()])
 
 
-def metrics_table() -> str:
-    """The Markdown table of all metrics."""
+def metrics_page() -> str:
+    """What it says, without the page's heading."""
+    return (
+        "A worker serves them at `/metrics` on `NEXTCLICK_METRICS_PORT` (docs/liveness.md), the "
+        "HTTP API on its own port. A histogram is `_bucket`, `_sum` and `_count`. "
+        "deploy/prometheus has alerts on some, docs/runbook.md says what to do.\n\n"
+        "Some that two of them make together: the share of unknown items is "
+        "`nextclick_unknown_items_total / nextclick_named_items_total`, that of what the network "
+        "has not learned `nextclick_unlearned_items_total / nextclick_named_items_total` (a share "
+        "that grows wants a new bundle); of profiles in hand "
+        '`nextclick_merges_total{profile="held"}` of all; each by `rate(...[5m])`.\n\n'
+        f"{_table()}"
+    )
+
+
+def _table() -> str:
     rows = ["| metric | kind | labels | what it tells |", "|---|---|---|---|"]
     for each in told():
         labels = ", ".join(f"`{label}`" for label in each.labels)

@@ -7,6 +7,7 @@ from serving.recommend import Outcome
 from serving.record import Record
 from stream.batch_producer import BatchProducer, Message
 from stream.deadletter import dead_letter_message
+from stream.deadletter_log import DeadLetterLog
 from stream.settings import Settings
 from stream.trace import NO_TRACE, Trace
 
@@ -17,6 +18,7 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.producer = BatchProducer(settings)
+        self._dead_letter_log = DeadLetterLog()
         self._outcome: Outcome | None = None
         self._messages: list[Message] = []
 
@@ -26,6 +28,7 @@ class Publisher:
 
     async def stop(self) -> None:
         """Flush for a short time, and close."""
+        self._dead_letter_log.close()
         await self.producer.stop()
 
     async def ping(self) -> None:
@@ -49,6 +52,7 @@ class Publisher:
             self._outcome, self._messages = outcome, self._messages_of(outcome, trace)
         await self.producer.send(self._messages)
         self._outcome, self._messages = None, []
+        self._dead_letter_log.take(outcome.dead_letters)
         searches = sum(each.query is not None for each in outcome.lists)
         metrics.LISTS.labels("search").inc(searches)
         metrics.LISTS.labels("interaction").inc(len(outcome.lists) - searches)

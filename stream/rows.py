@@ -6,18 +6,17 @@ cannot be read is handed on with its fault, and the rows after it are read all t
 
 import io
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from model.events import ContractError, Event, decode_event
+from model.events import ContractError
 from stream.csv_rows import csv_rows, typed_fields
 from stream.lines import PACKINGS, DamageError, line_blocks, lines, recoded, unpacked
-from stream.parquet_rows import parquet_batches
+from stream.parquet_rows import column_names, parquet_batches
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 BOM = b"\xef\xbb\xbf"
@@ -71,8 +70,14 @@ class BadRow(NamedTuple):
         return f"{self.path}:{self.line}: {self.reason}: {self.detail}"
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(
+    path: Path, look: Callable[[Path, Sequence[str]], None] = lambda path, columns: None
+) -> Iterator[Row]:
     """Every row of a file, in file order; blank lines are no rows.
+
+    Args:
+        path: the file.
+        look: gets the columns of a table before its first row.
 
     Raises:
         RowsError: when the file is missing, is of no format known here, or is damaged.
@@ -80,10 +85,11 @@ def read_rows(path: Path) -> Iterator[Row]:
     form, packing = format_of(path)
     if form == "parquet":
         with naming_damage(path):
+            look(path, column_names(path))
             yield from _parquet(path)
         return
     with opened(path, packing) as stream:
-        yield from _jsonl(path, stream) if form == "jsonl" else _csv(path, stream)
+        yield from _jsonl(path, stream) if form == "jsonl" else _csv(path, stream, look)
 
 
 def decode_rows(
@@ -100,17 +106,6 @@ def decode_rows(
             report(bad_row(row.path, row.line, error.reason, str(error), row.data))
             continue
         yield row, value
-
-
-def read_events(path: Path, report: Callable[[BadRow], None]) -> Iterator[Event]:
-    """The events of a file in file order; ``report`` gets the bad rows.
-
-    Raises:
-        RowsError: see `read_rows`.
-    """
-    now_ms = int(time.time() * 1000)
-    for _, event in decode_rows(read_rows(path), lambda data: decode_event(data, now_ms), report):
-        yield event
 
 
 def format_of(path: Path, *, unknown: str = "") -> tuple[str, str]:
@@ -217,8 +212,13 @@ def _jsonl(path: Path, stream: BinaryIO) -> Iterator[Row]:
             yield Row(path, number, data, fault)
 
 
-def _csv(path: Path, stream: BinaryIO) -> Iterator[Row]:
-    for row in csv_rows(stream):
+def _csv(
+    path: Path, stream: BinaryIO, look: Callable[[Path, Sequence[str]], None]
+) -> Iterator[Row]:
+    rows = csv_rows(stream)
+    for at, row in enumerate(rows):
+        if not at:
+            look(path, rows.header or ())
         if row.fault:
             yield Row(path, row.line, row.raw, row.fault)
         else:

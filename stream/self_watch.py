@@ -12,8 +12,6 @@ from stream.settings import Settings
 from stream.stall_watch import StallWatch, look_s
 from stream.watchdog import Watchdog
 
-BEAT_S = 0.2
-
 
 class SelfWatch:
     """Probes and watchdog from ``open`` to ``close``, judging from ``run`` on.
@@ -27,7 +25,10 @@ class SelfWatch:
 
     def __init__(self, settings: Settings, readiness: Readiness, assignment: Assignment) -> None:
         self._settings, self._readiness, self._assignment = settings, readiness, assignment
-        self.liveness = Liveness(settings.stall_s)
+        # As often as anybody looks: an idle worker is not to be woken for more. The last beat of an
+        # event loop that hangs is up to that much older than its last step.
+        self._beat_s = look_s(settings)
+        self.liveness = Liveness(settings.stall_s + self._beat_s)
         self._probes: ProbeServer | None = None
         self._watchdog: Watchdog | None = None
 
@@ -44,7 +45,7 @@ class SelfWatch:
                 ) from None
         if self._assignment.consumer is not None:
             ends = self._settings.exit_when_stalled
-            self._watchdog = Watchdog(self.liveness, look_s(self._settings), ends=ends)
+            self._watchdog = Watchdog(self.liveness, self._beat_s, ends=ends)
 
     def close(self) -> None:
         """Close the port and put the watchdog to sleep: who stops a worker sees to its end."""
@@ -67,7 +68,7 @@ class SelfWatch:
     async def _beat(self) -> None:
         while True:
             self.liveness.beat()
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(self._beat_s)
 
 
 def _is_overdue(switch: GenerationSwitch) -> bool:

@@ -304,19 +304,6 @@ def override_environment(overrides: Mapping[str, Any]) -> None:
             os.environ[PREFIX + name.upper()] = str(value)
 
 
-def settings_table() -> str:
-    """The Markdown table of docs/settings.md."""
-    rows = ["| variable | default | what for |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{_plain(field.default)}`"
-        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
-    return "\n".join(rows) + "\n"
-
-
-def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _sentence(error: ValidationError) -> str:
     parts = []
     for item in error.errors():

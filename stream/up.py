@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from model.bundle import load_bundle
+from stream.catalogue_files import read_items
 from stream.cluster import LocalCluster, terminable
-from stream.ingest import ingest, read_items
+from stream.ingest import ingest
 from stream.rows import BadRow
 from stream.settings import Settings
 

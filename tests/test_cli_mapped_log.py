@@ -61,3 +61,9 @@ def test_a_log_of_gorse_is_learned_and_judged_as_it_is(
     status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, "--mapping", "gorze")
     assert status == 2
     assert "gorze" in errors
+
+    status, _, errors = typed_for_json(monkeypatch, capsys, *arguments, "--mapping", "rees46")
+    assert status == 2
+    [sentence] = errors.splitlines()
+    assert f"{feedback} has no column `event_type` for `type`, " in sentence
+    assert "it has `FeedbackType`, `UserId`, `ItemId`, `Timestamp`: correct rees46" in sentence

@@ -10,13 +10,15 @@ from kafka.partitioner import murmur2
 
 from model.items import Item, decode_item, encode_item
 from stream import cli
+from stream.catalogue_files import read_items
 from stream.embedded_broker import EmbeddedBroker
-from stream.ingest import ingest, read_items
+from stream.ingest import ingest
 from stream.kafka import TopicError, consumer_arguments
 from stream.offsets import OffsetReader
 from stream.rows import BadRow
 from stream.settings import Settings, settings_environment
 from tests.backends import Broker
+from tests.command_line import typed
 
 PARTITIONS = 4
 pytestmark = pytest.mark.either_backend
@@ -142,3 +144,27 @@ def test_the_verb_counts_what_it_leaves_out(
     told = json.loads(captured.out)
     assert (told["items"], told["bad"], caught.value.code) == (2, bad_rows, status)
     assert captured.err.count(f"{path}:") == bad_rows
+
+
+@pytest.mark.parametrize("mapping", [None, "movielens"])
+def test_the_verb_refuses_a_catalogue_of_something_else(
+    broker: Broker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mapping: str | None,
+) -> None:
+    topic = f"catalog-foreign-{mapping}"
+    broker.create_topics({topic: PARTITIONS})
+    settings = Settings(brokers=broker.bootstrap, catalog_topic=topic)
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "items.csv").write_text("sku,name\n1,Tea\n")
+    options = ["--mapping", mapping] if mapping else []
+    status, out, err = typed(
+        monkeypatch, capsys, "ingest", tmp_path / "items.csv", *options, "--json"
+    )
+    assert (status, out) == (2, "")
+    [sentence] = err.splitlines()
+    wanted = "`movieId` for `item_id`" if mapping else "`item_id`"
+    assert f"has no column {wanted}; it has `sku`, `name`: " in sentence

@@ -18,7 +18,7 @@ from stream.replay.lag_gate import LagGate
 from stream.replay.topic_offsets import TopicOffsets
 from stream.settings import Settings, child_environment
 from tests.backends import Broker
-from tests.shop import Shop, running_shop
+from tests.shop import Shop, running_shop, wait_until
 from tests.tiny import tiny_bundle
 
 pytestmark = pytest.mark.either_backend
@@ -150,3 +150,5 @@ def test_lists_come_of_foreign_records(settings: Settings, tmp_path: Path) -> No
         headers = dict(letter.headers)
         assert (headers[TOPIC], headers[REASON]) == (b"searches", b"invalid")
         assert msgspec.json.decode(letter.value)["id"] == "q-2"
+        log, told = shop.workers[0].log, "became dead letters: searches 1 invalid; the last is"
+        wait_until(lambda: told in log.read_text(), "the log tells of it")

@@ -9,8 +9,9 @@ import pytest
 
 from model.items import Item
 from model.mapping import Mapping, MappingError
+from stream.catalogue_files import LOOK, read_items
 from stream.mapped_items import mapped_items
-from stream.rows import BadRow
+from stream.rows import BadRow, RowsError
 
 
 def read(name: str, *paths: Path) -> tuple[list[Item], list[BadRow]]:
@@ -63,3 +64,63 @@ def test_a_mapping_without_items_is_told(tmp_path: Path) -> None:
         mapping = tmp_path / "taobao-like.toml"
         mapping.write_text("[fields]\nuser_id='u'\nts='t'\ntype='k'\nitem_id='i'")
         read(str(mapping), tmp_path / "away.csv")
+
+
+def test_a_table_of_other_columns_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sku,name\n" + "1,Tea\n" * 9)
+    pq.write_table(pa.table({"sku": ["1"], "name": ["Tea"]}), tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        with pytest.raises(RowsError) as caught:
+            read("movielens", tmp_path / name)
+        assert str(caught.value) == (
+            f"{tmp_path / name} has no column `movieId` for `item_id`; it has `sku`, `name`: "
+            "correct movielens, or name another mapping"
+        )
+
+
+def catalogue(name: str | None, *paths: Path) -> tuple[list[Item], list[BadRow]]:
+    bad: list[BadRow] = []
+    mapping = None if name is None else Mapping.named(name)
+    return list(read_items(paths, bad.append, mapping)), bad
+
+
+def test_records_that_tell_of_no_item_are_told_at_the_end(tmp_path: Path) -> None:
+    """They may come late in a file."""
+    file, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    file.write_text('{"sku": "1", "name": "Tea"}\n{"sku": "2", "colour": "red"}\n')
+    other.write_text('{"ItemId": "1", "Comment": "Tea"}\n')
+    assert catalogue("gorse", file, other)[0] == [Item(item_id="1", title="Tea")]
+    with pytest.raises(RowsError) as caught:
+        catalogue("gorse", file)
+    assert str(caught.value) == (
+        f"{file} has no column `ItemId` or `item_id` for `item_id`; it has `sku`, `name`, "
+        "`colour`: correct gorse, or name another mapping"
+    )
+
+
+def test_a_log_may_tell_of_no_item_for_a_while_and_not_for_ever(tmp_path: Path) -> None:
+    file = tmp_path / "calls.jsonl"
+    call = {"event": "Checkout Started", "properties": {"products": []}}
+    file.write_bytes(msgspec.json.encode(call))
+    assert catalogue("segment", file) == ([], [])
+    file.write_bytes(b"\n".join([msgspec.json.encode(call)] * LOOK))
+    with pytest.raises(RowsError, match=r"calls\.jsonl tells of an item: correct segment, or name"):
+        catalogue("segment", file)
+
+
+@pytest.mark.parametrize("name", [None, "gorse"])
+def test_rows_of_which_all_are_bad_are_no_catalogue(tmp_path: Path, name: str | None) -> None:
+    file = tmp_path / "items.jsonl"
+    file.write_text('{"item_id": null, "title": "Tea"}\n' * 3)
+    with pytest.raises(RowsError, match=r"tells of an item; the first bad one is .*:1: invalid: "):
+        catalogue(name, file)
+
+
+def test_a_table_of_no_items_of_ours_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "items.csv"
+    file.write_text("sku,name\n" + "1,Tea\n" * 9)
+    sentence = r"no column `item_id`; it has `sku`, `name`: say with --mapping what stands for it"
+    with pytest.raises(RowsError, match=sentence):
+        catalogue(None, file)
+    file.write_text("")
+    assert catalogue(None, file) == ([], [])

@@ -62,6 +62,14 @@ def test_what_has_a_value_anyway_is_not_lacking() -> None:
     assert searches.lacking(["who", "when", "fields"]) == ""
 
 
+def test_items_have_needs_of_their_own() -> None:
+    told = "[[items]]\nhas = ['name']\n[items.fields]\nitem_id = 'sku'\ntitle = 'name'"
+    declared = mapping(f"{LACKING}\n{told}")
+    assert declared.lacking(["name", "sku"], of_items=True) == ""
+    assert declared.lacking(["sku"], of_items=True) == "`name` of which its rule asks"
+    assert declared.lacking(["name"], of_items=True) == "`sku` for `item_id`"
+
+
 @pytest.mark.parametrize("encoding", ["nothing", "base64"])
 def test_an_encoding_that_is_none_is_refused(encoding: str) -> None:
     with pytest.raises(MappingError, match="there is no `encoding`"):

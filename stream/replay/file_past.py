@@ -24,6 +24,7 @@ from stream.event_columns import EventReader
 from stream.file_set import STDIN, files_of
 from stream.replay.bad_records import bad_line, read_bad_rows, told_name
 from stream.replay.event_batches import BATCH, in_batches
+from stream.replay.first_look import look_at_files
 from stream.replay.input_set import InputSet, format_with, input_set
 from stream.replay.past import Extent, PastBatch, PastRecord, Position, partition_of
 from stream.replay.set_summary import Damage, Summary, read_summary, write_summary
@@ -57,6 +58,8 @@ class FilePast:
         progress: called with the number of rows read, while they are sorted.
         batch: events handed on together.
         run_bytes: sorted in memory at a time.
+        refuses_foreign: sort no set of whose first rows none makes an event
+            (`stream.replay.first_look`).
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class FilePast:
         progress: Callable[[int], None] = lambda rows: None,
         batch: int = BATCH,
         run_bytes: int = RUN_BYTES,
+        refuses_foreign: bool = False,
     ) -> None:
         self._paths = list(paths)
         self._report = report
@@ -79,6 +83,7 @@ class FilePast:
         self._progress = progress
         self._batch = batch
         self._run_bytes = run_bytes
+        self._refuses_foreign = refuses_foreign
         self._set: InputSet | None = None
         self.summary: Summary | None = None
         """Known once the files have been sorted."""
@@ -139,6 +144,7 @@ class FilePast:
 
         Raises:
             RowsError: a file cannot be read, or there is no room for what is sorted.
+            ReplayError: none of the first rows makes an event, and that is refused.
         """
         if self.summary is None:
             try:
@@ -229,6 +235,8 @@ class FilePast:
             if kept is not None:
                 with kept:
                     return self._known(kept.path, self._set)
+            if self._refuses_foreign:
+                look_at_files([each[:2] for each in self._set.inputs], self._mapping)
             summary = self._sort(self._set, unfinished.path)
             for each in self._set.inputs:
                 if each.name == STDIN:

@@ -86,7 +86,7 @@ class _Run:
         source.recall(checkpoint.notes)
         if checkpoint.is_complete and not self.dry_run:
             return self._sent_before(checkpoint)
-        past = source.open()
+        past = source.open(is_begun=bool(checkpoint.position))
         if self.dry_run:
             return self._told(past, checkpoint.told())
         require_broker(settings)

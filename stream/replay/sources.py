@@ -57,8 +57,10 @@ class Source(Protocol):
     def look_back(self) -> None:
         """Know what was left out when it was read to its end, without being opened."""
 
-    def open(self) -> Past:
-        """Look it up. Raises what its past raises."""
+    def open(self, *, is_begun: bool = False) -> Past:
+        """Look it up, and unless it is begun refuse it where its first records make no event
+        (``stream.replay.first_look``). Raises what its past raises, and ReplayError.
+        """
 
     def done(self, position: Position) -> int:
         """Records before a position; only where it has been opened, or recalled."""
@@ -81,6 +83,7 @@ class TopicSource:
     pile: BadPile
     mapping: EventMapping | None = None
     mapping_name: str = ""
+    keep_going: bool = False
     ranges: Ranges | None = None
 
     @property
@@ -139,13 +142,16 @@ class TopicSource:
         if noted := notes.get("ranges"):
             self.ranges = {int(each): (first, end) for each, (first, end) in noted.items()}
 
-    def open(self) -> Past:
-        """Look the offsets up, unless they have been recalled."""
+    def open(self, *, is_begun: bool = False) -> Past:
+        """Look the offsets up, unless they have been recalled, and at the first records."""
         past = TopicPast(
             self.settings, self.topic, self.span, mapping=self.mapping, ranges=self.ranges,
             report=self.pile.report,
         )  # fmt: skip
         self.ranges = past.ranges
+        # What it was begun with may be gone by now.
+        if not (is_begun or self.keep_going):
+            past.refuse_foreign()
         return past
 
     def done(self, position: Position) -> int:
@@ -173,12 +179,14 @@ class FileSource:
     pile: BadPile
     console: Console
     mapping: EventMapping | None = None
+    keep_going: bool = False
     _status: Status | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._past = FilePast(
             self.paths, self._report, self.mapping,
             on_damage=self.pile.damage, progress=self._tell,
+            refuses_foreign=not self.keep_going,
         )  # fmt: skip
 
     @property
@@ -226,8 +234,8 @@ class FileSource:
         if self._past.known() is None:
             self.open()
 
-    def open(self) -> Past:
-        """Read, check and sort them. Raises RowsError."""
+    def open(self, *, is_begun: bool = False) -> Past:
+        """Read, check and sort them. Raises RowsError and ReplayError."""
         with self._telling("reading the files"):
             self._past.prepare()
         return self._past

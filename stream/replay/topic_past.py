@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -10,11 +10,12 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
 from model.mapping import Mapping
-from serving.intake import NO_MAPPINGS, DeadLetter, decode
+from serving.intake import NO_MAPPINGS, DeadLetter, Decoded, decode
 from stream.fetched_record import FetchedRecord
 from stream.kafka import TopicError, kafka_python_reader_arguments
 from stream.replay.bad_records import BadRecord
 from stream.replay.bulk_records import read_in_bulk
+from stream.replay.first_look import LOOK, refuse_foreign
 from stream.replay.past import Extent, PastBatch, Position
 from stream.replay.time_merge import TimeMerge
 from stream.replay.topic_offsets import TopicOffsets
@@ -99,6 +100,24 @@ class TopicPast:
         """The offsets of each partition."""
         return {self._part(partition): found for partition, found in self.ranges.items()}
 
+    def refuse_foreign(self) -> None:
+        """Raise ReplayError where none of the first records makes an event.
+
+        None of them is reported. Raises as `batches` does, too.
+        """
+        starts = {self._part(each): first for each, (first, _) in self.ranges.items()}
+        with closing(self._portions(starts)) as portions:
+            records = next(portions, [])[:LOOK]
+        decoded, dead = self._decode(records)
+        refuse_foreign(
+            f"records of topic `{self.topic}`",
+            len(records),
+            len(decoded),
+            len(dead),
+            _bad(dead[0]) if dead else None,
+            self._mappings.get(self.topic),
+        )
+
     def batches(self, done: Position) -> Iterator[PastBatch]:
         """The events behind a position; see `stream.replay.past.Past`.
 
@@ -112,9 +131,7 @@ class TopicPast:
         self._refuse_lost(position)
         newest = 0
         for records in self._portions(position):
-            decoded, dead = decode(
-                records, int(time.time() * 1000), self._mappings, as_stamped=True
-            )
+            decoded, dead = self._decode(records)
             for each in dead:
                 self._report(_bad(each))
             for partition, last in {each.partition: each.offset for each in records}.items():
@@ -125,6 +142,9 @@ class TopicPast:
         if any(position[part] < end for part, end in ends.items()):
             # Marks of transactions stand there, or what compaction has left out.
             yield PastBatch([], {part: max(position[part], ends[part]) for part in ends}, newest)
+
+    def _decode(self, records: list[FetchedRecord]) -> tuple[list[Decoded], list[DeadLetter]]:
+        return decode(records, int(time.time() * 1000), self._mappings, as_stamped=True)
 
     def _part(self, partition: int) -> str:
         return f"{self.topic}:{partition}"
@@ -139,7 +159,7 @@ class TopicPast:
             if at < self.ranges[place.partition][1] or at > ends[place]:
                 refuse_missing(place, at, kept, ends)
 
-    def _portions(self, position: Position) -> Iterator[list[FetchedRecord]]:
+    def _portions(self, position: Position) -> Generator[list[FetchedRecord], None, None]:
         """Records in order, some thousands at a time."""
         at = {each: position[self._part(each)] for each in self.ranges}
         starts = {each: first for each, first in at.items() if first < self.ranges[each][1]}
