@@ -233,6 +233,7 @@ class _Build:
                 await self._step("writing")
             elif open_state is None:
                 await self._note(epoch, "writing", 1)
+            self._is_adding.set()
             await write_profiles(parts, changes)
             await self._learn_apart(events.apart)
         if epoch.end != epoch.begin:
