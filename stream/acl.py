@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from stream.settings import Settings
 
-Role: TypeAlias = Literal["worker", "api"]
-"""``worker`` is for every verb but ``nextclick api``, which only reads."""
+Role: TypeAlias = Literal["worker", "operator", "api"]
+"""``worker`` and ``api`` are for ``nextclick worker`` and ``nextclick api``, which only reads;
+``operator`` is for every other verb, which may do in Redis what a worker does."""
 
 CALLS = ("eval", "eval_ro", "fcall", "fcall_ro", "function|list", "function|load")
 LOOKED_AT = ("dbsize", "function|stats", "hget", "info", "memory|usage", "scan")

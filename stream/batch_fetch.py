@@ -14,11 +14,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
     NotCoordinatorForGroupError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest
@@ -28,6 +30,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from serving import metrics
+from stream.complaint import complaint
 from stream.fetched_record import FetchedRecord, fetch_records_fast
 from stream.header_names import read_any_header_name
 
@@ -181,6 +184,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if tp in consumer.assignment() and await self._is_new(consumer, tp):
                 await consumer.seek_to_beginning(tp)
             return {}  # else aiokafka asks again for what is committed
+        except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
+            # It ends the worker, whose next start tells all that is missing.
+            self.log.error("%s", complaint(error))
+            raise
         except OffsetOutOfRangeError as error:
             [(tp, offset)] = error.args[0].items()
             if tp in consumer.assignment():

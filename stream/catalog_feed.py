@@ -13,6 +13,7 @@ from serving.catalog import Catalog
 from serving.new_item_vectors import NewItemVectors
 from stream.kafka import consumer_arguments
 from stream.offsets import OffsetReader
+from stream.readiness import told
 from stream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class CatalogFeed:
             except (KafkaError, OSError) as error:
                 if self._stopped.is_set():
                     return
-                logger.warning("the catalogue cannot be followed (%s); trying again", error)
+                logger.warning("the catalogue cannot be followed (%s); trying again", told(error))
                 await self._disconnect()
                 await asyncio.sleep(RETRY_S)
 

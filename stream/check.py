@@ -1,7 +1,8 @@
 """What `nextclick check` looks at: Kafka, mappings, Redis, user ids, rules, texts, bundle, GPU."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from itertools import chain
+from typing import Any, Literal, NamedTuple, get_args
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
@@ -24,8 +25,11 @@ class Finding(NamedTuple):
 
 async def check(settings: Settings) -> list[Finding]:
     """Look at all that a worker needs; changes nothing, and what is wrong is no exception."""
+    kafka = list(_check_kafka(settings))
+    is_reached = kafka[0].state == "ok" and not settings.embedded
     return [
-        *_check_kafka(settings),
+        *kafka,
+        *([await _check_rights(settings)] if is_reached else ()),
         *_check_mappings(settings),
         *await _check_redis(settings),
         _check_user_hash(settings),
@@ -36,7 +40,7 @@ async def check(settings: Settings) -> list[Finding]:
 
 
 def _check_kafka(settings: Settings) -> Iterator[Finding]:
-    from stream.kafka import TopicError
+    from stream.kafka import TopicError, way_to_a_topic
     from stream.kafka_login import BrokerError
     from stream.topics import check_topics
 
@@ -49,7 +53,7 @@ def _check_kafka(settings: Settings) -> Iterator[Finding]:
     for topic in topics:
         if topic.state == "missing":
             yield Finding(
-                f"topic {topic.name}", "wrong", "does not exist; create it with `nextclick topics`"
+                f"topic {topic.name}", "wrong", f"does not exist; {way_to_a_topic(settings)}"
             )
         elif topic.state == "differs":
             yield Finding(
@@ -59,6 +63,30 @@ def _check_kafka(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding(f"topic {topic.name}", "ok", "as in the settings")
+
+
+async def _check_rights(settings: Settings) -> Finding:
+    from aiokafka.errors import KafkaError
+
+    from stream.acl import Role
+    from stream.kafka_acl import bindings
+    from stream.kafka_rights import rights_of
+
+    needed = {role: bindings(settings, role) for role in get_args(Role)}
+    try:
+        rights = await rights_of(settings, list(chain.from_iterable(needed.values())))
+    except KafkaError as error:
+        return Finding("kafka rights", "warning", f"cannot be asked about ({error}); try again")
+    lacking = {role: rights.lack(each) for role, each in needed.items()}
+    enough = [role for role, each in lacking.items() if not each]
+    if enough:
+        return Finding("kafka rights", "ok", f"are enough for the roles: {', '.join(enough)}")
+    return Finding(
+        "kafka rights",
+        "wrong",
+        f"are not enough for any role; a worker lacks: {', '.join(map(str, lacking['worker']))}; "
+        "`nextclick acl --of kafka` prints the commands that allow it",
+    )
 
 
 def _check_mappings(settings: Settings) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ OURS = {
     "stream.embedded.EmbeddedError",
     "stream.kafka.TopicError",
     "stream.kafka_login.BrokerError",
+    "stream.kafka_rights.RightsError",
     "stream.redis_login.RedisLoginError",
     "stream.replay.bad_pile.StrictError",
     "stream.replay.build_state.BuildError",
@@ -34,6 +35,13 @@ THEIRS = {
     "redis.exceptions.RedisError": "Redis",
     "redis.exceptions.RedisClusterException": "Redis",
 }
+REFUSALS = {
+    "aiokafka.errors.ClusterAuthorizationFailedError",
+    "aiokafka.errors.GroupAuthorizationFailedError",
+    "aiokafka.errors.TopicAuthorizationFailedError",
+    "kafka.errors.AuthorizationError",
+}
+"""A right in Kafka is missing."""
 EXTRAS = {
     "torch": "train",
     "onnx": "train",
@@ -51,6 +59,11 @@ def complaint(error: BaseException) -> str | None:
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
     if names & OURS:
         return str(error)
+    if names & REFUSALS:
+        return (
+            f"Kafka does not let this user do that ({error}); `nextclick acl --of kafka` prints "
+            "what each role needs"
+        )
     for name in names & THEIRS.keys():
         text = str(error) or type(error).__name__
         return f"{THEIRS[name]} does not answer as it should ({text}); run `nextclick check`"

@@ -18,6 +18,20 @@ class TopicError(RuntimeError):
     """A topic is missing, wrong or has lost records; the message says what to do."""
 
 
+def way_to_a_topic(settings: Settings) -> str:
+    """What to do where there is no such topic: one that we may not describe looks the same."""
+    may_be_hidden = settings.kafka_security != "PLAINTEXT"
+    allow = ", or let this user see it (`nextclick acl --of kafka`)" if may_be_hidden else ""
+    return f"create it with `nextclick topics`{allow}"
+
+
+def no_topic(settings: Settings, topic: str) -> TopicError:
+    """The error of a topic that is not there."""
+    return TopicError(
+        f"there is no topic `{topic}` at {settings.brokers}; {way_to_a_topic(settings)}"
+    )
+
+
 def aiokafka_arguments(settings: Settings) -> dict[str, Any]:
     """What every aiokafka client (consumer, producer, admin) takes."""
     timeout_ms = int(settings.kafka_timeout_s * 1000)

@@ -10,11 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from stream.closing import close_consumer
-from stream.kafka import TopicError, aiokafka_arguments, consumer_arguments
+from stream.kafka import aiokafka_arguments, consumer_arguments, no_topic
 from stream.settings import Settings
 
 COORDINATOR_TRIES = 20
-"""A group's coordinator moves or loads for seconds after a broker's start: .25 s between tries."""
+"""A group's coordinator moves or loads for seconds after a broker's start."""
+COORDINATOR_PAUSE_S = 0.25
 
 
 class OffsetReader:
@@ -53,10 +54,7 @@ class OffsetReader:
             if found["topic"] == topic and found["partitions"]:
                 numbers = sorted(partition["partition"] for partition in found["partitions"])
                 return [TopicPartition(topic, number) for number in numbers]
-        raise TopicError(
-            f"there is no topic `{topic}` at {self._settings.brokers}; create it with "
-            "`nextclick topics`"
-        )
+        raise no_topic(self._settings, topic)
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that can still be read."""
@@ -78,5 +76,5 @@ class OffsetReader:
             except KafkaError as error:
                 if not error.retriable or attempt == COORDINATOR_TRIES - 1:
                     raise
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(COORDINATOR_PAUSE_S)
         return {place: value.offset for place, value in found.items() if value.offset >= 0}

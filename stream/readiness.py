@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     KafkaError,
     KafkaStorageError,
     MessageSizeTooLargeError,
@@ -69,7 +71,14 @@ _ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] =
     (KafkaStorageError, "a disk of the broker is full or broken"),
     (NotEnoughReplicasError, "too few brokers are up for `min_insync_replicas`"),
     (UnknownTopicOrPartitionError, "make the topics: nextclick topics"),
-    (TopicAuthorizationFailedError, "this worker's Kafka user may not write the topic"),
+    (
+        (
+            ClusterAuthorizationFailedError,
+            GroupAuthorizationFailedError,
+            TopicAuthorizationFailedError,
+        ),
+        "this Kafka user lacks a right: nextclick acl --of kafka",
+    ),
     (MessageSizeTooLargeError, "raise max.message.bytes of the topic: nextclick topics"),
 )
 
@@ -134,7 +143,7 @@ class Readiness:
         known = self._waits.get(waiter)
         kinds = known[1] if known is not None and known[0] is part else set()
         if type(error) not in kinds:
-            logger.warning("%s: waiting for %s: %s", waiter, part, _told(error))
+            logger.warning("%s: waiting for %s: %s", waiter, part, told(error))
         self._waits[waiter] = (part, kinds | {type(error)})
         self._tell()
 
@@ -195,7 +204,8 @@ async def wait_out(
         readiness.go_on(waiter)
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """The error for a person to read, with what mends it where that is known."""
     advice = next((words for kind, words in _ADVICE if isinstance(error, kind)), None)
     name = type(error).__name__
     said = f"{name}: {str(error).removeprefix(name).removeprefix(': ')}".rstrip(": ")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from kafka import KafkaAdminClient
 
-from stream.kafka import TopicError
+from stream.kafka import no_topic
 from stream.settings import Settings
 from stream.topics import admin_client
 
@@ -40,10 +40,7 @@ def _identity(settings: Settings, topic: str) -> str:
         # All topics: asked for one by name, some brokers would make it.
         found = {each["name"]: each.get("topic_id") for each in admin.describe_topics()}
         if topic not in found:
-            raise TopicError(
-                f"there is no topic `{topic}` at {settings.brokers}; create it with "
-                "`nextclick topics`"
-            )
+            raise no_topic(settings, topic)
         number = UUID(str(found[topic] or NO_ID))
         return str(number) if number != NO_ID else _substitute(admin, topic)
 

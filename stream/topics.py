@@ -17,6 +17,7 @@ from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
 )
 
 from stream.kafka import HEADROOM_BYTES, TopicError, kafka_python_arguments
@@ -24,6 +25,7 @@ from stream.kafka_login import BrokerError, require_broker
 from stream.settings import Settings
 
 HOUR_MS = 3_600_000
+MAY_BE_ALLOWED = "`nextclick acl --of kafka --role operator` prints the commands that allow it"
 CATALOG_MESSAGE_BYTES = 1_048_588
 """Kafka's default, many times an item: the limit holds for a producer's whole batch."""
 
@@ -141,7 +143,8 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
     except KafkaError as error:
         raise TopicError(
             f"Kafka at {settings.brokers} cannot be asked about topics ({error}); check "
-            "`brokers`, the security settings and the rights of this user"
+            "`brokers`, the security settings and the rights of this user (`nextclick acl --of "
+            "kafka`)"
         ) from None
     finally:
         if admin is not None:
@@ -159,6 +162,11 @@ def _create(admin: KafkaAdminClient, plan: TopicPlan) -> bool:
         admin.create_topics({plan.name: options}, wait_for_metadata=True)
     except TopicAlreadyExistsError:
         return False
+    except TopicAuthorizationFailedError:
+        raise TopicError(
+            f"Kafka does not let this user make the topic `{plan.name}`, which is missing, or not "
+            f"for this user to see; {MAY_BE_ALLOWED}"
+        ) from None
     return True
 
 
@@ -196,6 +204,8 @@ def _config_differences(admin: KafkaAdminClient, plan: TopicPlan) -> list[str]:
     resource = ConfigResource("TOPIC", plan.name, list(plan.config))
     answer = admin.describe_configs([resource], config_filter="all")
     actual = answer["topic"][plan.name]
+    if not actual:  # kafka-python tells no more of a refusal
+        return [f"how it is configured is not for this user to see; {MAY_BE_ALLOWED}"]
     return [
         f"{key} is {actual[key]['value']}, {value} in the settings"
         for key, value in plan.config.items()

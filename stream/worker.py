@@ -34,6 +34,7 @@ from serving.store import Store, StoreError
 from serving.timed_ranker import TimedRanker
 from serving.vector_cache import VectorCacheError
 from serving.why import is_language
+from stream.acl import Role
 from stream.assignment import Assignment
 from stream.catalog_feed import CatalogFeed
 from stream.execution import execution_of
@@ -43,6 +44,7 @@ from stream.inputs import read_mappings
 from stream.interpreter import multiply_on_one_thread, spare_what_is_loaded, switch_soon
 from stream.kafka import TopicError
 from stream.kafka_login import LoginError, log_in
+from stream.kafka_rights import RightsError, require_rights
 from stream.publisher import Publisher
 from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.redis_client import redis_client
@@ -70,7 +72,8 @@ ENCODE_AGAIN_S = 5.0
 CLOSE_S = 10.0
 WRONG = (
     AuthenticationError, AuthorizationError, AuthenticationFailedError, SaslAuthenticationFailed,
-    TopicAuthorizationFailedError, TopicError, StoreError, LoginError, RedisLoginError,
+    TopicAuthorizationFailedError, TopicError, RightsError, StoreError, LoginError,
+    RedisLoginError,
 )  # fmt: skip
 """What no waiting mends: a person has to change a setting, a right, a topic or a version."""
 
@@ -79,11 +82,15 @@ HOUR_MS = 3_600_000
 
 
 class Worker(Service):
-    """Owns the parts of one process. ``await ready()`` before the first micro-batch."""
+    """Owns the parts of one process. ``await ready()`` before the first micro-batch.
 
-    def __init__(self, settings: Settings) -> None:
+    ``role`` says what the process does, and what it needs the rights for.
+    """
+
+    def __init__(self, settings: Settings, role: Role = "worker") -> None:
         super().__init__()
         self.settings = settings
+        self._role = role
         self.assignment = Assignment()
         self.publisher = Publisher(settings)
         self.readiness = Readiness()
@@ -135,6 +142,7 @@ class Worker(Service):
             (Part.REDIS, lambda: log_in_to_redis(self.settings, parts.store.redis)),
             (Part.REDIS, switch.open),
             (Part.KAFKA, lambda: log_in(self.settings)),
+            (Part.KAFKA, lambda: require_rights(self.settings, self._role)),
             (Part.KAFKA, self.publisher.start),
             (Part.KAFKA, feed.read_whole),
             (Part.KAFKA, self._name_topics),

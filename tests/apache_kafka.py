@@ -51,14 +51,12 @@ PROPERTIES = {
     "group.initial.rebalance.delay.ms": "0",
 }
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+PLAIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 OAUTH = "org.apache.kafka.common.security.oauthbearer.OAuthBearer"
 SASL_PROPERTIES = {
     "sasl.enabled.mechanisms": ",".join(["PLAIN", *SCRAM]),
-    "plain.sasl.jaas.config": (
-        "org.apache.kafka.common.security.plain.PlainLoginModule required"
-        f' user_{USER}="{PASSWORD}";'
-    ),
     **{f"{each.lower()}.sasl.jaas.config": SCRAM_MODULE for each in SCRAM},
 }
 LOGGING = """<Configuration>
@@ -66,6 +64,7 @@ LOGGING = """<Configuration>
   <Loggers>
     <Root level="WARN"><AppenderRef ref="out"/></Root>
     <Logger name="kafka.server" level="INFO"/>
+    <Logger name="kafka.authorizer.logger" level="DEBUG"/>
   </Loggers>
 </Configuration>
 """
@@ -85,6 +84,9 @@ class ApacheKafka(KeptServer):
         token_keys: JSON Web Keys whose tokens SASL takes too, by OAUTHBEARER, for the audience
             "kafka".
         asks_clients: whether the SSL listener wants a certificate of the authority's from clients.
+        limited: further users, who log in by PLAIN with `PASSWORD` and may do what ACLs allow them.
+            Where there are any, Kafka asks its authorizer, to which `USER` and whoever does not log
+            in are super users.
 
     Raises:
         KafkaMissing: Java is missing or too old.
@@ -99,6 +101,7 @@ class ApacheKafka(KeptServer):
         listeners: Sequence[str] = ("PLAINTEXT",),
         token_keys: Sequence[Mapping[str, str]] = (),
         asks_clients: bool = False,
+        limited: Sequence[str] = (),
     ) -> None:
         self._java = _find_java()
         self._classpath = f"{classpath}/*"
@@ -107,6 +110,7 @@ class ApacheKafka(KeptServer):
         """Vouches for the broker, and for clients that are asked for a certificate."""
         self._token_keys = token_keys
         self._asks_clients = asks_clients
+        self._limited = limited
         self._properties = dict(properties or {})
         self._ports = {protocol: free_port() for protocol in [*listeners, "CONTROLLER"]}
         super().__init__(__name__, None, self._java, self._classpath, str(folder))
@@ -119,6 +123,11 @@ class ApacheKafka(KeptServer):
     def bootstrap_for(self, protocol: str) -> str:
         """``127.0.0.1:port`` of the listener with this security protocol."""
         return f"127.0.0.1:{self._ports[protocol]}"
+
+    @property
+    def log(self) -> Path:
+        """What it writes: of its authorizer, all that it allows and refuses."""
+        return self._folder / "kafka.log"
 
     def start(self) -> Self:
         """Start Kafka on its folder, formatted at the first start; raises `EmbeddedError`."""
@@ -172,13 +181,18 @@ class ApacheKafka(KeptServer):
                 properties[prefix + "ssl.client.auth"] = "required"
                 properties[prefix + "ssl.truststore.type"] = "PEM"
                 properties[prefix + "ssl.truststore.location"] = str(self.authority.ca_file)
+        if self._limited:
+            properties["authorizer.class.name"] = AUTHORIZER
+            properties["super.users"] = f"User:{USER};User:ANONYMOUS"
         return properties | self._properties
 
     def _logins(self) -> dict[str, str]:
+        users = " ".join(f'user_{each}="{PASSWORD}"' for each in (USER, *self._limited))
+        logins = SASL_PROPERTIES | {"plain.sasl.jaas.config": f"{PLAIN_MODULE} {users};"}
         if not self._token_keys:
-            return SASL_PROPERTIES
-        mechanisms = SASL_PROPERTIES["sasl.enabled.mechanisms"]
-        return SASL_PROPERTIES | {
+            return logins
+        mechanisms = logins["sasl.enabled.mechanisms"]
+        return logins | {
             "sasl.enabled.mechanisms": f"{mechanisms},OAUTHBEARER",
             "sasl.oauthbearer.jwks.endpoint.url": self._key_file.as_uri(),
             "sasl.oauthbearer.expected.audience": "kafka",

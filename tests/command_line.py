@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from stream import cli
 from stream.settings import Settings, child_environment
@@ -22,6 +23,13 @@ def typed(
     status = caught.value.code
     assert isinstance(status, int)
     return status, captured.out, captured.err
+
+
+def ran(*arguments: str, status: int = 0, answer: str = "") -> str:
+    """Standard output of a verb that was run in this process and ended with this status."""
+    done = CliRunner().invoke(cli.app, list(arguments), input=answer)
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.stdout
 
 
 def typed_for_json(

@@ -11,11 +11,9 @@ import httpx
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
-from typer.testing import CliRunner
 
 from model.events import Cart, Click, Forget, Identify, Impression, Purchase, Search, User
 from serving import counts
-from stream import cli
 from stream.acl import acl_line, commands
 from stream.embedded_redis import EmbeddedRedis
 from stream.redis_client import UNNAMED
@@ -24,6 +22,7 @@ from stream.replay.status import states_of
 from stream.settings import Settings, settings_environment
 from tests.acl_user import PASSWORD, READER, USER, done, make_users, refused, watch
 from tests.api_client import serving
+from tests.command_line import ran
 from tests.shop import Shop, running_shop
 
 pytestmark = pytest.mark.either_backend
@@ -60,12 +59,6 @@ def limited(
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
     return settings
-
-
-def ran(*arguments: str, status: int = 0, answer: str = "") -> str:
-    done = CliRunner().invoke(cli.app, list(arguments), input=answer)
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.stdout
 
 
 def live_a_life(shop: Shop, name: str) -> None:

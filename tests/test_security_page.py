@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from stream.acl import acl_line
+from stream.acl import Role, acl_line
+from stream.kafka_acl import acl_commands
 from stream.settings import Settings
 from stream.settings_sources import PREFIX, SECRETS_VARIABLE
 from stream.worker import build_store
@@ -23,6 +24,14 @@ def test_its_settings_exist() -> None:
 def test_its_lists_of_rights_are_those_of_the_verb() -> None:
     for line in (acl_line(Settings(), "nextclick"), acl_line(Settings(), "nextclick-api", "api")):
         assert f"\n{line}\n" in PAGE
+
+
+def test_its_acls_of_kafka_are_those_of_the_verb() -> None:
+    roles: tuple[Role, ...] = get_args(Role)
+    for role in roles:
+        user = "nextclick" if role == "worker" else f"nextclick-{role}"
+        for line in acl_commands(Settings(), f"User:{user}", role):
+            assert f"\n{line}\n" in PAGE
 
 
 async def test_its_pseudonym_is_that_of_the_keys() -> None:

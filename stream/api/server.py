@@ -8,6 +8,7 @@ import uvicorn
 
 from stream.api.app import build_api
 from stream.api.service import Service
+from stream.cli_output import MENDABLE
 from stream.settings import Settings
 from stream.worker_process import stop_without_owner
 
@@ -20,7 +21,7 @@ def run_api(settings: Settings, *, follow_owner: bool = False) -> None:
 
     Raises:
         stream.api.keys.KeysError: the file of keys is at fault.
-        SystemExit: bundle, provider or rules are, or the address is taken.
+        SystemExit: bundle, provider or rules are, the address is taken, or a server refuses us.
     """
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
@@ -30,6 +31,9 @@ def run_api(settings: Settings, *, follow_owner: bool = False) -> None:
     service = Service(settings)
     service.load()
     ApiServer(service).run()
+    if service.refusal is not None:
+        sys.stderr.write(f"{service.refusal}\n")
+        sys.exit(MENDABLE)
 
 
 class ApiServer(uvicorn.Server):
@@ -42,6 +46,10 @@ class ApiServer(uvicorn.Server):
     def __init__(self, service: Service) -> None:
         super().__init__(configuration(service.settings, service))
         self._endless = service.endless
+        service.give_up = self._give_up
+
+    def _give_up(self) -> None:
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let what is in work come to its end."""

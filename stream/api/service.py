@@ -42,7 +42,8 @@ class Service:
         self.keys = KeyRing(settings.api_keys)
         self.rate_limit = RateLimit()
         # The API serves its metrics itself, and traces what it sends.
-        self.worker = Worker(settings.model_copy(update={"metrics_port": 0, "traces": "off"}))
+        own = {"metrics_port": 0, "traces": "off"}
+        self.worker = Worker(settings.model_copy(update=own), "api")
         self._tracing = open_tracing(settings, "nextclick-api")
         self.writer = EventWriter(settings, self._tracing)
         self._batcher: Batcher | None = None
@@ -51,6 +52,10 @@ class Service:
         self._is_open = False
         self.endless: list[Callable[[], None]] = []
         """Each ends answers that would go on for ever."""
+        self.give_up: Callable[[], None] = lambda: None
+        """Ends the process; called where `refusal` is set."""
+        self.refusal: SystemExit | None = None
+        """What a person has to mend before this process can open its parts."""
 
     def load(self) -> None:
         """Load bundle and rules, before anybody is answered; what is at fault there ends the
@@ -128,7 +133,13 @@ class Service:
             await asyncio.to_thread(self._tracing.close)
 
     async def _open(self) -> None:
-        await self.worker.start()
+        try:
+            await self.worker.start()
+        except SystemExit as refusal:
+            # Out of the event loop it would be traces of everything that it breaks off.
+            self.refusal = refusal
+            self.give_up()
+            return
         switch = await self.worker.ready()
         self._batcher = Batcher(lambda: switch.parts, self.settings.max_batch)
         self._is_open = True

@@ -12,7 +12,12 @@ from typing import NamedTuple, Self
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from stream.kafka import TopicError, kafka_python_arguments, kafka_python_reader_arguments
+from stream.kafka import (
+    TopicError,
+    kafka_python_arguments,
+    kafka_python_reader_arguments,
+    no_topic,
+)
 from stream.kafka_login import require_broker
 from stream.settings import Settings
 
@@ -62,10 +67,7 @@ class TopicOffsets:
             if found["name"] == topic and found["partitions"]:
                 numbers = sorted(each["partition_index"] for each in found["partitions"])
                 return [TopicPartition(topic, number) for number in numbers]
-        raise TopicError(
-            f"there is no topic `{topic}` at {self._settings.brokers}; create it with "
-            "`nextclick topics`"
-        )
+        raise no_topic(self._settings, topic)
 
     def beginnings(self, places: Iterable[TopicPartition]) -> Offsets:
         """The first offset that can still be read."""
