@@ -10,10 +10,9 @@ from model.events import Event, Forget, Identify
 from model.traits import pack_traits
 from serving.parts import Parts
 from serving.profile import Profile, split_stored
-from serving.store import Store
 from stream.replay.build import build
 from stream.replay.event_past import EventPast
-from tests.parts import FakeRecord, records_of, take
+from tests.parts import FakeRecord, FlakyStore, records_of, take
 from tests.test_profile import Deed, of
 
 IDS = ("ana", "bo", "tablet", "web")
@@ -22,7 +21,7 @@ Held = dict[str, tuple[bytes, bytes]]
 """By id the profile as it is stored, and marker, limit and links."""
 
 
-class RestlessStore(Store):
+class RestlessStore(FlakyStore):
     """Lets other workers go first, and breaks off in the middle of some trips."""
 
     chance: random.Random | None = None

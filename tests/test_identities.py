@@ -22,6 +22,7 @@ from tests.linked_ids import (
     held,
     live_through,
     live_through_side_by_side,
+    partitioned,
     profiles_in,
     replayed,
     shuffled,
@@ -170,6 +171,25 @@ async def test_a_replay_counts_what_was_counted(
     counts = await counts_in(parts)
     await parts.store.redis.flushdb()
     await replayed(parts, 0, in_order, cut)
+    assert are_equal(counts, await counts_in(parts))
+
+
+async def test_an_event_that_a_profile_holds_twice_is_counted_once(parts: Parts) -> None:
+    """Of ids that are each other's, by a worker that crashed before it had counted."""
+    deeds: list[Event] = [search("web", "q", NOW - 9), click("web", "a"), click("web", "b")]
+    log: list[Event] = [identify("web", "bo"), *deeds, identify("bo", "web")]
+    await live_through(parts, log)
+    counts = await counts_in(parts)
+    await parts.store.redis.flushdb()
+    first, *records, last = partitioned(log)
+    await take(parts, [first])
+    assert isinstance(parts.store, RestlessStore)
+    parts.store.break_at = "count", 0
+    with pytest.raises(ConnectionError):
+        await take(parts, records)
+    await take(parts, [last])
+    assert len((await parts.store.profile("web")).history().items) == 4
+    await take(parts, records)
     assert are_equal(counts, await counts_in(parts))
 
 
