@@ -30,6 +30,7 @@ from serving.profile import (
 NEVER = np.iinfo(np.int64).max
 _TIME_BYTES = 6
 """In front of each record."""
+_KIND = IDENTITY_BYTES + ITEM_HASH_BYTES
 QUERY_MARK = 1 << 63
 """Set in the hash of a query, so that it is no item's."""
 PLACE_MARK = 1 << 62
@@ -196,7 +197,7 @@ def _histories(
         if end:
             recent.append(history[:end])
             for nth, each in enumerate(admission.arrivals):
-                at = _place(history, each[-IDENTITY_BYTES:], width)
+                at = _place(history, each[-IDENTITY_BYTES:], section)
                 if 0 <= at * width < end:
                     places.append(start + at)
                     arrived.append(nth)
@@ -216,12 +217,15 @@ def _since(admission: Admission) -> bytes:
     return max(oldest - TOGETHER_MS, 0).to_bytes(_TIME_BYTES, "big")
 
 
-def _place(history: bytes, identity: bytes, width: int) -> int:
-    """Number of the record that begins with these bytes; -1 where there is none."""
-    if history.startswith(identity):
-        return 0
+def _place(history: bytes, identity: bytes, section: int) -> int:
+    """Number of the user's own record that begins with these bytes; -1 where there is none.
+
+    Of ids that are each other's a profile holds an event twice, also as an anonymous id's.
+    """
+    width = (INTERACTIONS, QUERIES)[section].width
+    flag, lowest = ((_KIND, LINKED), (width - 1, 1))[section]
     at = history.find(identity)
-    while at % width and at >= 0:
+    while at >= 0 and (at % width or history[at + flag] >= lowest):
         at = history.find(identity, at + 1)
     return at // width if at >= 0 else -1
 
@@ -230,9 +234,7 @@ def _are_linked(records: bytes, section: int) -> NDArray[np.bool_]:
     """Which of the packed records come from an anonymous id."""
     width = (INTERACTIONS, QUERIES)[section].width
     table = np.frombuffer(records, np.uint8).reshape(-1, width)
-    return (
-        table[:, IDENTITY_BYTES + ITEM_HASH_BYTES] >= LINKED if section == 0 else table[:, -1] > 0
-    )
+    return table[:, _KIND] >= LINKED if section == 0 else table[:, -1] > 0
 
 
 def _columns(records: bytes, width: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

@@ -21,6 +21,9 @@ local MOST_LINKS = 16
 local KIND = 17
 local PURCHASE = 5
 local LINKED = 128
+-- Of interactions and queries the byte that tells that a record came from an anonymous id, and from
+-- which value on it does.
+local FLAGS, LINKED_FROM = {KIND, WIDTHS[2]}, {LINKED, 1}
 local DAY_MS = 86400000
 
 local remember -- defined in feedback.lua
@@ -177,32 +180,65 @@ local function packed(sections, admissions, stamp)
     .. sections[1] .. sections[2] .. sections[3] .. sections[4] .. admissions .. stamp
 end
 
--- Drop what is not later than the marker; of a profile that was written before the marker was,
--- too: an older generation that is taken back into use. Returns whether there was anything to drop.
-local function forget_in(sections, marker)
-  if marker < 0 then return false end
+-- The interactions or queries that are the user's own, or later than the limit.
+local function own_or_later(section, which, limit)
+  local width, flag, kept = WIDTHS[which], FLAGS[which], {}
+  for at = 1, #section, width do
+    if string.byte(section, at + flag - 1) < LINKED_FROM[which] or time_of(section, at) > limit then
+      kept[#kept + 1] = string.sub(section, at, at + width - 1)
+    end
+  end
+  return table.concat(kept)
+end
+
+-- Drop what is not later than the marker, and of what came from anonymous ids what is not later than
+-- the limit; of a profile that was written before they were, too: an older generation that is taken
+-- back into use. Purchases and traits do not tell whose they are: up to the limit a purchase is held
+-- as long as an interaction proves it, and a trait is not. Returns whether there was anything to drop.
+local function forget_in(sections, marker, limit)
+  if limit < 0 then return false end
   local held = {sections[1], sections[2], sections[3], sections[4]}
-  sections[1] = later(sections[1], WIDTHS[1], marker)
-  sections[2] = later(sections[2], WIDTHS[2], marker)
-  sections[3] = purchases_later(sections[3], sections[1], marker)
-  sections[4] = later(sections[4], WIDTHS[4], marker)
+  for which = 1, 2 do
+    sections[which] = later(sections[which], WIDTHS[which], marker)
+    if limit > marker then sections[which] = own_or_later(sections[which], which, limit) end
+  end
+  sections[3] = purchases_later(sections[3], sections[1], limit)
+  sections[4] = later(sections[4], WIDTHS[4], limit)
   for which = 1, 4 do
     if sections[which] ~= held[which] then return true end
   end
   return false
 end
 
--- A user's forget marker (-1 for none) and links. A link: 'a' (this anonymous id is the user) or
--- 'k' (this anonymous id is that known user), time of the identify event u48, digest of the other
+-- A user's forget marker (-1 for none), limit and links. A link: 'a' (this anonymous id is the user)
+-- or 'k' (this anonymous id is that known user), time of the identify event u48, digest of the other
 -- id 16 bytes. Links outlive a forget event: they say whose events must be forgotten too.
+--
+-- The limit: nothing up to this time is held that came from anonymous ids, because one of them has
+-- been forgotten up to then, by itself or with another of its users. Never below the marker; where
+-- it is above, it is stored like a link, 'f', time u48, zeros, for earlier versions to leave alone.
 local function read_identity(key)
   local held = redis.call('GET', key)
-  if not held then return -1, '' end
-  return struct.unpack('>d', held), string.sub(held, 9)
+  if not held then return -1, -1, '' end
+  local marker, links = struct.unpack('>d', held), string.sub(held, 9)
+  for at = 1, #links, LINK do
+    if string.sub(links, at, at) == 'f' then
+      return marker, math.max(marker, time_of(links, at + 1)),
+        string.sub(links, 1, at - 1) .. string.sub(links, at + LINK)
+    end
+  end
+  return marker, marker, links
 end
 
-local function write_identity(key, marker, links, lifetime)
-  local value = struct.pack('>d', marker) .. links
+-- Limit, where it is above the marker, and links as they are stored.
+local function with_limit(links, marker, limit)
+  if limit <= marker then return links end
+  local high, low = math.floor(limit / 4294967296), limit % 4294967296
+  return 'f' .. struct.pack('>I2I4I8I8', high, low, 0, 0) .. links
+end
+
+local function write_identity(key, marker, limit, links, lifetime)
+  local value = struct.pack('>d', marker) .. with_limit(links, marker, limit)
   if marker >= 0 then
     redis.call('SET', key, value)
   else
@@ -210,7 +246,7 @@ local function write_identity(key, marker, links, lifetime)
   end
 end
 
--- Links with one more, or with its newer time; newest first, ties by digest.
+-- Links with one more, or with its newer time; newest first, ties by digest and kind.
 local function with_link(links, kind, since, digest)
   local found = {}
   for at = 1, #links, LINK do
@@ -222,7 +258,9 @@ local function with_link(links, kind, since, digest)
     end
   end
   found[#found + 1] = kind .. since .. digest
-  table.sort(found, function(a, b) return is_newer(string.sub(a, 2), string.sub(b, 2)) end)
+  table.sort(found, function(a, b)
+    return is_newer(string.sub(a, 2) .. a, string.sub(b, 2) .. b)
+  end)
   return table.concat(found, '', 1, math.min(#found, MOST_LINKS))
 end
 
@@ -270,14 +308,14 @@ local function linked(record, which)
 end
 
 -- Unite whole sections with those of the profile; returns whether anything was new.
-local function absorb(sections, others, marker, is_linked)
+local function absorb(sections, others, marker, limit, is_linked)
   local is_any_new = false
   for which = 1, 4 do
-    local width = WIDTHS[which]
+    local width, since = WIDTHS[which], (is_linked or which == 4) and limit or marker
     for at = 1, #others[which], width do
       local record, is_new = string.sub(others[which], at, at + width - 1), false
       if is_linked then record = linked(record, which) end
-      if which == 3 or time_of(record, 1) > marker then
+      if which == 3 or time_of(record, 1) > since then
         if which == 4 then
           sections[4], is_new = put_trait(sections[4], record)
         else
@@ -332,14 +370,15 @@ end
 --       where the worker holds the profile and has merged the events itself: the stamp of the
 --         value that it holds, and the whole new value, or '' where it is the same; else '' and ''
 --       further records without an origin, by section: interactions, queries, purchases, traits
---       for further records that come from an anonymous id: link time u48, digest of that id; or ''
+--       for further records that come from an anonymous id: link time u48, digest of that id and,
+--         where it has one, its limit u48; or ''
 --       with the last list as a key: forget until, ms
 --       (behind the stamp all may be left out)
 -- Returns an empty string where the worker is right about what is stored; else two strings:
 --       forget marker f64, -1 for none | 1 where a profile was there before, u8 | events of this
 --       call u16 | conflicting ids u16 | admissions u16 | size of the profile u32 |
 --       '1' or '0' per event: was it admitted by this very record? | admissions (origin,
---       identity) in the order in which they came in | links
+--       identity) in the order in which they came in | limit and links as stored
 --       profile | what else is in the value, which is sent as it is to save a copy: admissions,
 --       stamp
 --
@@ -363,8 +402,8 @@ local function merge(keys, args)
     ends, fault = ends_of(stored)
     if fault then return redis.error_reply(fault) end
   end
-  local marker, links = read_identity(keys[2])
-  if stored and marker < 0 and events ~= '' and not args[6] then
+  local marker, limit, links = read_identity(keys[2])
+  if stored and limit < 0 and events ~= '' and not args[6] then
     local value, open, conflicts = put_on_top(stored, ends, events, stamp)
     if value then
       if links ~= '' then redis.call('PEXPIRE', keys[2], lifetime) end
@@ -375,18 +414,24 @@ local function merge(keys, args)
     end
   end
   local asked = tonumber(args[11]) or -1
-  local is_changed = false
+  local link, is_changed = args[10] or '', false
   if asked > marker then
-    marker = asked
+    marker, limit = asked, math.max(asked, limit)
     redis.call('DEL', keys[3])
     is_changed = true
   end
-  if asked >= 0 then
+  if link ~= '' then
+    links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7, 22))
+    if #link > 22 then limit = math.max(limit, time_of(link, 23)) end
+  end
+  if asked >= 0 or link ~= '' then
     -- A repeated call writes too: a WAIT behind it waits only where something was written.
-    write_identity(keys[2], marker, links, lifetime)
+    write_identity(keys[2], marker, limit, links, lifetime)
+  elseif links ~= '' and marker < 0 then
+    redis.call('PEXPIRE', keys[2], lifetime)
   end
   local sections = sections_of(stored, ends)
-  is_changed = forget_in(sections, marker) or is_changed
+  is_changed = forget_in(sections, marker, limit) or is_changed
 
   local open = still_open(sections[5], events)
   local flags, conflicts, at = {}, 0, 1
@@ -417,17 +462,10 @@ local function merge(keys, args)
   end
   open = string.sub(open, -MOST_ADMISSIONS * ADMISSION)
 
-  local link = args[10] or ''
-  if link ~= '' then
-    links = with_link(links, 'a', string.sub(link, 1, 6), string.sub(link, 7))
-    write_identity(keys[2], marker, links, lifetime)
-  elseif links ~= '' and marker < 0 then
-    redis.call('PEXPIRE', keys[2], lifetime)
-  end
   local others = {args[6] or '', args[7] or '', args[8] or '', args[9] or ''}
-  is_changed = absorb(sections, others, marker, link ~= '') or is_changed
-  if marker >= 0 and is_changed then
-    sections[3] = purchases_later(sections[3], sections[1], marker)
+  is_changed = absorb(sections, others, marker, limit, link ~= '') or is_changed
+  if limit >= 0 and is_changed then
+    sections[3] = purchases_later(sections[3], sections[1], limit)
   end
 
   if not is_changed then stamp = sections[6] end
@@ -441,11 +479,12 @@ local function merge(keys, args)
     redis.call('PEXPIRE', keys[1], lifetime)
   end
   return {struct.pack(ANSWER, marker, stored and 1 or 0, #flags, conflicts, #open / ADMISSION,
-    size) .. table.concat(flags) .. open .. links, value}
+    size) .. table.concat(flags) .. open .. with_limit(links, marker, limit), value}
 end
 
 -- KEYS: profile, identity.
--- Returns marker f64 | size of the profile u32 | profile, of what is later than the marker | links
+-- Returns marker f64 | size of the profile u32 | profile without what is forgotten | limit and links as
+-- stored
 local function read(keys)
   local stored = redis.call('GET', keys[1])
   local ends, fault
@@ -453,11 +492,11 @@ local function read(keys)
     ends, fault = ends_of(stored)
     if fault then return redis.error_reply(fault) end
   end
-  local marker, links = read_identity(keys[2])
+  local marker, limit, links = read_identity(keys[2])
   local sections = sections_of(stored, ends)
-  forget_in(sections, marker)
+  forget_in(sections, marker, limit)
   local value = packed(sections, '', '')
-  return struct.pack('>dI4', marker, #value) .. value .. links
+  return struct.pack('>dI4', marker, #value) .. value .. with_limit(links, marker, limit)
 end
 
 -- KEYS: profile of one generation, and of another. ARGV: 1 where the second is known to be there, and
@@ -485,8 +524,8 @@ end
 -- From now on a merge into the anonymous profile tells whom it belongs to.
 -- Returns like `read`.
 local function link(keys, args)
-  local marker, links = read_identity(keys[2])
-  write_identity(keys[2], marker, with_link(links, 'k', args[2], args[3]), args[1])
+  local marker, limit, links = read_identity(keys[2])
+  write_identity(keys[2], marker, limit, with_link(links, 'k', args[2], args[3]), args[1])
   return read(keys)
 end
 

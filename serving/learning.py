@@ -4,7 +4,7 @@ Every step may be repeated: a run that broke off anywhere is simply run again, a
 and not yet counted is told by the store (``MergedProfile.is_new``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -12,8 +12,9 @@ from model.events import Identify
 from serving import metrics
 from serving.covisits import Admission
 from serving.feedback import FeedbackEvent, Response, attribute, observe_feedback
+from serving.identities import Deeds, erase, hand_up, identify
 from serving.intake import Decoded
-from serving.merge import Link, MergedProfile, ProfileUpdate
+from serving.merge import MergedProfile, ProfileUpdate
 from serving.parts import Parts
 from serving.profile import INTERACTIONS, QUERIES, Profile
 from serving.trips import all_of
@@ -100,9 +101,7 @@ async def _merge(
         )
     observe_feedback(responses)
     learned = {user: Learned(each.profile, each.forgotten_until) for user, each in merged.items()}
-    return learned | await follow(
-        parts, merged, lambda user: _profile_of_update(changes[user].update)
-    )
+    return learned | await _follow(parts, merged, changes)
 
 
 async def _merge_and_attribute(
@@ -134,87 +133,36 @@ def _profile_of_update(update: ProfileUpdate) -> Profile:
     return Profile(interactions, queries, traits=update.others.traits)
 
 
-async def follow(
-    parts: Parts, merged: dict[str, MergedProfile], records_of: Callable[[str], Profile]
+async def _follow(
+    parts: Parts, merged: dict[str, MergedProfile], changes: dict[str, ProfileChange]
 ) -> dict[str, Learned]:
-    """Give what anonymous ids did to the users they are known to be, new or not: twice is once.
-
-    Args:
-        parts: where profiles live.
-        merged: by user.
-        records_of: what was merged into a user's profile.
-
-    Returns:
-        By anonymous id the known user's.
-    """
-    linked = [(user, each.links) for user, each in merged.items() if each.links]
-    followed = [(user, link) for user, links in linked for link in links if link.is_known]
-    if not followed:
-        return {}
-    known = await parts.store.merge(
+    """Give what anonymous ids did to the users they are known to be; by id the newest of these."""
+    linked = {user: each for user, each in merged.items() if each.links}
+    known = await hand_up(
+        parts,
         [
-            ProfileUpdate(
-                link.digest,
-                others=records_of(user),
-                link=Link(False, link.since, parts.store.digest(user)),
-            )
-            for user, link in followed
-        ]
-    )
-    learned: dict[str, Learned] = {}
-    for (user, _), profile in zip(followed, known, strict=True):
-        # Links come newest first, and the newest one holds.
-        marker = max(merged[user].forgotten_until, profile.forgotten_until)
-        learned.setdefault(user, Learned(profile.profile, marker))
-    return learned
-
-
-async def _identify(parts: Parts, events: Sequence[Identify]) -> dict[str, Learned]:
-    """Merge anonymous profiles into known ones, and have what comes later follow.
-
-    The link is written before the anonymous profile is read, in one atomic step: what is merged
-    into it afterwards learns of the link. A crash between the two ids is mended by running it
-    again.
-    """
-    events = [event for event in events if event.anonymous_id != event.user_id]
-    updates: list[ProfileUpdate] = []
-    for event in events:
-        known = parts.store.digest(event.user_id)
-        anonymous = await parts.store.link(event.anonymous_id, known, event.time)
-        link = Link(False, event.time, parts.store.digest(event.anonymous_id))
-        updates.append(ProfileUpdate(event.user_id, others=anonymous.profile, link=link))
-    merged = await parts.store.merge(updates)
-    # What the known user has had forgotten is forgotten under the other id too.
-    await parts.store.merge(
-        [
-            ProfileUpdate(event.anonymous_id, forget_at=each.forgotten_until)
-            for event, each in zip(events, merged, strict=True)
-            if each.forgotten_until >= 0
-        ]
+            Deeds(parts.store.digest(user), each, _profile_of_update(changes[user].update))
+            for user, each in linked.items()
+        ],
     )
     return {
-        event.user_id: Learned(each.profile, each.forgotten_until)
-        for event, each in zip(events, merged, strict=True)
+        user: Learned(each.profile, max(linked[user].forgotten_until, each.forgotten_until))
+        for user, each in zip(linked, known, strict=True)
+        if each is not None
     }
 
 
+async def _identify(parts: Parts, events: Sequence[Identify]) -> dict[str, Learned]:
+    known = await identify(parts, events)
+    return {user: Learned(each.profile, each.forgotten_until) for user, each in known.items()}
+
+
 async def _forget(parts: Parts, forgets: dict[str, int]) -> dict[str, Learned]:
-    """Erase users, and first the anonymous ids that they are known by."""
-    stored = await parts.store.read(list(forgets))
-    await parts.store.merge(
-        [
-            ProfileUpdate(link.digest, forget_at=until)
-            for each, until in zip(stored, forgets.values(), strict=True)
-            for link in each.links
-            if not link.is_known
-        ]
-    )
-    merged = await parts.store.merge(
-        [ProfileUpdate(user, forget_at=until) for user, until in forgets.items()]
-    )
+    digests = {user: parts.store.digest(user) for user in forgets}
+    left = await erase(parts, {digests[user]: until for user, until in forgets.items()})
     return {
-        user: Learned(each.profile, each.forgotten_until)
-        for user, each in zip(forgets, merged, strict=True)
+        user: Learned(left[digest].profile, left[digest].forgotten_until)
+        for user, digest in digests.items()
     }
 
 

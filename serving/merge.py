@@ -19,6 +19,7 @@ _INTERACTION, _QUERY = b"\x01", b"\x02"
 NOTHING = Profile()
 """No records."""
 _LINK_BYTES = 23
+_TIME_BYTES = 6
 
 UserOrDigest: TypeAlias = "str | bytes"
 """A user id, or the 16 bytes by which the store knows one."""
@@ -32,10 +33,6 @@ class Link(NamedTuple):
     since: int
     """Time of the newest identify event that says so, epoch milliseconds."""
     digest: bytes
-
-    def pack(self) -> bytes:
-        """As a merge is told of it: time u48, digest."""
-        return self.since.to_bytes(6, "big") + self.digest
 
 
 def origin(source: str, offset: int) -> bytes:
@@ -65,6 +62,8 @@ class ProfileUpdate(Struct, gc=False):
     """Records without an origin, which are merged too."""
     link: Link | None = None
     """Where ``others`` come from an anonymous id of this user."""
+    linked_forgotten_until: int = -1
+    """Of that anonymous id."""
 
     @property
     def holds_events_only(self) -> bool:
@@ -75,6 +74,15 @@ class ProfileUpdate(Struct, gc=False):
     def holds_own_only(self) -> bool:
         """Whether it is that or has traits, too: nothing of another id, and nothing forgotten."""
         return self.forget_at is None and self.link is None and not any(self.others[:3])
+
+    def pack_link(self) -> bytes:
+        """As a merge is told of it: time u48, digest, and the time u48 up to which all is forgotten
+        that came over it, where some is; empty where there is no link."""
+        if self.link is None:
+            return b""
+        until = self.linked_forgotten_until
+        packed = self.link.since.to_bytes(_TIME_BYTES, "big") + self.link.digest
+        return packed if until < 0 else packed + until.to_bytes(_TIME_BYTES, "big")
 
     def pack_events(self) -> bytes:
         """Section, origin and record of each event. Raises ValueError where there are too many."""
@@ -104,6 +112,9 @@ class MergedProfile(Struct, frozen=True, gc=False):
     conflicts: int
     """New events whose id and time another event of this user has."""
     links: tuple[Link, ...]
+    linked_forgotten_until: int = -1
+    """Up to this time, never before the other, nothing is held that came from anonymous ids: one of
+    them was forgotten up to then; -1 for none."""
 
 
 class StampedProfile(Struct, frozen=True, gc=False):
@@ -122,6 +133,8 @@ class StoredProfile:
     links: tuple[Link, ...]
     forgotten_until: int
     """Time of the user's newest forget event, epoch milliseconds; -1 for none."""
+    linked_forgotten_until: int
+    """The same of what came from anonymous ids (``MergedProfile``)."""
 
 
 def unpack_answer(reply: list[bytes]) -> StampedProfile:
@@ -130,6 +143,7 @@ def unpack_answer(reply: list[bytes]) -> StampedProfile:
     marker, was_known, count, conflicts, admissions, size = _MERGED.unpack_from(answer)
     flags_end = _MERGED.size + count
     open_end = flags_end + admissions * ADMISSION_BYTES
+    links, linked_until = _unpack_links(answer[open_end:])
     merged = MergedProfile(
         profile=unpack(value[:size]),
         is_new=tuple([flag == 0x31 for flag in answer[_MERGED.size : flags_end]]),
@@ -137,7 +151,8 @@ def unpack_answer(reply: list[bytes]) -> StampedProfile:
         forgotten_until=int(marker),
         was_known=bool(was_known),
         conflicts=conflicts,
-        links=unpack_links(answer[open_end:]),
+        links=links,
+        linked_forgotten_until=max(int(marker), linked_until),
     )
     return StampedProfile(merged, value[size + admissions * ADMISSION_BYTES :])
 
@@ -146,7 +161,11 @@ def unpack_stored(reply: bytes) -> StoredProfile:
     """The answer of ``read`` and ``link``."""
     marker, size = _READ.unpack_from(reply)
     end = _READ.size + size
-    return StoredProfile(unpack(reply[_READ.size : end]), unpack_links(reply[end:]), int(marker))
+    links, linked_until = _unpack_links(reply[end:])
+    forgotten_until = int(marker)
+    return StoredProfile(
+        unpack(reply[_READ.size : end]), links, forgotten_until, max(forgotten_until, linked_until)
+    )
 
 
 def split_admissions(packed: bytes) -> list[bytes]:
@@ -154,15 +173,15 @@ def split_admissions(packed: bytes) -> list[bytes]:
     return [packed[at : at + ADMISSION_BYTES] for at in range(0, len(packed), ADMISSION_BYTES)]
 
 
-def unpack_links(packed: bytes) -> tuple[Link, ...]:
-    """Links as an identity holds them, one by one."""
+def _unpack_links(packed: bytes) -> tuple[tuple[Link, ...], int]:
+    """Links as an identity holds them, one by one, and the limit among them, -1 for none."""
     if not packed:
-        return ()
-    return tuple(
-        Link(
-            is_known=packed[at : at + 1] == b"k",
-            since=int.from_bytes(packed[at + 1 : at + 7], "big"),
-            digest=packed[at + 7 : at + _LINK_BYTES],
-        )
-        for at in range(0, len(packed), _LINK_BYTES)
-    )
+        return (), -1
+    links, limit = [], -1
+    for at in range(0, len(packed), _LINK_BYTES):
+        kind, time = packed[at : at + 1], int.from_bytes(packed[at + 1 : at + 7], "big")
+        if kind == b"f":
+            limit = time
+        else:
+            links.append(Link(kind == b"k", time, packed[at + 7 : at + _LINK_BYTES]))
+    return tuple(links), limit

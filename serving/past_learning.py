@@ -21,7 +21,7 @@ from model.signals import TOGETHER_MS
 from model.traits import merge_traits, place_hash
 from serving.counts import Counts
 from serving.functions import STAMP_BYTES
-from serving.learning import follow
+from serving.identities import Deeds, hand_up
 from serving.merge import ADMISSION_BYTES, ProfileUpdate
 from serving.parts import Parts
 from serving.past_events import PastEvents
@@ -177,7 +177,13 @@ async def write_profiles(parts: Parts, changes: PastProfiles) -> None:
         merged = await store.merge(
             [ProfileUpdate(user, others=profile) for user, profile in records.items()]
         )
-        await follow(parts, dict(zip(records, merged, strict=True)), records.__getitem__)
+        await hand_up(
+            parts,
+            [
+                Deeds(store.digest(user), each, profile)
+                for (user, profile), each in zip(records.items(), merged, strict=True)
+            ],
+        )
 
 
 def _changed(changes: PastProfiles) -> Iterator[tuple[int, bytes]]:

@@ -53,7 +53,7 @@ class UserKeys(NamedTuple):
 
     profile: str
     identity: str
-    """Forget marker, and links between anonymous and known ids."""
+    """Forget marker, limit, and links between anonymous and known ids."""
     last_list: str
 
 
@@ -250,8 +250,7 @@ class Store:
             return held if proposal.value is None else (*held, proposal.value)
         if update.holds_events_only:
             return usual  # each argument costs
-        linked = b"" if update.link is None else update.link.pack()
-        further: tuple[bytes, ...] = (b"", b"", *update.others, linked)
+        further: tuple[bytes, ...] = (b"", b"", *update.others, update.pack_link())
         if update.forget_at is None:
             return *usual, *further
         return "merge", 3, *keys, *usual[4:], *further, update.forget_at

@@ -29,7 +29,8 @@ def forget(
 
     The profile and the last list go, and events up to that time are refused from then on, however
     often they are sent. So do those of the anonymous ids that `identify` events have linked with
-    the user; an id that was never linked is a user of its own. What Kafka, dead letters, files and
+    the user, out of the profiles of other users of those ids too; an id that was never linked is a
+    user of its own. What Kafka, dead letters, files and
     bundles still hold, and how to purge it, stands in docs/privacy.md. With `--wait` the exit
     status is 1 where no worker has come to the event.
     """

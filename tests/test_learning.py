@@ -281,7 +281,7 @@ async def run_with_crashes(parts: Parts, events: Sequence[Event], rng: random.Ra
     while start < len(records):
         end = start + rng.randrange(1, 6)
         if rng.random() < 0.5:
-            function = rng.choice(["merge", "link", "read", "count"])
+            function = rng.choice(["merge", "link", "count"])
             store.break_at = function, rng.randrange(3)
         try:
             await take(parts, records[start:end])
@@ -297,7 +297,7 @@ async def test_the_crashes_above_do_happen(parts: Parts) -> None:
     store = parts.store
     assert isinstance(store, FlakyStore)
     records = records_of([click("anon", "a"), identify("known", "anon"), forget("known", 5)])
-    for function, through in (("merge", 0), ("link", 0), ("link", 1), ("read", 0), ("merge", 1)):
+    for function, through in (("merge", 0), ("link", 0), ("link", 1), ("merge", 1)):
         store.break_at = function, through
         with pytest.raises(ConnectionError):
             await take(parts, records)

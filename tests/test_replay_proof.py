@@ -47,19 +47,21 @@ def lived(stream_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     """Late and doubled events, learnt by two workers."""
     log = past_log(random.Random(SEED), EVENTS, late_minutes=45)
     with fleet(stream_settings, tmp_path_factory.mktemp("workers"), 2):
-        _write(stream_settings, log)
-        asyncio.run(_served(stream_settings, len(log)))
+        write_log(stream_settings, log)
+        asyncio.run(served(stream_settings, len(log)))
     return Lived(stream_settings, log)
 
 
-def _write(settings: Settings, events: Sequence[Event]) -> None:
+def write_log(settings: Settings, events: Sequence[Event]) -> None:
+    """Write events into the topic, keyed by their users."""
     with KafkaProducer(**kafka_python_producer_arguments(settings)) as producer:
         for event in events:
             producer.send(settings.events_topic, encode_event(event), event.user_id.encode())
         producer.flush(30)
 
 
-async def _served(settings: Settings, events: int) -> None:
+async def served(settings: Settings, events: int) -> None:
+    """Return once the group has committed so many."""
     async with asyncio.timeout(GUARD_S):
         done = 0
         while done < events:

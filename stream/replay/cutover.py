@@ -31,7 +31,7 @@ class Flip(NamedTuple):
     events: int
     """Built in its tail."""
     forgotten: int
-    """Users with a forget marker, whose profiles were looked at again."""
+    """Users with a forget marker or limit, whose profiles were looked at again."""
     seconds: float
 
 

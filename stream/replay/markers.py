@@ -6,7 +6,7 @@ from stream.replay.stored_keys import stored_keys
 
 
 async def forget_again(store: Store) -> int:
-    """Have the server drop from every profile what is not later than the user's marker.
+    """Have the server drop from every profile what is not later than the user's marker or limit.
 
     A profile is read without that anyway; from now on it is not stored either.
 
@@ -14,7 +14,7 @@ async def forget_again(store: Store) -> int:
         store: of the generation.
 
     Returns:
-        How many users have a marker.
+        How many users have a marker or a limit.
 
     Raises:
         redis.RedisError, serving.store.StoreError: Redis could not do its part; run it again.
@@ -24,10 +24,11 @@ async def forget_again(store: Store) -> int:
         digests = [store.digest_in(key) for key in keys]
         stored = await store.read(digests)
         marked = [
-            (digest, each.forgotten_until)
+            ProfileUpdate(digest, forget_at=until if until >= 0 else None)
             for digest, each in zip(digests, stored, strict=True)
-            if each.forgotten_until >= 0
+            for until in (each.forgotten_until,)
+            if each.linked_forgotten_until >= 0
         ]
-        await store.merge([ProfileUpdate(digest, forget_at=until) for digest, until in marked])
+        await store.merge(marked)
         users += len(marked)
     return users
