@@ -78,7 +78,10 @@ SABOTAGES = {
         frozenset({"profiles"}),
     ),
     "no-forget-marker": Sabotage(
-        BrokenFunctions("return struct.unpack('>d', held), string.sub", "return -1, string.sub"),
+        BrokenFunctions(
+            "local marker, links = struct.unpack('>d', held), string.sub",
+            "local marker, links = -1, string.sub",
+        ),
         frozenset({"profiles", "forgotten and still stored"}),
     ),
     "no-count-guard": Sabotage(
