@@ -173,8 +173,7 @@ async def _exchange(
             if first:
                 await _written(connection)
             some = sent[first : first + COMMANDS_AT_ONCE]
-            writer: Any = connection._writer
-            writer.write(b"".join([pack_command(command) for command in some]))
+            _write(connection, b"".join([pack_command(command) for command in some]))
         replies: list[Any] = []
         while missing := len(commands) - len(replies):
             replies += await _replies(connection, min(missing, REPLIES_AT_ONCE))
@@ -189,6 +188,17 @@ async def _exchange(
     if waits and not all(isinstance(reply, ResponseError) for reply in replies):
         acknowledgement.check(waited[-1][0])
     return replies
+
+
+def _write(connection: AbstractConnection, packed: bytes) -> None:
+    writer: Any = connection._writer
+    try:
+        writer.write(packed)
+    except RuntimeError as error:
+        # How libuv says that it is closed; asyncio's own loop leaves that to the replies.
+        if not writer.transport.is_closing():
+            raise
+        raise ConnectionError(f"the connection to Redis is closed: {error}") from error
 
 
 async def _written(connection: AbstractConnection) -> None:

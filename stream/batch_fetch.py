@@ -30,6 +30,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from serving import metrics
+from stream.closed_connection import take_for_broken
 from stream.complaint import complaint
 from stream.fetched_record import FetchedRecord, fetch_records_fast
 from stream.header_names import read_any_header_name
@@ -80,6 +81,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         wait = _fetch_wait_ms(transport)
         read_any_header_name()
         fetch_records_fast()
+        take_for_broken()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = wait
         return consumer

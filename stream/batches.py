@@ -44,6 +44,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState
@@ -116,6 +117,8 @@ TOUCH_POINTS: tuple[tuple[type | ModuleType, str], ...] = (
     (ThrowableQueue, "_errors"),
     (AIOKafkaProducer, "_message_accumulator"),
     (AIOKafkaProducer, "_sender"),
+    (AIOKafkaConnection, "_send_sasl_token"),
+    (AIOKafkaConnection, "send"),
     (AIOKafkaConsumer, "_client"),
     (AIOKafkaConsumer, "_coordinator"),
     (fetcher, "ConsumerRecord"),

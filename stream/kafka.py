@@ -6,6 +6,7 @@ producer reads the catalogue and ingests, and kafka-python makes topics and repl
 
 from typing import Any
 
+from stream.closed_connection import take_for_broken
 from stream.kafka_login import CLIENT_ID
 from stream.kafka_security import aiokafka_security, kafka_python_security
 from stream.settings import Settings
@@ -34,6 +35,7 @@ def no_topic(settings: Settings, topic: str) -> TopicError:
 
 def aiokafka_arguments(settings: Settings) -> dict[str, Any]:
     """What every aiokafka client (consumer, producer, admin) takes."""
+    take_for_broken()
     timeout_ms = int(settings.kafka_timeout_s * 1000)
     return {
         "bootstrap_servers": settings.broker_list,
