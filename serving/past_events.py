@@ -1,8 +1,9 @@
 """Past events gathered in columns, to be learnt together: each user's in the order of arrival.
 
 What a ``forget`` or ``identify`` event means depends on what came before it, in its user's profile
-and in another's. From such an event on, all further events of the users that it names are set
-apart, to be learnt one wave after the other behind the rest.
+and in another's. From an ``identify`` event on, all further events of the users that it names are
+set apart, to be learnt one wave after the other behind the rest; from a ``forget`` event on, those
+of everybody, for it reaches ids that were linked long ago.
 """
 
 from array import array
@@ -43,7 +44,9 @@ class PastEvents:
         self.countries: list[str | None] = []
         """Of each interaction; empty unless asked for."""
         self.apart: list[Decoded] = []
-        """Forget and identify events, and what their users did later."""
+        """Forget and identify events, and what came later that may depend on them."""
+        self.has_forget = False
+        """Whether somebody is forgotten: all that follows is set apart, which is slow."""
         self.taken = 0
         """How many events there are."""
         self.pairs = 0
@@ -67,7 +70,7 @@ class PastEvents:
             event = each.event
             arrival += 1
             user = event.user_id
-            if user in set_apart:
+            if self.has_forget or user in set_apart:
                 self.apart.append(each)
                 continue
             if type(event) in INTERACTION_KINDS:
@@ -111,8 +114,8 @@ class PastEvents:
                 owner = self._number_of(user)
                 held = self._traits.get(owner, b"")
                 self._traits[owner] = merge_traits(held, pack_traits(event))
-            case Forget(user_id=user):
-                self._set_apart.add(user)
+            case Forget():
+                self.has_forget = True
                 self.apart.append(each)
             case Identify(user_id=user, anonymous_id=anonymous):
                 self._set_apart.update((user, anonymous))

@@ -71,8 +71,8 @@ class TimedRanker(Ranker):
         """In the thread of the runs itself: each thread more that has to wake costs a micro-batch
         of a few events as much as a tenth of its run.
 
-        The thread has the next run at hand when one has ended. Would it be told of it by the loop
-        then, it would wait for whatever the loop is about, ten milliseconds of a hundred.
+        The thread has the next run at hand when one has ended. Told of it by the loop it would wait
+        for whatever the loop is about, which cost a tenth of the lists a second.
         """
         job = self._in_line(run)
         ended = asyncio.wrap_future(job.future)

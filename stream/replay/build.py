@@ -63,6 +63,7 @@ class Epoch:
             events.taken >= MOST_EVENTS
             or events.pairs >= MOST_PAIRS
             or len(events.users) >= MOST_USERS
+            or events.has_forget
         )
 
     def take(self, batch: PastBatch) -> None:
