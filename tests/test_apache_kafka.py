@@ -14,10 +14,12 @@ from kafka.admin import ConfigResource
 
 from model.events import Click
 from stream.kafka import aiokafka_arguments, kafka_python_arguments
+from stream.kafka_rights import require_rights
 from stream.replay.event_past import EventPast
 from stream.replay.topic_past import TopicPast
 from stream.replay.topic_target import replay
 from stream.settings import Settings
+from stream.topics import admin_client
 from tests.apache_kafka import PASSWORD, USER, ApacheKafka
 from tests.backends import Broker
 from tests.kafka_clients import CLIENTS, PATIENCE_S, Record, sample
@@ -133,6 +135,13 @@ def committed_offset(bootstrap: str, name: str) -> int:
                 return found.offset
     finally:
         consumer.close()
+
+
+async def test_to_ask_what_is_allowed_makes_no_topic(secure_kafka: ApacheKafka) -> None:
+    settings = Settings(brokers=secure_kafka.bootstrap, events_topic="never-made")
+    await require_rights(settings, "worker")
+    with admin_client(settings) as admin:
+        assert "never-made" not in {each["name"] for each in admin.describe_topics()}
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
