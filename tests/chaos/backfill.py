@@ -6,9 +6,10 @@ and every set of counts; exit status 1 where anything differs. ``--selftest`` br
 purpose, in two ways, and wants a short run red each time.
 
 The first SIGKILL comes while files are sorted, the others when so many bytes have gone to Redis:
-places drawn by the seed from all that the undisturbed build sends. A proxy holds back the rest, so
-that the moment does not depend on the machine. After half of the kills what was held back comes
-through, as from the buffers of a kernel; after the others it is lost, in the middle of a command.
+places drawn by the seed, one from each of equal stretches of what the undisturbed build sends. A
+proxy holds back the rest, so that the moment does not depend on the machine. After half of the
+kills what was held back comes through, as from the buffers of a kernel; after the others it is
+lost, in the middle of a command.
 """
 
 import argparse
@@ -145,7 +146,9 @@ class _Building:
         """Build with kills, the places of all but the first drawn from the bytes that were sent."""
         began, rng = time.monotonic(), random.Random(f"kills {self._plan.seed}")
         # Nothing is sent in vain by an undisturbed build, so that nobody is done before the last.
-        places = sorted(rng.randrange(9 * sent // 10) for _ in range(self._plan.kills - 1))
+        # One in each stretch, so that some always come behind the first epoch.
+        stretch = 9 * sent // 10 // max(self._plan.kills - 1, 1)
+        places = [nth * stretch + rng.randrange(stretch) for nth in range(self._plan.kills - 1)]
         for before, place in pairwise([0, 0, *places]):
             is_due = self._is_sorting
             if report.kills:
