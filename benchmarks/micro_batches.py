@@ -17,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,12 @@ class Bursts:
 
 def by_thread(pid: int) -> dict[str, float]:
     """Seconds of processor time that each thread of a process has used, to the nanosecond."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return {each.name: int((each / "schedstat").read_text().split()[0]) / 1e9 for each in tasks}
+    spent: dict[str, float] = {}
+    for each in Path(f"/proc/{pid}/task").iterdir():
+        # The thread that has just told the metrics may have ended since it was listed.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            spent[each.name] = int((each / "schedstat").read_text().split()[0]) / 1e9
+    return spent
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
