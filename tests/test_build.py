@@ -1,6 +1,5 @@
 """A build leaves what living through the log leaves, however it is cut, broken off or repeated."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from serving.counts import MAX_NEIGHBOURS, Counts
 from serving.parts import Parts
 from serving.profile import Profile
 from stream.replay import build as build_room
-from stream.replay import build_state, event_past
+from stream.replay import event_past
 from stream.replay.build import BuildError, build
 from stream.replay.build_state import Builder, BuildState
 from stream.replay.event_past import EventPast
@@ -292,37 +291,6 @@ async def test_a_profile_that_another_one_has_changed_meanwhile_loses_nothing(
     assert len((await parts.store.profile("u1")).history().items) == 2
 
 
-async def test_one_builder_at_a_time(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_state, "LEASE_MS", 300)
-    log = past_log(random.Random(4), 60)
-    first = Builder(parts.store, parts.counts)
-    await first.begin()
-    is_over = asyncio.Event()
-    holding = asyncio.create_task(first.prolong(is_over))
-    with pytest.raises(BuildError, match="another build writes"):
-        await built(parts, log)
-    is_over.set()
-    await holding
-    await built(parts, log)
-    with pytest.raises(BuildError, match="another one has taken over"):
-        second = Builder(parts.store, parts.counts)
-        await second.begin()
-        await first.note(BuildState())
-
-
-async def test_a_builder_that_slept_while_another_came_and_went_is_refused(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its epochs have numbers that shards have counted by now, and would be left out."""
-    monkeypatch.setattr(build_state, "LEASE_MS", 0)
-    sleeper = Builder(parts.store, parts.counts)
-    await sleeper.begin()
-    await sleeper.note(BuildState())
-    await built(parts, [click("u1", "a")])
-    with pytest.raises(BuildError, match="another one has taken over"):
-        await sleeper.note(BuildState(1, "counting"))
-
-
 async def test_a_build_that_was_kept_and_not_noted_is_done_when_it_is_begun_again(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,17 +317,6 @@ async def test_a_generation_that_an_earlier_version_has_begun_is_not_gone_on_wit
     with pytest.raises(BuildError, match="drop this generation"):
         await built(parts, [click("u1", "a")])
     assert not any(await parts.store.profile("u1"))
-
-
-async def test_two_builds_at_once_leave_what_one_leaves(parts: Parts) -> None:
-    """The second waits, and finds all done."""
-    log = past_log(random.Random(6), 300)
-    await built(parts, log)
-    profiles, counts = await profiles_in(parts), await counts_in(parts)
-    await cleared(parts)
-    await asyncio.gather(built(parts, log), built(parts, log))
-    assert await profiles_in(parts) == profiles
-    assert are_equal(counts, await counts_in(parts))
 
 
 async def test_another_source_waits_for_the_one_that_broke_off(parts: Parts) -> None:
