@@ -18,8 +18,9 @@ def test_items_of_one_brand_share_a_token_and_its_vector() -> None:
     )  # fmt: skip
     assert content.token_count == 3
     assert content.starts.tolist() == [0, 1, 3, 4]
-    vectors = ContentTower(content, 8)(torch.arange(FIRST_ITEM + 3))
-    assert vectors.shape == (FIRST_ITEM + 3, 8)
+    # Vectors of tokens are random: so wide, those of different ones are all but at right angles.
+    vectors = ContentTower(content, 256)(torch.arange(FIRST_ITEM + 3))
+    assert vectors.shape == (FIRST_ITEM + 3, 256)
     assert not vectors[:FIRST_ITEM].any()
     cosine = torch.nn.functional.cosine_similarity
     a, b, c = vectors[FIRST_ITEM:]
