@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 BACKEND = os.environ.get("NEXTCLICK_TEST_BACKEND", "embedded")
 KAFKA_CACHE = Path(__file__).parent.parent / ".nextclick" / "kafka"
 MESSAGE_BYTES = 3_000_000  # room for the 2 MB record that must end as a dead letter
+
+# An example may take longer than Hypothesis' 200 ms where the machine does other work.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
