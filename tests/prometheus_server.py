@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from stream.embedded_redis import free_port
-from tests.shop import wait_until
+from tests.shop import PATIENCE_S, wait_until
 
 SCRAPED_EVERY = "500ms"
 
@@ -69,7 +69,7 @@ def running_prometheus(targets: Mapping[str, int], folder: Path) -> Iterator[Pro
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        with httpx.Client() as client:
+        with httpx.Client(timeout=PATIENCE_S) as client:
             server = Prometheus(f"http://{address}", client)
             wait_until(
                 lambda: server.is_ready() or process.poll() is not None, f"{program}; see {log}"

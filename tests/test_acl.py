@@ -23,7 +23,7 @@ from stream.settings import Settings, settings_environment
 from tests.acl_user import PASSWORD, READER, USER, done, make_users, refused, watch
 from tests.api_client import serving
 from tests.command_line import ran
-from tests.shop import Shop, running_shop
+from tests.shop import PATIENCE_S, Shop, running_shop
 
 pytestmark = pytest.mark.either_backend
 
@@ -125,12 +125,12 @@ def test_every_verb_runs_as_that_user_and_needs_all_of_its_rights(
 
 def ask_api(settings: Settings, log: Path) -> None:
     """Ask for what the API reads in Redis."""
-    with serving(settings, log) as url:
-        assert httpx.get(f"{url}/v1/users/ana/recommendations").status_code == 200
+    with serving(settings, log) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        assert client.get("/v1/users/ana/recommendations").status_code == 200
         asked = {"user_id": "ana", "query": "tea"}
-        assert httpx.post(f"{url}/v1/recommendations", json=asked).status_code == 200
-        assert httpx.get(f"{url}/v1/items/tea-1/similar").status_code == 200
-        assert httpx.delete(f"{url}/v1/users/bo").status_code == 202
+        assert client.post("/v1/recommendations", json=asked).status_code == 200
+        assert client.get("/v1/items/tea-1/similar").status_code == 200
+        assert client.delete("/v1/users/bo").status_code == 202
 
 
 def test_the_api_runs_as_a_user_who_only_reads(

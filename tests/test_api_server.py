@@ -26,13 +26,14 @@ async def test_a_process_serves_and_ends_requests_in_work(
     with running(settings, log) as process:
         wait_until(lambda: is_ready(url) or process.poll() is not None, "the API is ready")
         assert process.poll() is None, log.read_text()
-        answer = httpx.get(f"{url}/v1/users/private%2Fperson/recommendations")
+        answer = httpx.get(f"{url}/v1/users/private%2Fperson/recommendations", timeout=PATIENCE_S)
         assert answer.status_code == 404
         assert answer.json()["type"].endswith("not-found")
         assert "server" not in answer.headers
-        made = httpx.post(f"{url}/v1/recommendations", json={"user_id": "private-person"})
+        person = {"user_id": "private-person"}
+        made = httpx.post(f"{url}/v1/recommendations", json=person, timeout=PATIENCE_S)
         assert len(made.json()["items"]) == settings.list_length
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
             asked = [
                 asyncio.create_task(client.post("/v1/recommendations", json={"user_id": f"u{at}"}))
                 for at in range(40)

@@ -195,9 +195,9 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing(tmp_path: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 5, "a broker, a Redis, two workers and the API"
         (address,) = re.findall(r"console   (http://127\.0\.0\.1:\d+/console/)", said)
-        assert "nextclick" in httpx.get(address).text
+        assert "nextclick" in httpx.get(address, timeout=PATIENCE_S).text
         users = re.sub("console/$", "v1/users/nobody/recommendations", address)
-        assert httpx.get(users).status_code == 404
+        assert httpx.get(users, timeout=PATIENCE_S).status_code == 404
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, "")

@@ -119,8 +119,14 @@ async def test_lists_of_before_the_start_are_held_and_nobody_is_told_of_them(
     assert [each.bundle for each in feed.samples()] == ["bundle-6", "bundle-7", "bundle-8"]
 
 
+def patient_producer(settings: Settings) -> AIOKafkaProducer:
+    """The test's own: what is under test may be in a hurry."""
+    patient = settings.model_copy(update={"kafka_timeout_s": PATIENCE_S})
+    return AIOKafkaProducer(**producer_arguments(patient))
+
+
 async def write(settings: Settings, *lists: Recommendation | bytes) -> None:
-    async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
+    async with patient_producer(settings) as producer:
         for each in lists:
             value = each if isinstance(each, bytes) else encode_recommendation(each)
             key = b"ann" if isinstance(each, bytes) else each.user_id.encode()
@@ -138,7 +144,7 @@ async def test_figures_tell_of_rates_and_lag() -> None:
         try:
             audience.enter(viewer)
             await until(lambda: pulse.history)
-            async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
+            async with patient_producer(settings) as producer:
                 for partition in (0, 1, 1):
                     await producer.send_and_wait("events", b"{}", partition=partition)
             await until(lambda: pulse.history[-1].lag == 3)
