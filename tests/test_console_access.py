@@ -82,6 +82,8 @@ def test_the_keyboard_alone_shops(browser: Browser, console: ConsoleShop) -> Non
         page.keyboard.type("green tea")
         page.keyboard.press("Enter")
         expect(page.locator("#cause")).to_have_text("for your search “green tea”")
+        # Not before: the shelf is drawn anew, and what has the focus in it loses it.
+        expect(page.locator("#shelf-title")).to_contain_text("for “green tea”")
         product = page.locator("#products .open").first
         expect(product).to_contain_text("green tea")
         for _ in range(40):
