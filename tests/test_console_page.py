@@ -1,6 +1,8 @@
 """The console in a real browser: what is done in the page goes through Kafka and comes back."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +127,13 @@ def test_the_user_view_tells_the_lineage_and_can_forget(page: Page, console: Con
     ):  # fmt: skip
         expect(lineage).to_contain_text(told)
     page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Forget").click()
+    [worker] = console.shop.workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        with page.expect_response(re.compile("/console/users/")):  # which still knows him
+            page.get_by_role("button", name="Forget").click()
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
     expect(page.locator("#person-note")).to_have_text("Nothing is known of this user.")
 
 

@@ -8,6 +8,7 @@ import { language, milliseconds, moment, number, say } from "./words.js";
 
 const MOST_LISTS = 8;
 const SOON_MS = 600;
+const MOST_LOOKS = 100; // for a forgetting: a minute, which a busy stream may take
 const TO_THE_SECOND = { dateStyle: "short", timeStyle: "medium", hourCycle: "h23" };
 
 export class PersonView {
@@ -17,6 +18,7 @@ export class PersonView {
   #lists = []; // newest first
   #chosen = null; // none: the newest
   #later = null;
+  #looks = 0; // still to be taken, until he is forgotten
 
   constructor(channel) {
     this.#channel = channel;
@@ -53,6 +55,7 @@ export class PersonView {
     if (id !== this.#id) {
       this.#lists = [];
       this.#person = null;
+      this.#looks = 0;
     }
     this.#id = id;
     let found;
@@ -64,10 +67,14 @@ export class PersonView {
     }
     if (id !== this.#id) return; // somebody else has been asked for meanwhile
     // Whoever has been forgotten, here or elsewhere, has the lists alone that the server tells.
-    if (found.forgotten_until !== (this.#person?.forgotten_until ?? -1)) this.#lists = [];
+    if (found.forgotten_until !== (this.#person?.forgotten_until ?? -1)) {
+      this.#lists = [];
+      this.#looks = 0;
+    }
     this.#person = found;
     this.#keep(found.last_lists);
     this.#draw();
+    if (this.#looks && this.#looks--) this.#soon();
   }
 
   async #forget() {
@@ -76,6 +83,7 @@ export class PersonView {
     try {
       await forget(id);
       this.#lists = [];
+      if (id === this.#id) this.#looks = MOST_LOOKS;
       this.#soon();
     } catch (error) {
       byId("person-note").textContent = error.message;
