@@ -156,10 +156,18 @@ async def test_a_run_beside_the_loop_that_hangs_fails_in_time_and_so_do_the_next
 async def test_who_gives_up_waiting_for_a_run_leaves_it_to_be_waited_out(
     ranker: TimedRanker,
 ) -> None:
-    going_on = threading.Event()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await ranker.beside(lambda: going_on.wait(GUARD_S), 1)
+    going_on, has_begun = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        has_begun.set()
+        going_on.wait(GUARD_S)
+
+    waiting = asyncio.create_task(ranker.beside(hang, 1))
+    # One that is given up in the line would never be made.
+    assert await asyncio.to_thread(has_begun.wait, GUARD_S)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     with pytest.raises(RankerError, match="has not ended yet"):
         await ranker.beside(lambda: None, 1)
     going_on.set()
