@@ -1,5 +1,6 @@
 """The README's story: a person sends three events and watches the list change."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from model.items import Item
 from serving.recommendation import Recommendation
 from stream.settings import Settings
 from tests.command_line import ended
-from tests.shop import ITEMS, Shop, running_shop
+from tests.shop import ITEMS, Shop, running_shop, wait_until
 
 pytestmark = pytest.mark.either_backend
 
@@ -81,17 +82,17 @@ def test_a_removed_item_is_gone_and_a_new_one_counts(shop: Shop) -> None:
     shop.remove_item("chocolate-2")
     shop.publish_catalog([Item(item_id="halva-1", title="halva with pistachios")])
 
-    def later_list(number: int, query: str) -> list[str]:
-        event = Search(event_id=f"d-{query}-{number}", user_id="di", ts=now(), query=query)
+    def later_list(attempt: int, query: str) -> list[str]:
+        event = Search(event_id=f"d-{query}-{attempt}", user_id="di", ts=now(), query=query)
         shop.send(event)
         return ids(shop.list_for(event))
 
-    attempts = iter(range(200))
-    while "chocolate-2" in later_list(next(attempts), "chocolate bar 2"):
-        pass
-    while "halva-1" not in later_list(next(attempts), "halva"):
-        pass
-    assert "chocolate-2" not in later_list(next(attempts), "chocolate bar 2")
+    number = itertools.count()
+    wait_until(
+        lambda: "chocolate-2" not in later_list(next(number), "chocolate bar 2"), "it is gone"
+    )
+    wait_until(lambda: "halva-1" in later_list(next(number), "halva"), "the new one is found")
+    assert "chocolate-2" not in later_list(next(number), "chocolate bar 2")
     shop.publish_catalog([item for item in ITEMS if item.item_id == "chocolate-2"])
 
 
