@@ -141,9 +141,10 @@ async def assert_waits_and_goes_on(
         assert not serving.done()
         assert not stage.readiness.is_ready
         assert (gauge("ready"), gauge("waiting", part=part)) == (0, 1)
+        # Of this wait alone: where the machine stalls, what comes after it may time out and wait.
+        told = lines(caplog, f"waiting for {part}")
         end()
     assert (gauge("ready"), gauge("waiting", part=part)) == (1, 0)
-    told = lines(caplog, f"waiting for {part}")
     assert 1 <= len(told) == len(set(told)) <= 3, "one line for each kind of error, not per try"
     assert lines(caplog, f"{part} is back")
     assert list(dict.fromkeys(each.user_id for each in await stage.lists())) == ["ann", "bob"]
