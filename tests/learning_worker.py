@@ -32,6 +32,8 @@ from tests.parts import DAY_MS, HOUR_MS, NOW, FakeRecord
 BATCH = 50
 SHARDS = 8
 REDIS_TIMEOUT_S = 3.0
+PATIENT_S = 60.0
+"""Likewise where no server fails: a stall of a busy machine is no fault."""
 WAIT_MS = 500
 """What a write waits for its replica or the disk, well above what either takes."""
 
@@ -74,9 +76,10 @@ async def learning_worker(
     durability: Durability = "none",
     replicas: int = 1,
     functions: FunctionLibrary | None = None,
+    timeout_s: float = REDIS_TIMEOUT_S,
 ) -> AsyncIterator[LearningWorker]:
     """A worker with a client of its own, as the product makes it, closed at the end."""
-    redis = redis_client(Settings(redis_url=url, redis_timeout_s=REDIS_TIMEOUT_S))
+    redis = redis_client(Settings(redis_url=url, redis_timeout_s=timeout_s))
     store = Store(
         redis,
         prefix=prefix,
@@ -115,7 +118,7 @@ async def serve_standard_input(url: str, prefix: str, partitions: Path) -> None:
     the answer is ``done`` or the error that it raised. The first line out is ``ready FORMAT``.
     """
     log = msgspec.msgpack.decode(partitions.read_bytes(), type=list[list[FakeRecord]])
-    async with learning_worker(url, prefix=prefix) as worker:
+    async with learning_worker(url, prefix=prefix, timeout_s=PATIENT_S) as worker:
         say("ready", str(VERSION))
         while line := await asyncio.to_thread(sys.stdin.readline):
             partition, first, last = map(int, line.split())

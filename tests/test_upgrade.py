@@ -17,7 +17,7 @@ from redis import Redis
 
 from serving.profile import VERSION
 from serving.store import Store, StoreError
-from tests.learning_worker import LearningWorker, learning_worker
+from tests.learning_worker import PATIENT_S, LearningWorker, learning_worker
 from tests.parts import FakeRecord
 from tests.shoppers import (
     by_user,
@@ -100,7 +100,7 @@ async def test_two_versions_work_side_by_side_and_nothing_is_lost(
     partitions = partitions_of(log, PARTITIONS)
     rng, done, at = random.Random(9), Counter[str](), [0] * PARTITIONS
     async with (
-        learning_worker(redis_url, prefix=PREFIX) as old,
+        learning_worker(redis_url, prefix=PREFIX, timeout_s=PATIENT_S) as old,
         next_worker(tmp_path, redis_url, partitions) as new,
     ):
         with Redis.from_url(redis_url) as redis:
