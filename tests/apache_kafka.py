@@ -6,10 +6,12 @@ Run as a program, this module is the keeper of Kafka's process (see `stream.embe
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +24,6 @@ from stream.embedded import (
     outlive_nobody,
     say,
 )
-from stream.embedded_redis import free_port
 from tests.certificates import Authority
 from tests.maven import KafkaMissing, MavenUnreachable, fetch_kafka
 
@@ -112,7 +113,7 @@ class ApacheKafka(KeptServer):
         self._asks_clients = asks_clients
         self._limited = limited
         self._properties = dict(properties or {})
-        self._ports = {protocol: free_port() for protocol in [*listeners, "CONTROLLER"]}
+        self._ports = free_ports([*listeners, "CONTROLLER"])
         super().__init__(__name__, None, self._java, self._classpath, str(folder))
 
     @property
@@ -199,6 +200,15 @@ class ApacheKafka(KeptServer):
             "oauthbearer.sasl.jaas.config": f"{OAUTH}LoginModule required;",
             "oauthbearer.sasl.server.callback.handler.class": f"{OAUTH}ValidatorCallbackHandler",
         }
+
+
+def free_ports(names: Sequence[str]) -> dict[str, int]:
+    """A free port for each; all are held at once, or one might be given twice."""
+    with ExitStack() as stack:
+        probes = {name: stack.enter_context(socket.socket()) for name in names}
+        for probe in probes.values():
+            probe.bind(("127.0.0.1", 0))
+        return {name: probe.getsockname()[1] for name, probe in probes.items()}
 
 
 def token_key_file(folder: Path) -> Path:
