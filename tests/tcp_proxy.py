@@ -17,7 +17,7 @@ T = TypeVar("T")
 CHUNK = 65_536
 HOST = "127.0.0.1"
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: the peer sees a reset
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class TcpProxy:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.tcp_proxy import TcpProxy
+from tests.tcp_proxy import PATIENCE_S, TcpProxy
 
 SHORT_S = 0.2
 
@@ -35,11 +35,11 @@ def echo_port() -> Iterator[int]:
         thread.start()
         yield server.getsockname()[1]
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
 
 def connect(proxy: TcpProxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_S)
 
 
 def ask(client: socket.socket, words: bytes) -> bytes:
@@ -72,7 +72,7 @@ def test_a_stall_holds_the_words_until_it_ends(echo_port: int) -> None:
         client.settimeout(SHORT_S)
         with pytest.raises(TimeoutError):
             client.recv(1000)
-        client.settimeout(5)
+        client.settimeout(PATIENCE_S)
         proxy.resume()
         assert client.recv(1000) == b"two"
 
@@ -82,7 +82,7 @@ def test_a_stall_after_some_bytes_lets_just_those_through(echo_port: int) -> Non
         assert ask(client, b"one") == b"one"
         is_stalled = proxy.stall_after(2)
         client.sendall(b"two")
-        assert is_stalled.wait(5)
+        assert is_stalled.wait(PATIENCE_S)
         assert proxy.sent == len(b"onetw")
         proxy.resume()
         received = b""
@@ -103,7 +103,7 @@ def test_a_slow_network_is_slow_until_it_is_mended(echo_port: int, fault: str) -
         client.settimeout(SHORT_S)
         with pytest.raises(TimeoutError):
             client.recv(1000)
-        client.settimeout(5)
+        client.settimeout(PATIENCE_S)
         assert client.recv(1000) == b"one"
         proxy.delay(0)
         proxy.throttle(None)
