@@ -17,7 +17,7 @@ from serving.record import Record
 from stream.agents import serve
 from stream.embedded_redis import EmbeddedRedis
 from stream.publisher import Publisher
-from stream.readiness import Part, Readiness
+from stream.readiness import Part, Readiness, part_at_fault, wait_out
 from stream.settings import Settings
 from stream.worker import build_parts
 from tests.faulty_broker import FaultyBroker
@@ -57,7 +57,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(redis: EmbeddedRedis, bundle: Path) -> AsyncIterator[Stage]:
+async def open_stage(
+    redis: EmbeddedRedis, bundle: Path, *, redis_timeout_s: float = GUARD_S
+) -> AsyncIterator[Stage]:
     """A stage on this Redis, with a fresh broker; the bundle is made where there is none yet."""
     if not bundle.exists():
         tiny_bundle(bundle, [item.item_id for item in ITEMS])
@@ -70,7 +72,7 @@ async def open_stage(redis: EmbeddedRedis, bundle: Path) -> AsyncIterator[Stage]
             brokers=broker.bootstrap,
             embedded=True,
             redis_url=f"redis://{proxy.address}/0",
-            redis_timeout_s=0.5,
+            redis_timeout_s=redis_timeout_s,
             kafka_timeout_s=1,
             bundle=bundle,
             provider="cpu",
@@ -88,12 +90,21 @@ async def _opened(settings: Settings, **others: Any) -> AsyncIterator[Stage]:
     stage = Stage(settings, parts, Publisher(settings), Readiness(), **others)
     stage.readiness.open()
     await parts.store.open()
-    await stage.publisher.start()
+    # As a worker does: where the machine stalls, a broker takes long to answer.
+    async with asyncio.timeout(GUARD_S):
+        await wait_out(
+            stage.readiness, "stage", stage.publisher.start, Part.KAFKA, raises=is_no_wait
+        )
     try:
         yield stage
     finally:
         await stage.publisher.stop()
         await parts.store.redis.aclose()
+
+
+def is_no_wait(error: Exception) -> bool:
+    """Whether waiting does not mend it."""
+    return part_at_fault(error) is not Part.KAFKA and not isinstance(error, OSError)
 
 
 def clicks(*users: str, first: int = 0) -> list[FakeRecord]:

@@ -27,7 +27,8 @@ async def stage(
     redis_server: EmbeddedRedis, redis_url: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Stage]:
     monkeypatch.setattr("stream.readiness.LONGEST_WAIT_S", 0.2)
-    async with open_stage(redis_server, bundle) as stage:
+    # Some tests see a trip to Redis time out.
+    async with open_stage(redis_server, bundle, redis_timeout_s=0.5) as stage:
         yield stage
 
 
