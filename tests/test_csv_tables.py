@@ -134,6 +134,21 @@ def test_plain_rows_go_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.row(0).cells == dict(zip(HEADER, plain, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("price", "1e3"), ("price", "5 EUR"), ("quantity", "two"), ("dwell_ms", "-0"),
+     ("generated", "yes")],
+)  # fmt: skip
+def test_a_column_of_which_no_cell_is_plain_is_not_left_out(
+    tmp_path: Path, name: str, cell: str
+) -> None:
+    """Nor is it where every row of a block is such a one."""
+    plain = ["cart", "e", "u", "5", "i", "1.50", "2", "", "", "true", "", "", ""]
+    row = dict(zip(HEADER, plain, strict=True)) | {name: cell}
+    (tmp_path / "a.csv").write_bytes(written([[*row.values()]] * 9, "\n"))
+    agree(tmp_path / "a.csv", read_bytes=100)
+
+
 def test_a_quoted_row_costs_only_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [b"type,event_id,ts", *[b"click,e,5"] * 30, b'click,"e\ne",5', *[b"click,e,5"] * 30]
     found = parts(b"\n".join([*lines, b""]), monkeypatch, 100)
