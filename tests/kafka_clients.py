@@ -113,8 +113,10 @@ def through_kafka_python(bootstrap: str, topic: str, records: Sequence[Record]) 
     found: list[Record] = []
     deadline = time.monotonic() + PATIENCE_S
     try:
-        while len(found) < len(records) and time.monotonic() < deadline:
-            for batch in consumer.poll(500).values():
+        # A consumer that joins twice forgets its partitions, for good, where a poll ends just
+        # before they come: so each waits as long as we do, and comes back with the first records.
+        while len(found) < len(records) and (left := deadline - time.monotonic()) > 0:
+            for batch in consumer.poll(int(left * 1_000)).values():
                 found += [(each.key, each.value, list(each.headers)) for each in batch]
         consumer.commit()
     finally:
