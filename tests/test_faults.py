@@ -41,6 +41,12 @@ class Scene:
         found = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return float(found[0].split()[1]) if found else None
 
+    async def comes_to(self, name: str, value: float) -> None:
+        """Wait until the worker tells that: it may write its log before, and a look may fail."""
+        await asyncio.to_thread(
+            wait_until, lambda: self.metric(name) == value, f"{name} is {value:g}"
+        )
+
 
 @pytest.fixture
 def scene(
@@ -75,24 +81,22 @@ async def test_a_worker_outlasts_what_is_away_from_its_start_to_its_end(scene: S
         await asyncio.to_thread(
             wait_until, lambda: "waiting for redis" in worker.log.read_text(), "a wait for Redis"
         )
-        assert scene.metric("nextclick_ready") == 0
+        await scene.comes_to("nextclick_ready", 0)
         scene.redis.accept()
         await asyncio.to_thread(
             wait_until, lambda: "waiting for kafka" in worker.log.read_text(), "a wait for Kafka"
         )
-        assert scene.metric('nextclick_waiting{part="kafka"}') == 1
+        await scene.comes_to('nextclick_waiting{part="kafka"}', 1)
         scene.kafka.accept()
         await asyncio.to_thread(worker.wait_ready)
-        assert scene.metric("nextclick_ready") == 1
+        await scene.comes_to("nextclick_ready", 1)
 
         async with Crowd(scene.direct) as crowd:
             await crowd.click(2)
             await crowd.served()
             scene.redis.stall()
             places = await crowd.click()
-            await asyncio.to_thread(
-                wait_until, lambda: scene.metric("nextclick_ready") == 0, "it is unready"
-            )
+            await scene.comes_to("nextclick_ready", 0)
             # Its batch has not ended: it is not acknowledged, and the stop does not wait for ever.
             assert await asyncio.to_thread(worker.stop) == 0
             topic, group = scene.direct.events_topic, scene.direct.group
