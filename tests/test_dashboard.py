@@ -15,7 +15,7 @@ from stream.embedded_redis import free_port
 from stream.settings import Settings
 from tests.api_client import serving
 from tests.prometheus_server import Prometheus, QueryError, running_prometheus
-from tests.shop import Shop, running_shop, wait_until
+from tests.shop import PATIENCE_S, Shop, running_shop, wait_until
 from tests.test_alerts import told
 
 ROOT = Path(__file__).parent.parent
@@ -121,7 +121,8 @@ def bustle(shop: Shop, url: str, round_number: int) -> None:
     )
     shop.send_bytes(b"no event", b"nobody")
     shop.flush()
-    assert httpx.post(f"{url}/v1/recommendations", json={"user_id": user}).status_code == 200
+    asked = httpx.post(f"{url}/v1/recommendations", json={"user_id": user}, timeout=PATIENCE_S)
+    assert asked.status_code == 200
 
 
 def test_a_real_prometheus_answers_every_query(watched: tuple[Shop, str, Prometheus]) -> None:
