@@ -237,7 +237,8 @@ def test_members_and_state_of_the_live_group_stay(
     )
     stopped = threading.Event()
     while not consumer.assignment():
-        consumer.poll(100)
+        # A poll that ends within a second join loses it: this one ends with the first records.
+        consumer.poll(60_000)
     consumer.commit()
 
     def keep_up() -> None:

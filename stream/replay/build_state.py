@@ -60,14 +60,17 @@ class Builder:
         Raises:
             BuildError: another builder is at work.
         """
-        deadline = asyncio.get_running_loop().time() + LEASE_MS / 1000 + 1
+        clock = asyncio.get_running_loop().time
+        deadline, is_last = clock() + LEASE_MS / 1000 + 1, False
         while (state := await self._call("take")) is None:
-            if asyncio.get_running_loop().time() > deadline:
+            if is_last:
                 raise BuildError(
                     "another build writes into this generation of profiles; let it end or stop "
                     "it, then run the command again"
                 )
             await asyncio.sleep(LOOK_S)
+            # Once more, however long that took: the lease may have run out meanwhile.
+            is_last = clock() > deadline
         return state
 
     async def note(self, state: BuildState) -> None:

@@ -63,6 +63,7 @@ export class PersonView {
       found = await ask(`users/${encodeURIComponent(id)}`);
     } catch (error) {
       byId("person-note").textContent = error.message;
+      this.#unlessForgotten();
       return;
     }
     if (id !== this.#id) return; // somebody else has been asked for meanwhile
@@ -74,6 +75,10 @@ export class PersonView {
     this.#person = found;
     this.#keep(found.last_lists);
     this.#draw();
+    this.#unlessForgotten();
+  }
+
+  #unlessForgotten() {
     if (this.#looks && this.#looks--) this.#soon();
   }
 
