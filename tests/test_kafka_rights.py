@@ -168,7 +168,9 @@ def send_click(url: str) -> None:
     now_ms = time.time_ns() // 1_000_000
     event = Click(event_id=str(now_ms), user_id="ana", ts=now_ms, item_id="tea-1")
     headers = {"Content-Type": "application/json"}
-    answer = httpx.post(f"{url}/v1/events", content=encode_event(event), headers=headers)
+    answer = httpx.post(
+        f"{url}/v1/events", content=encode_event(event), headers=headers, timeout=PATIENCE_S
+    )
     assert answer.status_code == 202, answer.text
 
 
@@ -190,8 +192,9 @@ def test_the_api_writes_events_and_else_only_reads(
         shop.list_for(shop.send_click("ana", "tea-1"))
         with serving(in_role(settings, kafka, "api"), tmp_path / "api.log") as url:
             send_click(url)
-            assert httpx.get(f"{url}/v1/users/ana/recommendations").status_code == 200
-            assert httpx.delete(f"{url}/v1/users/bo").status_code == 202
+            list_url, user_url = f"{url}/v1/users/ana/recommendations", f"{url}/v1/users/bo"
+            assert httpx.get(list_url, timeout=PATIENCE_S).status_code == 200
+            assert httpx.delete(user_url, timeout=PATIENCE_S).status_code == 202
             if console:
                 look_at_console(url, shop)
     assert audit.refused("api") == {}

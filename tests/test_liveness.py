@@ -15,7 +15,7 @@ from stream.settings import Settings
 from stream.worker_process import STALLED
 from tests.crowd import Crowd, fleet
 from tests.freezing_worker import FreezingWorker
-from tests.shop import wait_until
+from tests.shop import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.either_backend
 CAUSES = {
@@ -28,8 +28,9 @@ CAUSES = {
 
 def probe(port: int, path: str) -> tuple[int, dict[str, Any]]:
     """Status and body; (0, {}) where nobody answers."""
+    url = f"http://127.0.0.1:{port}{path}"
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             return answer.status, json.load(answer)
     except HTTPError as error:
         with contextlib.closing(error):

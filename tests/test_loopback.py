@@ -15,7 +15,7 @@ from stream.embedded_redis import free_port
 from stream.settings import Settings
 from tests.api_client import prepare, running, serving
 from tests.certificates import Authority
-from tests.shop import wait_until
+from tests.shop import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ async def test_the_api_serves_tls(cluster: LocalCluster, tmp_path: Path) -> None
 
     def answer() -> httpx.Response | None:
         try:
-            return httpx.get(url, verify=trusting)
+            return httpx.get(url, verify=trusting, timeout=PATIENCE_S)
         except httpx.ConnectError:
             return None
 

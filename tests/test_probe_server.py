@@ -8,6 +8,7 @@ import pytest
 from stream.liveness import Liveness
 from stream.probe_server import ProbeServer
 from stream.readiness import Part, Readiness
+from tests.shop import PATIENCE_S
 
 
 class Probed:
@@ -20,7 +21,7 @@ class Probed:
         self.url = f"http://{host}:{self.server.port}"
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}")
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE_S)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from stream.replay.generations import opened
 from stream.settings import Settings, SettingsError, settings_environment
 from stream.worker import build_store
 from tests.api_client import serving
-from tests.shop import Shop, running_shop
+from tests.shop import PATIENCE_S, Shop, running_shop
 
 pytestmark = pytest.mark.either_backend
 
@@ -124,14 +124,14 @@ def test_neither_redis_nor_log_nor_metrics_hold_a_user_id(
     assert b"tea" in stored and b"rec_id" in stored, "it was looked into"
     assert named_in(stored) == []
     api_log = tmp_path / "api.log"
-    with serving(settings, api_log) as url:
+    with serving(settings, api_log) as url, httpx.Client(timeout=PATIENCE_S) as client:
         for user in USERS:
-            answer = httpx.get(f"{url}/v1/users/{quote(user, safe='')}/recommendations")
+            answer = client.get(f"{url}/v1/users/{quote(user, safe='')}/recommendations")
             assert answer.json()["user_id"] == user, "who asks gets what he asked for"
-            made = httpx.post(f"{url}/v1/recommendations", json={"user_id": user})
+            made = client.post(f"{url}/v1/recommendations", json={"user_id": user})
             assert made.json()["user_id"] == user
-        metrics = httpx.get(f"{url}/metrics").content
-    metrics += httpx.get(f"http://127.0.0.1:{settings.metrics_port}/metrics").content
+        metrics = client.get(f"{url}/metrics").content
+        metrics += client.get(f"http://127.0.0.1:{settings.metrics_port}/metrics").content
     assert b"nextclick_events_total" in metrics
     assert named_in(metrics) == []
     for log in (shop.workers[0].log, api_log):
