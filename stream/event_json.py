@@ -43,19 +43,13 @@ def json_columns(batch: Any, written: Mapping[str, Written] | None = None) -> tu
     fields: list[Array] = []
     whole = pa.repeat(pa.scalar(True), len(batch))
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        own = (written or {}).get(name)
-        if column.null_count == len(column):
-            if own is not None and own.is_told is not None:
-                # Nothing is left in it either where no cell was what it should be.
-                whole = pc.and_(whole, own.is_told)
-            continue
         if _must_escape(name.encode()):
             whole = pc.and_(whole, pc.is_null(column))
             continue
-        value, is_told = own or _values(column)
+        value, is_told = (written or {}).get(name) or _values(column)
         if is_told is not None:
             whole = pc.and_(whole, is_told)
-        if value is not None:
+        if value is not None and value.null_count < len(value):
             fields.append(_joined(f'"{name}":', value))
     if not fields:
         return pa.repeat(pa.scalar("{}"), len(batch)), whole
@@ -71,6 +65,8 @@ def json_columns(batch: Any, written: Mapping[str, Written] | None = None) -> tu
 
 
 def _values(column: Array) -> Written:
+    if column.null_count == len(column):
+        return Written(None, None)
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type

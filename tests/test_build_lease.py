@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 import pytest
 
@@ -44,6 +45,26 @@ async def test_one_builder_at_a_time(parts: Parts, monkeypatch: pytest.MonkeyPat
         second = Builder(parts.store, parts.counts)
         await second.begin()
         await first.note(BuildState())
+
+
+async def test_who_heard_late_that_it_is_another_s_asks_once_more(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_state, "LEASE_MS", 0)
+    await Builder(parts.store, parts.counts).begin()
+    ask = Builder._call
+    is_first = True
+
+    async def answer_late(builder: Builder, how: Literal["take", "hold"]) -> BuildState | None:
+        nonlocal is_first
+        if not is_first:
+            return await ask(builder, how)
+        is_first = False
+        await asyncio.sleep(1.1)  # by then it has waited for as long as it will
+        return None
+
+    monkeypatch.setattr(Builder, "_call", answer_late)
+    assert await Builder(parts.store, parts.counts).begin() == BuildState()
 
 
 async def test_a_lease_is_prolonged_until_the_build_is_over(
